@@ -1,0 +1,48 @@
+# make install | demo | test | test-latest | test-slow | lint | clean
+# Two dependency lanes (README.md, "Two lanes"): .venv has `full`, .venv-latest has `latest`.
+PYTHON ?= python3
+FULL_EXTRAS = onnx,openvino,quanto,plots,demo,test
+LATEST_EXTRAS = quanto,plots,demo,test
+PYTEST_FLAGS ?= -n 2
+
+.PHONY: install install-latest demo test test-latest test-slow lint format clean
+
+install: .venv/installed
+install-latest: .venv-latest/installed
+
+# pip is upgraded first: pip 23 takes ten minutes to resolve what a current one resolves in seconds.
+.venv/installed: pyproject.toml constraints-full.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --upgrade pip
+	.venv/bin/python -m pip install --quiet --constraint constraints-full.txt --editable ".[$(FULL_EXTRAS)]"
+	touch $@
+
+.venv-latest/installed: pyproject.toml constraints-latest.txt
+	$(PYTHON) -m venv .venv-latest
+	.venv-latest/bin/python -m pip install --quiet --upgrade pip
+	.venv-latest/bin/python -m pip install --quiet --constraint constraints-latest.txt --editable ".[$(LATEST_EXTRAS)]"
+	touch $@
+
+demo: install
+	.venv/bin/smi-hf demo --output_dir out/demo
+
+test: install
+	.venv/bin/python -m pytest $(PYTEST_FLAGS) -m "not slow"
+
+test-latest: install-latest
+	.venv-latest/bin/python -m pytest $(PYTEST_FLAGS) -m "not slow"
+
+# Real checkpoints and photographs; what is absent is skipped with a reason.
+test-slow: install
+	.venv/bin/python -m pytest -m slow
+
+lint: install
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+format: install
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+clean:
+	rm -rf .venv .venv-latest out

@@ -1,0 +1,114 @@
+"""Options from a YAML file and the command line: the file gives defaults, the command line wins."""
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+
+from smi_hf.errors import UsageError
+from smi_hf.registry import suggest
+
+_NULLS = {"", "~", "null", "Null", "NULL"}
+
+
+def _hf_argparser() -> ModuleType:
+    """`transformers.hf_argparser` without `transformers`, which in version 4 imports torch: --help must not wait."""
+    package = importlib.util.find_spec("transformers")
+    assert package is not None and package.submodule_search_locations is not None, "transformers is a dependency"
+    file = Path(package.submodule_search_locations[0]) / "hf_argparser.py"
+    spec = importlib.util.spec_from_file_location("smi_hf._hf_argparser", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if TYPE_CHECKING:
+    from transformers import HfArgumentParser
+else:
+    HfArgumentParser = _hf_argparser().HfArgumentParser
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of examples, and shows a default where there is one to show."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+class ArgumentParser(HfArgumentParser):
+    """An `HfArgumentParser` that reads `--config FILE` and answers unknown options with the nearest one.
+
+    Args:
+        dataclass_types: dataclasses whose fields become options.
+        **kwargs: as for `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, dataclass_types: Any, **kwargs: Any) -> None:
+        # An abbreviation that works today is ambiguous when the next option comes.
+        super().__init__(dataclass_types, allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
+        self.add_argument(
+            "--config",
+            metavar="FILE",
+            default=None,
+            help="YAML file of these options (without the dashes); an option given here as well wins.",
+        )
+        self._config_file: str | None = None
+
+    def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
+        """One instance of each dataclass.
+
+        Raises:
+            UsageError: a file, key or value is wrong. argparse itself exits with code 2 on a wrong option.
+        """
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        finder.add_argument("--config")
+        self._config_file = finder.parse_known_args(given)[0].config
+        defaults = self._arguments_of(Path(self._config_file)) if self._config_file else []
+        # Options of the file first: argparse lets the last one win.
+        namespace = self.parse_args([*defaults, *given])
+        instances = []
+        for dataclass_type in self.dataclass_types:
+            names = [name for name in dataclass_type.__dataclass_fields__ if hasattr(namespace, name)]
+            instances.append(dataclass_type(**{name: getattr(namespace, name) for name in names}))
+        return tuple(instances)
+
+    def _arguments_of(self, file: Path) -> list[str]:
+        """A YAML file as command line arguments."""
+        try:
+            # BaseLoader leaves every scalar the text that was written; the options' own types read it, so that 1e-4
+            # is a number (YAML 1.1 says it is a string) and "no" is not False.
+            values = yaml.load(file.read_text(), yaml.BaseLoader)
+        except OSError as error:
+            raise UsageError(f"--config {file} cannot be read: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            raise UsageError(f"--config {file} is not valid YAML: {error}") from error
+        if not isinstance(values, dict):
+            raise UsageError(f"--config {file} must hold one 'option: value' a line")
+        known = [action.dest for action in self._actions if action.dest not in ("help", "config")]
+        arguments = []
+        for key, value in values.items():
+            if key not in known:
+                raise UsageError(f"--config {file} has an unknown option {key!r}{suggest(str(key), known)}")
+            if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+                arguments += [f"--{key}", *value]
+            elif isinstance(value, str):
+                arguments += [] if value in _NULLS else [f"--{key}={value}"]
+            else:
+                raise UsageError(f"--config {file}: {key} must be one value or a list of values, not {value!r}")
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        """Exits with code 2 and one message; names the nearest option and the file that options came from."""
+        if message.startswith("unrecognized arguments:"):
+            known = [option for action in self._actions for option in action.option_strings]
+            message += "".join(suggest(word, known) for word in message.split() if word.startswith("--"))
+        if self._config_file:
+            message += f" (options came from {self._config_file} and the command line)"
+        self.exit(2, f"{self.prog}: error: {message}\n")

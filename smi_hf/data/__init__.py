@@ -1,0 +1,5 @@
+"""Sparse datasets on disk: schema, record, writer, reader, card and preview. What the engines share."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

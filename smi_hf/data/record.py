@@ -1,0 +1,115 @@
+"""The run record `smi.json`: what belongs to a dataset as a whole. Cards and reports read it and invent nothing."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from smi_hf.data.files import replaced_atomically
+from smi_hf.data.schema import RECORD_FILE, SCHEMA_VERSION
+from smi_hf.errors import UsageError
+from smi_hf.patches import Normalization, PatchGrid
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """What a sparse dataset was made from and how.
+
+    Args:
+        teacher: `name`, `revision` (a commit of the Hub or None), `model_type`, `weights_sha256`.
+        label_names: the teacher's labels, by number.
+        image_size, patch_size: (height, width) in pixels.
+        image_mean, image_std: normalisation, one value a channel, for pixels in [0, 1].
+        settings: every option that decides what the images are (`SparseInversionConfig.image_settings`).
+        keep_counts: kept patches at the start and after each prune.
+        environment: package versions and the device that made the images.
+        status: "running" or "complete".
+        results: measured figures of a complete run.
+    """
+
+    teacher: dict[str, Any]
+    label_names: list[str]
+    image_size: tuple[int, int]
+    patch_size: tuple[int, int]
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    settings: dict[str, Any]
+    keep_counts: tuple[int, ...]
+    environment: dict[str, Any] = field(default_factory=dict)
+    status: str = "running"
+    results: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def grid(self) -> PatchGrid:
+        return PatchGrid(*self.image_size, *self.patch_size)
+
+    @property
+    def normalization(self) -> Normalization:
+        return Normalization(tuple(self.image_mean), tuple(self.image_std))
+
+    def completed(self, results: dict[str, Any]) -> "DatasetRecord":
+        """This record at the end of its run."""
+        return replace(self, status="complete", results=results)
+
+    def differences(self, other: "DatasetRecord") -> list[str]:
+        """Where two runs would not make the same images, one line each; empty if they would."""
+        mine, theirs = self._identity(), other._identity()
+        return [
+            f"{name} was {theirs.get(name)!r} and is now {mine.get(name)!r}"
+            for name in sorted(mine.keys() | theirs.keys())
+            if mine.get(name) != theirs.get(name)
+        ]
+
+    def _identity(self) -> dict[str, Any]:
+        plain = json.loads(self.to_json())
+        return {
+            "teacher weights (sha256)": plain["teacher"]["weights_sha256"],
+            **{name: plain[name] for name in ("image_size", "patch_size", "image_mean", "image_std")},
+            **plain["settings"],
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "DatasetRecord":
+        """Reads a record.
+
+        Args:
+            source: where the text comes from, for messages.
+
+        Raises:
+            UsageError: it is no record, or one of another schema version.
+        """
+        try:
+            values = json.loads(text)
+            version = values.pop("schema_version")
+            if version != SCHEMA_VERSION:
+                raise UsageError(
+                    f"{source} has schema version {version}, but this smi_hf reads version {SCHEMA_VERSION}; "
+                    f"install the smi_hf that wrote it, or make the dataset again"
+                )
+            for name in ("image_size", "patch_size", "image_mean", "image_std", "keep_counts"):
+                values[name] = tuple(values[name])
+            return cls(**values)
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{source} is not a record of a sparse dataset ({type(error).__name__}: {error})"
+            ) from error
+
+    def save(self, folder: Path) -> None:
+        with replaced_atomically(folder / RECORD_FILE) as temporary:
+            temporary.write_text(self.to_json())
+
+    @classmethod
+    def load(cls, folder: Path) -> "DatasetRecord":
+        """The record of a dataset folder.
+
+        Raises:
+            UsageError: there is none, or it cannot be read.
+        """
+        path = folder / RECORD_FILE
+        if not path.is_file():
+            raise UsageError(f"{folder} is not a sparse dataset: it has no {RECORD_FILE}; make one with smi-hf invert")
+        return cls.from_json(path.read_text(), str(path))

@@ -1,0 +1,71 @@
+"""What a sparse dataset looks like on disk: columns, file names, and one batch of rows.
+
+A dataset folder holds `README.md` (card), `data/*.parquet`, `smi.json` (`DatasetRecord`) and `preview.png`; stock
+`datasets.load_dataset(folder)` reads it.
+
+Legend: `B` images, `K` kept patches, `C` channels, `P Q` patch pixels.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+SCHEMA_VERSION = 1
+DATA_FOLDER = "data"
+RECORD_FILE = "smi.json"
+CARD_FILE = "README.md"
+PREVIEW_FILE = "preview.png"
+STAGES_FILE = "preview_stages.png"
+COLUMNS = ("image", "label", "kept_patches", "image_index", "seed", "target_probability", "steps")
+
+
+@dataclass(frozen=True)
+class SparseImages:
+    """Finished images, as they are written.
+
+    Args:
+        image_indices: which images of the run, B numbers.
+        seed: seed of the run.
+        steps: optimisation steps taken.
+        labels: target labels, int (B,).
+        patches_BKCPQ: kept patches, uint8.
+        kept_BK: their places on the grid, int, increasing in each image.
+        target_probability_B: what the teacher gives the target label for these 8-bit patches, float in [0, 1].
+    """
+
+    image_indices: tuple[int, ...]
+    seed: int
+    steps: int
+    labels: Sequence[int]
+    patches_BKCPQ: np.ndarray
+    kept_BK: np.ndarray
+    target_probability_B: np.ndarray
+
+
+def dataset_features(label_names: Sequence[str]) -> "Features":
+    """Columns and types of a sparse dataset whose teacher has these labels."""
+    from datasets import ClassLabel, Features, Image, List, Value
+
+    return Features(
+        {
+            "image": Image(),
+            "label": ClassLabel(names=distinct_names(label_names)),
+            "kept_patches": List(Value("int16")),
+            "image_index": Value("int64"),
+            "seed": Value("int64"),
+            "target_probability": Value("float32"),
+            "steps": Value("int32"),
+        }
+    )
+
+
+def distinct_names(label_names: Sequence[str]) -> list[str]:
+    """Label names with the label added to those that occur twice (ImageNet has two cranes): ClassLabel wants a set."""
+    counts = Counter(label_names)
+    return [name if counts[name] == 1 else f"{name} ({label})" for label, name in enumerate(label_names)]

@@ -1,0 +1,83 @@
+"""What this machine has: package versions, dependency lane, extras, devices. The one module that compares versions."""
+
+import importlib.util
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+CORE_PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "huggingface_hub",
+    "optimum",
+    "evaluate",
+    "safetensors",
+    "pillow",
+)
+# Extra of smi-hf -> (distribution, module) of what it brings.
+EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
+    "onnx": (("optimum-onnx", "optimum.onnxruntime"), ("onnxruntime", "onnxruntime")),
+    "openvino": (("optimum-intel", "optimum.intel"), ("openvino", "openvino"), ("nncf", "nncf")),
+    "quanto": (("optimum-quanto", "optimum.quanto"),),
+    "plots": (("matplotlib", "matplotlib"),),
+    "demo": (("scikit-learn", "sklearn"),),
+}
+# What an extra is for, and the transformers lane that has it (None: both).
+EXTRA_PURPOSE: dict[str, tuple[str, str | None]] = {
+    "onnx": ("static int8 models for ONNX Runtime", "full"),
+    "openvino": ("static int8 models for OpenVINO", "full"),
+    "quanto": ("int8, int4 and int2 weights in PyTorch", None),
+    "plots": ("charts as PNG", None),
+    "demo": ("smi-hf demo and its images", None),
+}
+
+
+def package_version(distribution: str) -> str | None:
+    """Installed version of a distribution, None if it is absent."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def package_versions(distributions: tuple[str, ...] = CORE_PACKAGES) -> dict[str, str | None]:
+    """Installed versions by distribution, smi-hf's and Python's first."""
+    own = {"python": platform.python_version(), "smi-hf": package_version("smi-hf")}
+    return own | {name: package_version(name) for name in distributions}
+
+
+def dependency_lane() -> str:
+    """ "full" with transformers 4 (every quantization back end), "latest" with transformers 5."""
+    return "latest" if int((package_version("transformers") or "0").split(".")[0]) >= 5 else "full"
+
+
+def image_processor_options() -> dict[str, Any]:
+    """How to ask for an image processor that needs no torchvision, without a warning, in either lane."""
+    return {} if dependency_lane() == "latest" else {"use_fast": False}
+
+
+def missing_packages(extra: str) -> list[str]:
+    """Distributions of an extra that are not installed."""
+    return [name for name, _ in EXTRAS[extra] if package_version(name) is None]
+
+
+def has_module(module: str) -> bool:
+    """Whether a module can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def describe_device(device: Any) -> str:
+    """A torch device in words, with no name of this machine."""
+    import torch
+
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    return device.type

@@ -1,0 +1,1 @@
+"""Measuring: what models see in images, and what it costs them."""

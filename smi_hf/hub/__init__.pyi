@@ -1,0 +1,5 @@
+from .publish import push_dataset
+
+__all__ = [
+    "push_dataset",
+]

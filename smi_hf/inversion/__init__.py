@@ -1,0 +1,5 @@
+"""Sparse model inversion: configuration, one step, one trajectory, the trainer and its callbacks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,11 @@
+from .callbacks.base import SparseInversionCallback
+from .config import SparseInversionConfig
+from .trainer import SparseInversionTrainer
+from .trajectory import NonFiniteLossError
+
+__all__ = [
+    "NonFiniteLossError",
+    "SparseInversionCallback",
+    "SparseInversionConfig",
+    "SparseInversionTrainer",
+]

@@ -1,0 +1,14 @@
+"""What happens beside the optimisation: progress bar, trackers, pictures. Pass your own to the trainer."""
+
+from smi_hf.inversion.callbacks.base import CallbackList, SparseInversionCallback
+from smi_hf.inversion.callbacks.progress import ProgressCallback
+from smi_hf.inversion.callbacks.stages import StagePreviewCallback
+from smi_hf.inversion.callbacks.tracking import TrackerCallback
+
+__all__ = [
+    "CallbackList",
+    "ProgressCallback",
+    "SparseInversionCallback",
+    "StagePreviewCallback",
+    "TrackerCallback",
+]

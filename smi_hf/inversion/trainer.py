@@ -1,0 +1,288 @@
+"""The trainer: wires teacher, trajectories, callbacks and the dataset writer together on accelerate."""
+
+import errno
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate.utils import find_executable_batch_size
+from transformers import PreTrainedModel
+
+from smi_hf.data.card import save_card
+from smi_hf.data.preview import image_grid, save_png
+from smi_hf.data.record import DatasetRecord
+from smi_hf.data.schema import PREVIEW_FILE, SparseImages
+from smi_hf.data.writer import SparseDatasetWriter
+from smi_hf.environment import dependency_lane, describe_device, package_versions
+from smi_hf.errors import RunError, UsageError
+from smi_hf.evaluation.agreement import target_top1
+from smi_hf.inversion.callbacks import (
+    CallbackList,
+    ProgressCallback,
+    SparseInversionCallback,
+    StagePreviewCallback,
+    TrackerCallback,
+)
+from smi_hf.inversion.config import MIXED_PRECISIONS, SparseInversionConfig
+from smi_hf.inversion.processes import make_accelerator
+from smi_hf.inversion.targets import choose_targets
+from smi_hf.inversion.trajectory import run_trajectory
+from smi_hf.models import SparseClassifier, Teacher
+from smi_hf.models.loading import load_image_processor
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+logger = logging.getLogger(__name__)
+
+
+class SparseInversionTrainer:
+    """Inverts an image classifier into a dataset of sparse synthetic images.
+
+    Images are independent of each other: processes share only the list of targets, each makes every n-th batch and
+    writes its own shards. A run that was cut off is continued by the same call, batch by batch.
+
+    Args:
+        model: a Hugging Face image classifier of a supported family, or a `Teacher` that was loaded already. Its
+            weights stop requiring gradients and it moves to the accelerator's device.
+        args: settings; the defaults if None.
+        image_processor: the model's; loaded from where the model came from if None.
+        callbacks: told of each event, after the built-in ones.
+
+    Raises:
+        UsageError: model, image processor and settings do not fit each other.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel | SparseClassifier | Teacher,
+        args: SparseInversionConfig | None = None,
+        *,
+        image_processor: Any = None,
+        callbacks: Sequence[SparseInversionCallback] = (),
+    ) -> None:
+        self.args = args or SparseInversionConfig()
+        self.teacher = model if isinstance(model, Teacher) else _as_teacher(model, image_processor)
+        self.targets = choose_targets(
+            self.args.num_images, self.args.classes, self.teacher.label_names, seed=self.args.seed
+        )
+        self.output_dir = Path(self.args.output_dir)
+        # Trackers write beside the dataset, never into the folder that is published.
+        logging_dir = self.output_dir.with_name(self.output_dir.name + "-logs")
+        self.accelerator = make_accelerator(self.args.report_to, logging_dir)
+        self.mixed_precision = self.args.mixed_precision or self.accelerator.mixed_precision
+        if self.mixed_precision not in MIXED_PRECISIONS:
+            raise UsageError(
+                f"mixed precision {self.mixed_precision!r} was asked of accelerate, but inversion runs in "
+                f"{' or '.join(MIXED_PRECISIONS)}"
+            )
+        self.teacher.model.to(self.accelerator.device).freeze()
+        if self.args.compile:
+            self.teacher.model.compile()
+        self.record = self._make_record()
+        self.num_own_images = 0
+        self.callbacks = CallbackList([ProgressCallback(), TrackerCallback(), StagePreviewCallback(), *callbacks])
+        self._num_session_images = 0
+        self._writer = SparseDatasetWriter(self.output_dir, self.record)
+        self._batch_size = self.args.batch_size
+
+    def train(self) -> "Dataset":
+        """Makes the images that are not on disk yet, and returns the whole dataset.
+
+        Returns:
+            `trainer.dataset`.
+
+        Raises:
+            UsageError: `output_dir` cannot be used.
+            RunError: a loss became non-finite, memory or disk ran out; what is finished stays on disk.
+        """
+        if self.accelerator.is_main_process:
+            self._writer.open(overwrite=self.args.overwrite_output_dir)
+        self.accelerator.wait_for_everyone()
+        # Every process must have looked before any of them writes.
+        finished = self._writer.finished_images()
+        batches = self._own_batches(finished)
+        self.accelerator.wait_for_everyone()
+        self.num_own_images = sum(map(len, batches))
+        self._num_session_images = self.args.num_images - len(finished)
+        started = time.perf_counter()
+        self.callbacks.on_begin(self)
+        try:
+            for image_indices in batches:
+                self._make_batch(image_indices)
+        finally:
+            self.callbacks.on_end(self)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self._complete(time.perf_counter() - started)
+        self.accelerator.wait_for_everyone()
+        return self.dataset
+
+    @property
+    def dataset(self) -> "Dataset":
+        """The finished images, in order, as stock `datasets` reads them from `output_dir`."""
+        from datasets import load_dataset
+
+        return load_dataset(str(self.output_dir), split="train")
+
+    def _own_batches(self, finished: set[int]) -> list[list[int]]:
+        """Images left to make by this process, in the batches of a run that was never cut off."""
+        size = self.args.batch_size
+        starts = range(0, self.args.num_images, size)
+        own = starts[self.accelerator.process_index :: self.accelerator.num_processes]
+        batches = [range(start, min(start + size, self.args.num_images)) for start in own]
+        left = [[index for index in batch if index not in finished] for batch in batches]
+        return [batch for batch in left if batch]
+
+    def _make_batch(self, image_indices: list[int]) -> None:
+        """Makes and writes a batch; when memory runs out, in halves, and so from then on."""
+        left = list(image_indices)
+
+        def halve() -> int:
+            self._batch_size //= 2
+            if self._batch_size:
+                logger.warning("out of memory: continuing with batches of %d images", self._batch_size)
+            return self._batch_size
+
+        @find_executable_batch_size(starting_batch_size=self._batch_size, reduce_batch_size_fn=halve)
+        def make(batch_size: int) -> None:
+            while left:
+                images = self._make_images(left[:batch_size])
+                self._write(images)
+                del left[:batch_size]
+                self.callbacks.on_batch_end(self, images)
+
+        try:
+            make()
+        except RuntimeError as error:
+            if "No executable batch size" not in str(error):
+                raise
+            raise RunError(
+                f"not enough memory on {self.accelerator.device} for a single image of this model; use "
+                f"mixed_precision bf16 or a machine with more"
+            ) from error
+
+    def _make_images(self, image_indices: list[int]) -> SparseImages:
+        return run_trajectory(
+            self.teacher,
+            self.args,
+            image_indices,
+            [self.targets[index] for index in image_indices],
+            device=self.accelerator.device,
+            autocast=self._autocast,
+            on_step_end=lambda state, losses: self.callbacks.on_step_end(self, state, losses),
+            on_prune=lambda state: self.callbacks.on_prune(self, state),
+        )
+
+    def _autocast(self) -> AbstractContextManager:
+        # Not accelerator.autocast(): accelerate allows one precision a process, and a notebook may try both.
+        if self.mixed_precision == "no":
+            return nullcontext()
+        return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
+
+    def _write(self, images: SparseImages) -> None:
+        try:
+            self._writer.write(images)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise RunError(
+                f"no space left for images {images.image_indices[0]} to {images.image_indices[-1]} in "
+                f"{self.output_dir}; make room and run the same command again, which continues"
+            ) from error
+
+    def _complete(self, seconds: float) -> None:
+        """Record, card and preview of the whole dataset, by the main process."""
+        finished = self._writer.finished_images()
+        assert finished == set(range(self.args.num_images)), "an image is missing though every process has ended"
+        if self._num_session_images or DatasetRecord.load(self.output_dir).status != "complete":
+            self.record = self.record.completed(self._results(seconds))
+            self._save_preview()
+            save_card(self.record, self.output_dir)
+            # Last, as it says that the rest is there.
+            self.record.save(self.output_dir)
+        else:
+            logger.info("%s is complete already; nothing was computed", self.output_dir)
+            self.record = DatasetRecord.load(self.output_dir)
+
+    def _results(self, seconds: float) -> dict[str, Any]:
+        """What the teacher sees in the kept patches, read back from the PNGs, and what it took."""
+        rows = self._rows()
+        probabilities = [row["target_probability"] for row in rows.select_columns(["target_probability"])]
+        top1 = target_top1(
+            self.teacher.model, rows, normalization=self.teacher.normalization, batch_size=self._batch_size
+        )
+        return {
+            "target_top1": round(top1, 4),
+            "mean_target_probability": round(float(np.mean(probabilities)), 4),
+            "num_images_this_session": self._num_session_images,
+            "seconds_this_session": round(seconds, 1),
+            "num_processes": self.accelerator.num_processes,
+            "content_sha256": self._writer.content_sha256(),
+        }
+
+    def _rows(self) -> "IterableDataset":
+        """The rows on disk, streamed: a cached copy would double a large dataset for one look at it."""
+        from datasets import load_dataset
+
+        shards = [str(path) for path in self._writer.shards()]
+        return load_dataset("parquet", data_files=shards, split="train", streaming=True)
+
+    def _save_preview(self) -> None:
+        if self.args.num_preview_images:
+            rows = self._rows().take(self.args.num_preview_images)
+            save_png(image_grid([np.asarray(row["image"]) for row in rows]), self.output_dir / PREVIEW_FILE)
+
+    def _make_record(self) -> DatasetRecord:
+        grid = self.teacher.model.grid
+        return DatasetRecord(
+            teacher={
+                "name": self.teacher.name,
+                "revision": self.teacher.revision,
+                "model_type": self.teacher.model.config.model_type,
+                "weights_sha256": self.teacher.weights_sha256(),
+            },
+            label_names=self.teacher.label_names,
+            image_size=grid.image_size,
+            patch_size=grid.patch_size,
+            image_mean=self.teacher.normalization.mean,
+            image_std=self.teacher.normalization.std,
+            settings=self.args.image_settings() | {"mixed_precision": self.mixed_precision},
+            keep_counts=self.args.prune_schedule.keep_counts(grid.num_patches),
+            environment={
+                "lane": dependency_lane(),
+                "device": describe_device(self.accelerator.device),
+                "packages": package_versions(),
+            },
+        )
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, **options: Any) -> str:
+        """Publishes the finished dataset; see `smi_hf.hub.push_dataset`. Returns the address of the commit."""
+        # Publishing stands above the engines; this is the one look upwards, at the moment it is asked for.
+        from smi_hf.hub import push_dataset
+
+        url = ""
+        if self.accelerator.is_main_process:
+            url = push_dataset(self.output_dir, repo_id, private=private, **options)
+        self.accelerator.wait_for_everyone()
+        return url
+
+
+def _as_teacher(model: PreTrainedModel | SparseClassifier, image_processor: Any) -> Teacher:
+    if image_processor is None:
+        source = model.config._name_or_path
+        try:
+            if not source:
+                raise OSError("the model has no name to load one by")
+            image_processor = load_image_processor(source)
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"no image processor was given and none could be loaded ({error}); pass image_processor=..., as it "
+                f"says which pixel values are valid"
+            ) from error
+    return Teacher.from_model(model, image_processor)

@@ -1,0 +1,130 @@
+"""One trajectory: a batch of images from noise to finished, as a loop that reads from top to bottom.
+
+Legend: `B` images, `K` kept patches.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from smi_hf.data.schema import SparseImages
+from smi_hf.errors import RunError
+from smi_hf.inversion.config import SparseInversionConfig
+from smi_hf.inversion.state import TrajectoryState
+from smi_hf.inversion.step import inversion_step
+from smi_hf.models import Teacher
+from smi_hf.patches import POLICIES, Augmentation, SelectionInputs, draw_augmentations
+
+
+class NonFiniteLossError(RunError):
+    """The loss of an image became infinite or NaN."""
+
+
+def run_trajectory(
+    teacher: Teacher,
+    config: SparseInversionConfig,
+    image_indices: Sequence[int],
+    targets: Sequence[int],
+    *,
+    device: torch.device | str = "cpu",
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+    on_step_end: Callable[[TrajectoryState, dict[str, Tensor]], None] = lambda state, losses: None,
+    on_prune: Callable[[TrajectoryState], None] = lambda state: None,
+) -> SparseImages:
+    """Makes a batch of images (arXiv 2510.27186, algorithm 1).
+
+    Args:
+        image_indices, targets: which images of the run, and their labels.
+        autocast: context in which the teacher runs.
+        on_step_end: told the weighted loss parts (B,) of each step.
+        on_prune: told when patches were dropped.
+
+    Raises:
+        NonFiniteLossError: names the first step at which a loss was not finite, and the images.
+    """
+    grid, normalization = teacher.model.grid, teacher.normalization
+    state = TrajectoryState.start(
+        image_indices,
+        targets,
+        grid,
+        seed=config.seed,
+        learning_rate=config.learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+        device=device,
+    )
+    shifts, flips = draw_augmentations(grid, config.num_steps, state.generators, max_shift=config.max_shift)
+    schedule = config.prune_schedule
+    keep_counts = dict(zip(schedule.steps, schedule.keep_counts(grid.num_patches)[1:]))
+    select = POLICIES.get(config.policy)
+    guard = _FiniteGuard(state)
+    loss_weights = config.term_weights
+
+    for step in range(config.num_steps):
+        if step in keep_counts:
+            slots_BM = select(
+                SelectionInputs(
+                    kept_BK=state.kept_BK,
+                    num_kept=keep_counts[step],
+                    cls_attention=lambda: teacher.model.cls_attention(state.patches_BKCPQ.detach(), state.kept_BK),
+                    generators=state.generators,
+                )
+            )
+            state.keep(slots_BM)
+            on_prune(state)
+        losses = inversion_step(
+            teacher.model,
+            state,
+            Augmentation(shifts[step], flips[step]).to(device),
+            loss_weights=loss_weights,
+            normalization=normalization,
+            autocast=autocast,
+        )
+        guard.watch(losses)
+        if state.step % config.logging_steps == 0 or state.step == config.num_steps:
+            guard.check()
+        on_step_end(state, losses)
+    return _finish(teacher, config, state)
+
+
+def _finish(teacher: Teacher, config: SparseInversionConfig, state: TrajectoryState) -> SparseImages:
+    """Rounds to 8 bits and asks the teacher, in float32, what it sees in what is left."""
+    patches_BKCPQ = teacher.normalization.to_uint8(state.patches_BKCPQ.detach())
+    with torch.no_grad():
+        logits_BL = teacher.model.forward_patches(
+            teacher.normalization.from_uint8(patches_BKCPQ), state.kept_BK
+        ).logits
+    probability_B = logits_BL.float().softmax(dim=-1).gather(1, state.targets_B[:, None])[:, 0]
+    return SparseImages(
+        image_indices=state.image_indices,
+        seed=config.seed,
+        steps=config.num_steps,
+        labels=state.targets_B.tolist(),
+        patches_BKCPQ=patches_BKCPQ.cpu().numpy(),
+        kept_BK=state.kept_BK.cpu().numpy(),
+        target_probability_B=probability_B.cpu().numpy(),
+    )
+
+
+class _FiniteGuard:
+    """Notes each image's first non-finite loss on the device, so that asking does not stall every step."""
+
+    def __init__(self, state: TrajectoryState) -> None:
+        self.state = state
+        self.first_bad_B = torch.zeros(len(state.image_indices), dtype=torch.int64, device=state.targets_B.device)
+
+    def watch(self, losses: dict[str, Tensor]) -> None:
+        bad_B = ~torch.isfinite(sum(losses.values())) & (self.first_bad_B == 0)
+        self.first_bad_B += bad_B * self.state.step
+
+    def check(self) -> None:
+        if not self.first_bad_B.any():
+            return
+        steps = self.first_bad_B.tolist()
+        first = min(step for step in steps if step)
+        images = [index for index, step in zip(self.state.image_indices, steps) if step]
+        raise NonFiniteLossError(
+            f"the loss became non-finite at step {first} for image{'s' * (len(images) > 1)} "
+            f"{', '.join(map(str, images))}; finished shards are intact. Lower the learning rate, or run in float32"
+        )

@@ -1,0 +1,85 @@
+"""What a model family has to say about itself, and which families are refused and why."""
+
+from dataclasses import dataclass
+
+from transformers import PretrainedConfig
+
+from smi_hf.errors import UsageError
+from smi_hf.registry import Registry, suggest
+
+
+@dataclass(frozen=True)
+class ViTFamily:
+    """A family whose tokens are prefix tokens followed by one independent token a patch.
+
+    "Independent" means that a patch's position enters through its own embedding alone: then leaving tokens out of the
+    stock forward is all there is to a sparse forward. The first prefix token must be the CLS token.
+
+    Args:
+        backbone: attribute of the classifier that holds the backbone; its `embeddings` make the tokens.
+        interpolates_by_itself: whether the stock forward takes other image sizes without being asked to
+            (`interpolate_pos_encoding=True`), so that the image processor may choose the size.
+    """
+
+    backbone: str
+    interpolates_by_itself: bool = False
+
+    def embeddings_arguments(self, config: PretrainedConfig, image_size: tuple[int, int]) -> dict[str, bool]:
+        """Keyword arguments with which the stock embeddings accept images of that size."""
+        side = config.image_size
+        native = (side, side) if isinstance(side, int) else tuple(side)
+        if self.interpolates_by_itself or image_size == native:
+            return {}
+        return {"interpolate_pos_encoding": True}
+
+
+FAMILIES: Registry[ViTFamily] = Registry("model family", "smi_hf.models.families")
+
+
+def register_family(model_type: str, family: ViTFamily) -> None:
+    """Files a family under the `model_type` of its configuration."""
+    FAMILIES.register(model_type)(family)
+
+
+_WINDOWS = "attends within windows of neighbouring patches, which pruning would tear apart"
+_RELATIVE = "adds a relative position bias of the full grid to its attention"
+_ROTARY = "rotates queries and keys by positions of the full grid (RoPE)"
+_NO_CLS = "classifies without a CLS token, so patches have no CLS attention to be ranked by"
+UNSUPPORTED: dict[str, str] = {
+    "swin": _WINDOWS,
+    "swinv2": _WINDOWS,
+    "donut-swin": _WINDOWS,
+    "hiera": _WINDOWS,
+    "beit": _RELATIVE,
+    "data2vec-vision": _RELATIVE,
+    "dinov3_vit": _ROTARY,
+    "siglip": _NO_CLS,
+    "siglip2": _NO_CLS,
+    "clip": _NO_CLS,
+    "mobilevit": "mixes convolutions with attention over unfolded pixels",
+    "levit": "shrinks its grid between stages",
+    "pvt": "shrinks its grid between stages",
+    "pvt_v2": "shrinks its grid between stages",
+    "segformer": "shrinks its grid between stages",
+    "cvt": "embeds patches that overlap",
+}
+
+
+def find_family(config: PretrainedConfig) -> ViTFamily:
+    """The family of a configuration.
+
+    Raises:
+        UsageError: none serves it; says why where that is known, and lists those that are served.
+    """
+    model_type = config.model_type
+    if model_type in FAMILIES:
+        return FAMILIES.get(model_type)
+    if model_type in UNSUPPORTED:
+        reason = f"it {UNSUPPORTED[model_type]}"
+    elif not hasattr(config, "patch_size") or not hasattr(config, "num_attention_heads"):
+        reason = "it is not a plain Vision Transformer (no patch size or attention heads in its configuration)"
+    else:
+        reason = f"no family is registered for it{suggest(model_type, FAMILIES.names())}"
+    raise UsageError(
+        f"model type {model_type!r} cannot be inverted sparsely: {reason}. Supported: {', '.join(FAMILIES.names())}"
+    )

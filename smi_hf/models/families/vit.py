@@ -1,0 +1,5 @@
+"""ViT, and DeiT without a distillation token: one CLS token."""
+
+from smi_hf.models.families.base import ViTFamily, register_family
+
+register_family("vit", ViTFamily(backbone="vit"))

@@ -1,0 +1,44 @@
+"""Pixel units: the model's normalised values and the 8 bits of an image file."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from smi_hf.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What an image processor does to pixels in [0, 1]: subtract the mean, divide by the standard deviation.
+
+    Args:
+        mean, std: one value a channel.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
+            raise UsageError(
+                f"image mean {self.mean} and std {self.std} must have one value a channel, and std be positive"
+            )
+
+    def _channels(self, values: tuple[float, ...], like: Tensor) -> Tensor:
+        dtype = like.dtype if like.is_floating_point() else torch.float32
+        return torch.tensor(values, dtype=dtype, device=like.device)[:, None, None]
+
+    def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised values of black and of white, each (C, 1, 1), with the dtype and device of `like`."""
+        mean, std = self._channels(self.mean, like), self._channels(self.std, like)
+        return (0 - mean) / std, (1 - mean) / std
+
+    def to_uint8(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels (..., C, P, Q) as the nearest 8-bit values, uint8."""
+        scaled = (pixels * self._channels(self.std, pixels) + self._channels(self.mean, pixels)) * 255
+        return scaled.round().clamp(0, 255).to(torch.uint8)
+
+    def from_uint8(self, pixels: Tensor) -> Tensor:
+        """8-bit pixels (..., C, P, Q) in normalised units, float32."""
+        return (pixels.float() / 255 - self._channels(self.mean, pixels)) / self._channels(self.std, pixels)

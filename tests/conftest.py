@@ -1,0 +1,98 @@
+"""What all tests share: one tiny checkpoint, offline, one thread a worker."""
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# Before any import of these libraries: no test may reach the network, and a cache must not outlive the run.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_LABELS = 5
+
+# Workers share the cores; and equal thread counts make equal rounding in this process and in those that it starts.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_caches(tmp_path_factory):
+    import datasets
+
+    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets-cache")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """A ViT of 4x4 patches and 5 labels with random weights, and its image processor."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-vit"
+    torch.manual_seed(0)
+    config = ViTConfig(
+        image_size=32,
+        patch_size=8,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=48,
+        num_labels=NUM_LABELS,
+        # Large enough for the logits to depend on the image.
+        initializer_range=0.2,
+    )
+    ViTForImageClassification(config).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _loaded_teacher(tiny_checkpoint):
+    from smi_hf.models import load_teacher
+
+    return load_teacher(str(tiny_checkpoint))
+
+
+@pytest.fixture
+def teacher(_loaded_teacher):
+    """The tiny checkpoint, loaded; a copy of its own for each test."""
+    return copy.deepcopy(_loaded_teacher)
+
+
+@pytest.fixture
+def run_command():
+    """Runs a command from the repository's root as a user would, offline and with one thread; returns the result."""
+
+    def run(*command: str, **options) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            list(map(str, command)),
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=500,
+            **options,
+        )
+
+    return run
+
+
+def environment() -> dict[str, str]:
+    """For processes that tests start: this interpreter's scripts first, offline, one thread."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="session")
+def subprocess_environment() -> dict[str, str]:
+    return environment()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return ROOT

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def record():
+    from smi_hf.data import DatasetRecord
+
+    return DatasetRecord(
+        teacher={"name": "someone/vit", "revision": "abc", "model_type": "vit", "weights_sha256": "0" * 64},
+        label_names=["crane", "dog", "crane"],
+        image_size=(16, 24),
+        patch_size=(8, 8),
+        image_mean=(0.5, 0.5, 0.5),
+        image_std=(0.5, 0.5, 0.5),
+        settings={
+            "num_images": 4,
+            "num_steps": 10,
+            "policy": "smi",
+            "prune_steps": [5],
+            "prune_ratios": [0.5],
+            "seed": 7,
+        },
+        keep_counts=(6, 3),
+    )
+
+
+@pytest.fixture
+def images():
+    """Four finished images of the record's grid, with distinct random pixels."""
+
+    def make(first=0, count=2):
+        from smi_hf.data import SparseImages
+
+        generator = np.random.default_rng(first)
+        return SparseImages(
+            image_indices=tuple(range(first, first + count)),
+            seed=7,
+            steps=10,
+            labels=[index % 3 for index in range(first, first + count)],
+            patches_BKCPQ=generator.integers(0, 256, (count, 3, 3, 8, 8), dtype=np.uint8),
+            kept_BK=np.stack([np.sort(generator.permutation(6)[:3]) for _ in range(count)]),
+            target_probability_B=generator.random(count),
+        )
+
+    return make
+
+
+@pytest.fixture
+def dataset_folder(record, images, tmp_path):
+    """A complete dataset written with the package's own parts."""
+    from smi_hf.data.card import save_card
+    from smi_hf.data.writer import SparseDatasetWriter
+
+    folder = tmp_path / "dataset"
+    writer = SparseDatasetWriter(folder, record)
+    writer.open()
+    for first in (2, 0):
+        writer.write(images(first))
+    results = {"target_top1": 1.0, "mean_target_probability": 0.5, "content_sha256": writer.content_sha256()}
+    complete = record.completed(results)
+    save_card(complete, folder)
+    complete.save(folder)
+    return folder

@@ -1,0 +1,63 @@
+import pytest
+
+from smi_hf import SparseInversionConfig, UsageError
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prune_ratios": [1.0]}, r"prune ratio 1.0 is outside \[0, 1\)"),
+        ({"prune_ratios": [-0.1]}, r"prune ratio -0.1 is outside \[0, 1\)"),
+        ({"prune_steps": [100, 50]}, r"prune_steps must be positive and increase, but \(100, 50\)"),
+        ({"prune_steps": [50, 50]}, "prune_steps must be positive and increase"),
+        ({"prune_steps": [0, 50]}, "prune_steps must be positive and increase"),
+        ({"prune_steps": [50, 400]}, "prune step 400 is not before the last of 400 steps"),
+        ({"prune_steps": [50], "prune_ratios": [0.3, 0.3]}, "prune_ratios has 2 values .* but prune_steps has 1"),
+        ({"num_images": 0}, "num_images must be at least 1, but 0 was given"),
+        ({"num_steps": 0}, "num_steps must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"seed": -1}, "seed must not be negative"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"tv_weight": -1.0}, "tv_weight must not be negative"),
+        ({"max_shift": 1.0}, r"max_shift must be in \[0, 1\)"),
+        ({"mixed_precision": "fp8"}, "mixed_precision must be one of no, bf16, but 'fp8' was given"),
+        ({"policy": "smj"}, r"there is no policy 'smj' \(did you mean 'smi'\?\); available: dense, random, smi"),
+        ({"policy": "dense", "prune_steps": [5]}, "policy keeps every patch, so prune_steps .* must not be given"),
+        ({"loss_weights": ["l22=1"]}, r"there is no loss term 'l22' \(did you mean 'l2'\?\)"),
+        ({"loss_weights": ["l2"]}, "loss_weights takes NAME=WEIGHT"),
+        ({"classes": []}, "classes must name"),
+    ],
+)
+def test_a_wrong_setting_is_refused_when_the_config_is_made(changes, message):
+    with pytest.raises(UsageError, match=message):
+        SparseInversionConfig(**changes)
+
+
+def test_loss_weights_name_any_registered_term():
+    config = SparseInversionConfig(loss_weights=["l2=1e-5", "cross_entropy=2"])
+    assert config.term_weights == {"cross_entropy": 2.0, "total_variation": config.tv_weight, "l2": 1e-5}
+
+
+def test_options_that_change_no_image_are_not_part_of_its_settings():
+    first = SparseInversionConfig(output_dir="a", report_to=["tensorboard"], logging_steps=3, disable_tqdm=True)
+    second = SparseInversionConfig(output_dir="b")
+    assert first.image_settings() == second.image_settings()
+
+
+def test_a_default_schedule_and_the_same_schedule_written_out_are_equal_settings():
+    written = SparseInversionConfig(prune_steps=[50, 100, 200, 300], prune_ratios=[0.3])
+    assert written.image_settings() == SparseInversionConfig().image_settings()
+
+
+def test_hf_argument_parser_reads_the_config():
+    from transformers import HfArgumentParser
+
+    arguments = ["--num_steps", "20", "--prune_steps", "5", "10", "--compile", "--classes", "1", "2"]
+    (config,) = HfArgumentParser(SparseInversionConfig).parse_args_into_dataclasses(arguments)
+    assert (config.num_steps, config.prune_steps, config.compile, config.classes) == (20, [5, 10], True, ["1", "2"])
+
+
+def test_every_option_has_a_help_text():
+    from dataclasses import fields
+
+    assert [field.name for field in fields(SparseInversionConfig) if len(field.metadata.get("help", "")) < 15] == []

@@ -1,0 +1,100 @@
+"""What survives a kill -9, and what a second process changes: real processes, real signals."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smi_hf import SparseInversionConfig, SparseInversionTrainer, load, load_teacher
+from smi_hf.data import DatasetRecord
+
+
+@pytest.fixture
+def settings(tiny_checkpoint):
+    return {
+        "model_name_or_path": str(tiny_checkpoint),
+        "num_images": 12,
+        "num_steps": 40,
+        "batch_size": 2,
+        "classes": ["balanced"],
+    }
+
+
+def arguments(settings: dict, output_dir: Path) -> list[str]:
+    options = []
+    for name, value in (settings | {"output_dir": str(output_dir)}).items():
+        options += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return options
+
+
+def run_in_this_process(settings: dict, output_dir: Path) -> None:
+    options = {name: value for name, value in settings.items() if name != "model_name_or_path"}
+    config = SparseInversionConfig(output_dir=str(output_dir), disable_tqdm=True, **options)
+    SparseInversionTrainer(load_teacher(settings["model_name_or_path"]), config).train()
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted((folder / "data").glob("train-*.parquet"))
+
+
+def test_a_killed_run_continues_to_the_images_of_an_uninterrupted_one(
+    settings, rows, tmp_path, repository, subprocess_environment, run_command
+):
+    settings["num_steps"] = 150
+    command = [sys.executable, "-m", "smi_hf.cli.main", "invert", *arguments(settings, tmp_path / "killed")]
+    process = subprocess.Popen(
+        command, cwd=repository, env=subprocess_environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while len(shards(tmp_path / "killed") if (tmp_path / "killed" / "data").exists() else []) < 2:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = {path: path.read_bytes() for path in shards(tmp_path / "killed")}
+    assert 2 <= len(finished) < 6
+    assert DatasetRecord.load(tmp_path / "killed").status == "running"
+
+    again = run_command(*command)
+    assert again.returncode == 0, again.stderr
+    assert {path: path.read_bytes() for path in finished} == finished, "finished shards were written again"
+    run_in_this_process(settings, tmp_path / "whole")
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    assert list((tmp_path / "killed" / "data").glob(".*")) == []
+    load(tmp_path / "killed")
+
+
+def test_two_processes_make_the_images_of_one(settings, rows, tmp_path, run_command):
+    launched = run_command(
+        *("accelerate", "launch", "--config_file", "recipes/accelerate/multi_cpu.yaml", "recipes/invert.py"),
+        *arguments(settings, tmp_path / "two"),
+    )
+    assert launched.returncode == 0, launched.stderr
+    assert launched.stdout.count("12 images in") == 1  # the main process alone speaks
+    run_in_this_process(settings, tmp_path / "one")
+    two, one = rows(tmp_path / "two"), rows(tmp_path / "one")
+    assert two == one  # the same batches: bit by bit
+    assert load(tmp_path / "two").record.results["num_processes"] == 2
+
+    # Other batches: other rounding, which Adam amplifies over 40 steps; the noise and the targets are the same.
+    run_in_this_process(settings | {"batch_size": 3}, tmp_path / "other")
+    other = rows(tmp_path / "other")
+    assert [other[index]["label"] for index in other] == [one[index]["label"] for index in one]
+    assert np.mean([other[index]["kept_patches"] == one[index]["kept_patches"] for index in one]) >= 0.5
+
+
+def test_launching_with_cpu_runs_and_says_that_it_is_one_process(settings, rows, tmp_path, run_command):
+    settings |= {"num_images": 2, "num_steps": 5}
+    launched = run_command(
+        *("accelerate", "launch", "--num_processes", "2", "--cpu", "recipes/invert.py"),
+        *arguments(settings, tmp_path / "launched"),
+    )
+    assert launched.returncode == 0, launched.stderr
+    assert "starts one process whatever --num_processes says" in launched.stderr
+    run_in_this_process(settings, tmp_path / "one")
+    assert rows(tmp_path / "launched") == rows(tmp_path / "one")

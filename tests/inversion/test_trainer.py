@@ -1,0 +1,338 @@
+import errno
+import json
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import load_dataset
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from smi_hf import RunError, SparseInversionCallback, SparseInversionTrainer, UsageError, load
+
+
+def test_the_output_folder_is_a_dataset_that_stock_load_dataset_reads(teacher, config):
+    args = config(num_images=5)
+    returned = SparseInversionTrainer(teacher, args).train()
+    dataset = load_dataset(args.output_dir, split="train")
+    assert dataset.column_names == [
+        "image",
+        "label",
+        "kept_patches",
+        "image_index",
+        "seed",
+        "target_probability",
+        "steps",
+    ]
+    assert dataset["image_index"][:] == [0, 1, 2, 3, 4] == returned["image_index"][:]
+    assert dataset.features["label"].names == teacher.label_names
+    assert {path.name for path in Path(args.output_dir).iterdir()} == {
+        "README.md",
+        "data",
+        "preview.png",
+        "preview_stages.png",
+        "smi.json",
+    }
+
+
+def test_pruned_patches_are_black_and_kept_ones_are_what_the_teacher_was_shown(teacher, config):
+    args = config()
+    SparseInversionTrainer(teacher, args).train()
+    sparse = load(args.output_dir, for_model=teacher.model)
+    batch = sparse.collate(list(sparse.dataset))
+    for row, kept in zip(sparse.dataset, batch["kept_patches"]):
+        pixels = torch.from_numpy(np.asarray(row["image"])).permute(2, 0, 1)[None]
+        pruned = [patch for patch in range(16) if patch not in kept.tolist()]
+        assert len(pruned) == 9
+        assert teacher.model.grid.cut(pixels, torch.tensor([pruned])).max() == 0
+    logits = teacher.model(batch["pixel_values"], batch["kept_patches"]).logits
+    probability = logits.softmax(dim=-1).gather(1, batch["labels"][:, None])[:, 0]
+    assert np.allclose(probability.numpy(), sparse.dataset["target_probability"][:], atol=1e-5)
+
+
+def test_the_record_says_what_the_images_were_made_from(teacher, config):
+    args = config()
+    trainer = SparseInversionTrainer(teacher, args)
+    trainer.train()
+    record = json.loads((Path(args.output_dir) / "smi.json").read_text())
+    assert record["status"] == "complete"
+    assert record["teacher"] == {
+        "name": "tiny-vit",
+        "revision": None,
+        "model_type": "vit",
+        "weights_sha256": teacher.weights_sha256(),
+    }
+    assert record["keep_counts"] == [16, 11, 7]
+    assert record["settings"]["prune_ratios"] == [0.3, 0.3]
+    assert record["environment"]["packages"]["torch"]
+    right = load(args.output_dir).dataset["target_probability"][:]
+    assert record["results"]["mean_target_probability"] == pytest.approx(np.mean(right), abs=1e-4)
+
+
+def test_a_stock_model_and_its_name_are_enough(tiny_checkpoint, config):
+    model = AutoModelForImageClassification.from_pretrained(tiny_checkpoint)
+    assert len(SparseInversionTrainer(model, config()).train()) == 4
+
+
+def test_a_model_without_an_image_processor_is_refused(tiny_checkpoint, config):
+    model = AutoModelForImageClassification.from_pretrained(tiny_checkpoint)
+    model.config._name_or_path = ""
+    with pytest.raises(UsageError, match=r"no image processor was given .* pass image_processor="):
+        SparseInversionTrainer(model, config())
+    processor = AutoImageProcessor.from_pretrained(tiny_checkpoint)
+    assert SparseInversionTrainer(model, config(), image_processor=processor).teacher.normalization.mean == (0.5,) * 3
+
+
+def test_callbacks_see_every_event_in_order(teacher, config):
+    events = []
+
+    class Recorder(SparseInversionCallback):
+        def on_begin(self, trainer):
+            events.append("begin")
+
+        def on_step_end(self, trainer, state, losses):
+            assert set(losses) == {"cross_entropy", "total_variation"}
+            events.append("step")
+
+        def on_prune(self, trainer, state):
+            events.append(f"prune to {state.num_kept}")
+
+        def on_batch_end(self, trainer, images):
+            events.append(f"batch {images.image_indices}")
+
+        def on_end(self, trainer):
+            events.append("end")
+
+    SparseInversionTrainer(teacher, config(), callbacks=[Recorder()]).train()
+    batch = ["step"] * 2 + ["prune to 11"] + ["step"] * 3 + ["prune to 7"] + ["step"] * 3
+    assert events == ["begin", *batch, "batch (0, 1)", *batch, "batch (2, 3)", "end"]
+
+
+def test_a_complete_run_is_not_run_again(teacher, config, rows):
+    args = config()
+    SparseInversionTrainer(teacher, args).train()
+    files = {path: path.stat().st_mtime_ns for path in Path(args.output_dir).rglob("*") if path.is_file()}
+
+    class Never(SparseInversionCallback):
+        def on_step_end(self, trainer, state, losses):
+            raise AssertionError("a step was taken")
+
+    SparseInversionTrainer(teacher, args, callbacks=[Never()]).train()
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+class Interrupt(SparseInversionCallback):
+    """Ends a run after its first batch, as an exception would."""
+
+    def on_batch_end(self, trainer, images):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_continues_to_the_images_of_an_uninterrupted_one(teacher, config, rows, tmp_path):
+    whole = config(output_dir=str(tmp_path / "whole"), num_images=5)
+    SparseInversionTrainer(teacher, whole).train()
+    args = config(num_images=5)
+    with pytest.raises(KeyboardInterrupt):
+        SparseInversionTrainer(teacher, args, callbacks=[Interrupt()]).train()
+    assert len(load_dataset(args.output_dir, split="train")) == 2
+    with pytest.raises(UsageError, match="is not complete"):
+        load(args.output_dir)
+    SparseInversionTrainer(teacher, args).train()
+    assert rows(args.output_dir) == rows(whole.output_dir)
+    assert len(load(args.output_dir)) == 5
+
+
+def test_a_damaged_shard_is_made_again(teacher, config, rows, caplog):
+    args = config()
+    SparseInversionTrainer(teacher, args).train()
+    before = rows(args.output_dir)
+    shard = sorted((Path(args.output_dir) / "data").iterdir())[0]
+    shard.write_bytes(shard.read_bytes()[:100])
+    with caplog.at_level(logging.WARNING):
+        SparseInversionTrainer(teacher, args).train()
+    assert "is damaged; its images are made again" in caplog.text
+    assert rows(args.output_dir) == before
+
+
+def test_a_folder_of_another_run_is_refused_and_left_alone_unless_told_to_discard_it(teacher, config, rows):
+    args = config()
+    SparseInversionTrainer(teacher, args).train()
+    before = rows(args.output_dir)
+    other = config(seed=1, num_steps=9)
+    message = (
+        r"holds a dataset of other settings: num_steps was 8 and is now 9; seed was 0 and is now 1\..*"
+        r"--overwrite_output_dir"
+    )
+    with pytest.raises(UsageError, match=message):
+        SparseInversionTrainer(teacher, other).train()
+    assert rows(args.output_dir) == before
+    SparseInversionTrainer(teacher, config(seed=1, num_steps=9, overwrite_output_dir=True)).train()
+    after = rows(args.output_dir)
+    assert {row["seed"] for row in after.values()} == {1}
+    assert after[0]["image"] != before[0]["image"]
+
+
+def test_a_dataset_of_another_teacher_is_not_continued(teacher, config):
+    args = config()
+    SparseInversionTrainer(teacher, args).train()
+    teacher.model.model.classifier.bias.data[0] += 1
+    with pytest.raises(UsageError, match=r"teacher weights \(sha256\) was"):
+        SparseInversionTrainer(teacher, args).train()
+
+
+def test_a_strangers_folder_is_never_touched_even_with_overwrite(teacher, config):
+    args = config(overwrite_output_dir=True)
+    Path(args.output_dir).mkdir()
+    thesis = Path(args.output_dir) / "thesis.txt"
+    thesis.write_text("years of work")
+    with pytest.raises(UsageError, match="is not empty and holds no sparse dataset"):
+        SparseInversionTrainer(teacher, args).train()
+    assert [path.name for path in Path(args.output_dir).iterdir()] == ["thesis.txt"]
+    assert thesis.read_text() == "years of work"
+
+
+def test_an_output_path_that_cannot_be_a_folder_is_refused(teacher, config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        SparseInversionTrainer(teacher, config(output_dir=str(tmp_path / "file" / "dataset"))).train()
+
+
+def test_running_out_of_memory_halves_the_batch_and_gives_the_same_images(teacher, config, rows, tmp_path, caplog):
+    whole = config(output_dir=str(tmp_path / "whole"), num_images=8, batch_size=8)
+    SparseInversionTrainer(teacher, whole).train()
+
+    sizes = []
+
+    def memory_for_three(module, args, kwargs):
+        sizes.append(len(kwargs["pixel_values"]))
+        if sizes[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+
+    args = config(num_images=8, batch_size=8)
+    trainer = SparseInversionTrainer(teacher, args)
+    teacher.model.model.register_forward_pre_hook(memory_for_three, with_kwargs=True)
+    with caplog.at_level(logging.WARNING):
+        trainer.train()
+    assert "out of memory: continuing with batches of 2 images" in caplog.text
+    assert set(sizes) == {8, 4, 2}
+    # Once, not again for each batch.
+    assert sizes.count(8) == sizes.count(4) == 1
+    expected, got = rows(whole.output_dir), rows(args.output_dir)
+    assert got.keys() == expected.keys()
+    assert all(got[index]["label"] == expected[index]["label"] for index in got)
+    # As images in other batches are: equal but for rounding (tests/inversion/test_trajectory.py).
+    same = [got[index]["kept_patches"] == expected[index]["kept_patches"] for index in got]
+    assert np.mean(same) >= 0.75
+
+
+def test_no_memory_for_a_single_image_says_so(teacher, config):
+    def no_memory(module, args, kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    trainer = SparseInversionTrainer(teacher, config())
+    teacher.model.model.register_forward_pre_hook(no_memory, with_kwargs=True)
+    with pytest.raises(RunError, match="not enough memory on cpu for a single image"):
+        trainer.train()
+
+
+def test_a_non_finite_loss_leaves_finished_shards_intact(teacher, config, rows):
+    teacher.model.model.classifier.bias.data[3] = -float("inf")
+    args = config(classes=["0", "1", "2", "3"])
+    with pytest.raises(RunError, match="non-finite at step 1 for image 3"):
+        SparseInversionTrainer(teacher, args).train()
+    assert sorted(rows(args.output_dir)) == [0, 1]
+
+
+def test_a_full_disk_says_so_leaves_no_half_shard_and_the_run_continues(teacher, config, rows, monkeypatch):
+    import pyarrow.parquet
+
+    args = config()
+    write_table = pyarrow.parquet.write_table
+
+    def write_half(table, path):
+        if "00000002" in str(path):
+            Path(path).write_bytes(b"half a shard")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_table(table, path)
+
+    monkeypatch.setattr(pyarrow.parquet, "write_table", write_half)
+    with pytest.raises(RunError, match="no space left for images 2 to 3 .* run the same command again"):
+        SparseInversionTrainer(teacher, args).train()
+    assert [path.name for path in (Path(args.output_dir) / "data").iterdir()] == ["train-00000000-00000001.parquet"]
+    monkeypatch.undo()
+    SparseInversionTrainer(teacher, args).train()
+    assert sorted(rows(args.output_dir)) == [0, 1, 2, 3]
+
+
+def test_a_disk_that_is_really_full_is_survived(teacher, config, rows, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        args = config(output_dir=str(disk / "dataset"), num_images=16)
+        with pytest.raises(RunError, match="no space left"):
+            SparseInversionTrainer(teacher, args).train()
+        finished = sorted((disk / "dataset" / "data").iterdir())
+        assert finished
+        assert all(path.name.startswith("train-") for path in finished)
+        subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+        SparseInversionTrainer(teacher, args).train()
+        assert sorted(rows(args.output_dir)) == list(range(16))
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_previews_show_the_images_and_the_kept_sets_of_each_stage(teacher, config):
+    args = config(num_images=5, batch_size=4)
+    SparseInversionTrainer(teacher, args).train()
+    gap = 4
+    assert Image.open(Path(args.output_dir) / "preview.png").size == (3 * 32 + 2 * gap, 2 * 32 + gap)
+    stages = np.asarray(Image.open(Path(args.output_dir) / "preview_stages.png"))
+    # Four images of the first batch; after the first prune, after the second, finished.
+    assert stages.shape == (3 * 32 + 2 * gap, 4 * 32 + 3 * gap, 3)
+    first, second = stages[:32, :32], stages[36:68, :32]
+    black = [(image.reshape(4, 8, 4, 8, 3).max(axis=(1, 3, 4)) == 0).sum() for image in (first, second)]
+    assert black == [16 - 11, 16 - 7]
+
+
+def test_trackers_get_the_loss_parts(teacher, config):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    args = config(report_to=["tensorboard"], logging_steps=4)
+    trainer = SparseInversionTrainer(teacher, args)
+    trainer.train()
+    logs = Path(args.output_dir + "-logs") / "smi_hf"
+    events = EventAccumulator(str(logs)).Reload()
+    assert {"loss", "loss/cross_entropy", "loss/total_variation", "kept_patches"} <= set(events.Tags()["scalars"])
+    assert [int(event.value) for event in events.Scalars("kept_patches")] == [11, 7, 11, 7]
+
+
+def test_bfloat16_runs_and_is_recorded(teacher, config):
+    args = config(mixed_precision="bf16", num_steps=60, prune_steps=[10, 20])
+    trainer = SparseInversionTrainer(teacher, args)
+    trainer.train()
+    assert trainer.record.settings["mixed_precision"] == "bf16"
+    assert trainer.record.results["target_top1"] == 1.0
+
+
+def test_peak_memory_does_not_grow_with_the_number_of_images(teacher, config, tmp_path):
+    """Counts live tensors, as resident memory is too coarse for a tiny model."""
+    import gc
+
+    counts = []
+
+    class Counter(SparseInversionCallback):
+        def on_batch_end(self, trainer, images):
+            gc.collect()
+            counts.append(sum(issubclass(type(value), torch.Tensor) for value in gc.get_objects()))
+
+    args = config(num_images=40, num_steps=3, prune_steps=[1], num_preview_images=4)
+    SparseInversionTrainer(teacher, args, callbacks=[Counter()]).train()
+    assert len(counts) == 20
+    assert max(counts[10:]) <= max(counts[2:10])
