@@ -69,15 +69,8 @@ def run_command():
     """Runs a command from the repository's root as a user would, offline and with one thread; returns the result."""
 
     def run(*command: str, **options) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            list(map(str, command)),
-            cwd=ROOT,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=500,
-            **options,
-        )
+        settings = {"cwd": ROOT, "env": environment(), "capture_output": True, "text": True, "timeout": 500}
+        return subprocess.run(list(map(str, command)), **(settings | options))
 
     return run
 

@@ -23,9 +23,7 @@ _EPILOG = """examples:
 class DemoArguments:
     """How much of a demonstration."""
 
-    output_dir: str = field(
-        default="out/demo", metadata={"help": "Folder for the datasets; what is there is replaced."}
-    )
+    output_dir: str = field(default="out/demo", metadata={"help": "Folder for the datasets; replaced if it exists."})
     num_images: int = field(default=32, metadata={"help": "Number of synthetic images."})
     num_steps: int = field(default=400, metadata={"help": "Optimisation steps an image."})
     seed: int = field(default=0, metadata={"help": "Seed of the runs."})
@@ -91,6 +89,9 @@ def _invert(teacher: "Teacher", demo: DemoArguments, policy: str) -> "DatasetRec
         seed=demo.seed,
         classes=["balanced"],
         policy=policy,
+        # A mirrored 2 is no 2; and at 64 px the paper's 0.25 overshoots.
+        flip_probability=0.0,
+        learning_rate=0.1,
     )
     trainer = SparseInversionTrainer(teacher, config)
     trainer.train()

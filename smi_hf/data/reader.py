@@ -160,10 +160,10 @@ def validate(dataset: "Dataset", record: DatasetRecord) -> None:
                 raise UsageError(f"image {index} has label {label}, but the teacher has labels 0 to {num_labels - 1}")
             if not kept:
                 raise UsageError(f"image {index} keeps no patch")
-            if min(kept) < 0 or max(kept) >= num_patches:
+            outside = [patch for patch in kept if not 0 <= patch < num_patches]
+            if outside:
                 raise UsageError(
-                    f"image {index} keeps patch {max(kept) if min(kept) >= 0 else min(kept)}, but the grid has patches "
-                    f"0 to {num_patches - 1}"
+                    f"image {index} keeps patch {outside[0]}, but the grid has patches 0 to {num_patches - 1}"
                 )
             if len(set(kept)) != len(kept):
                 raise UsageError(f"image {index} keeps a patch twice")

@@ -91,6 +91,10 @@ class SparseInversionConfig:
     max_shift: float = field(
         default=1 / 8, metadata={"help": "Largest random roll in a step, as a fraction of the image side."}
     )
+    flip_probability: float = field(
+        default=0.5,
+        metadata={"help": "How often an image is mirrored in a step; 0 if the model tells left from right (digits)."},
+    )
     mixed_precision: str | None = field(
         default=None,
         metadata={
@@ -117,6 +121,7 @@ class SparseInversionConfig:
             self._require(getattr(self, name) >= 0, name, "must not be negative")
         for name in ("adam_beta1", "adam_beta2", "max_shift"):
             self._require(0 <= getattr(self, name) < 1, name, "must be in [0, 1)")
+        self._require(0 <= self.flip_probability <= 1, "flip_probability", "must be in [0, 1]")
         self._require(self.learning_rate > 0, "learning_rate", "must be positive")
         self._require(
             self.mixed_precision is None or self.mixed_precision in MIXED_PRECISIONS,

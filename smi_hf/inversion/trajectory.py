@@ -54,7 +54,13 @@ def run_trajectory(
         betas=(config.adam_beta1, config.adam_beta2),
         device=device,
     )
-    shifts, flips = draw_augmentations(grid, config.num_steps, state.generators, max_shift=config.max_shift)
+    shifts, flips = draw_augmentations(
+        grid,
+        config.num_steps,
+        state.generators,
+        max_shift=config.max_shift,
+        flip_probability=config.flip_probability,
+    )
     schedule = config.prune_schedule
     keep_counts = dict(zip(schedule.steps, schedule.keep_counts(grid.num_patches)[1:]))
     select = POLICIES.get(config.policy)

@@ -46,4 +46,5 @@ def weighted_losses(inputs: LossInputs, weights: Mapping[str, float]) -> "dict[s
     Raises:
         UsageError: a name is not registered.
     """
-    return {name: weight * LOSSES.get(name)(inputs) for name, weight in weights.items() if weight != 0}
+    terms = {name: LOSSES.get(name) for name in weights}
+    return {name: weight * terms[name](inputs) for name, weight in weights.items() if weight != 0}

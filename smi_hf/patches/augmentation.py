@@ -28,13 +28,19 @@ class Augmentation:
 
 
 def draw_augmentations(
-    grid: PatchGrid, num_steps: int, generators: list[torch.Generator], *, max_shift: float = 1 / 8
+    grid: PatchGrid,
+    num_steps: int,
+    generators: list[torch.Generator],
+    *,
+    max_shift: float = 1 / 8,
+    flip_probability: float = 0.5,
 ) -> tuple[Tensor, Tensor]:
     """All rolls and flips of a trajectory, each image from a random stream of its own.
 
     Args:
         generators: one CPU generator an image; each advances by the same number of draws whatever the batch.
         max_shift: largest roll as a fraction of the image side (the paper's 1/8).
+        flip_probability: in [0, 1] (the paper's 1/2).
 
     Returns:
         Pixels to roll, int64 (num_steps, B, 2) in [-max, max], and whether to flip, bool (num_steps, B).
@@ -45,7 +51,7 @@ def draw_augmentations(
         draws = torch.rand(num_steps, 3, generator=generator, dtype=torch.float64)
         spans = torch.tensor([2 * limit + 1 for limit in limits], dtype=torch.float64)
         shifts.append((draws[:, :2] * spans).floor().long() - torch.tensor(limits))
-        flips.append(draws[:, 2] < 0.5)
+        flips.append(draws[:, 2] < flip_probability)
     return torch.stack(shifts, dim=1), torch.stack(flips, dim=1)
 
 

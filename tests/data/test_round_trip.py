@@ -81,7 +81,7 @@ def test_an_incomplete_dataset_is_refused(record, images, tmp_path):
 
 
 def test_a_folder_without_a_record_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="is not a sparse dataset: it has no smi.json"):
+    with pytest.raises(UsageError, match=r"is not a sparse dataset: it has no smi\.json"):
         load(tmp_path)
 
 

@@ -1,0 +1,52 @@
+"""Every recipe parses, and runs on the tiny model."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+INVERT_RECIPES = sorted(ROOT.glob("recipes/*/invert*.yaml"))
+ACCELERATE_CONFIGS = sorted(ROOT.glob("recipes/accelerate/*.yaml"))
+
+
+def test_there_are_recipes():
+    assert len(INVERT_RECIPES) >= 3
+    assert len(ACCELERATE_CONFIGS) >= 4
+
+
+def test_no_recipe_is_of_a_kind_that_these_tests_do_not_know():
+    assert set(ROOT.glob("recipes/**/*.yaml")) == {*INVERT_RECIPES, *ACCELERATE_CONFIGS}
+
+
+@pytest.mark.parametrize("recipe", INVERT_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_an_invert_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, tmp_path):
+    from smi_hf import load
+    from smi_hf.cli.invert import make_parser
+    from smi_hf.cli.main import main
+
+    model, config = make_parser().parse(["--config", str(recipe)])
+    assert model.model_name_or_path
+    small = ["--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "out", "--num_images", 4]
+    small += ["--batch_size", 2, "--num_steps", 6, "--disable_tqdm"]
+    if config.prune_steps:
+        small += ["--prune_steps", *range(1, len(config.prune_steps) + 1)]
+    assert main(["invert", "--config", str(recipe), *map(str, small)]) == 0
+    record = load(tmp_path / "out").record
+    assert record.settings["learning_rate"] == config.learning_rate
+
+
+@pytest.mark.parametrize("file", ACCELERATE_CONFIGS, ids=lambda path: path.name)
+def test_an_accelerate_config_is_one_that_accelerate_reads(file):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(file))
+    assert config.num_processes == yaml.safe_load(file.read_text())["num_processes"]
+
+
+def test_the_demo_recipe_names_the_embedded_teacher():
+    from smi_hf.demo import TEACHER_PATH
+
+    recipe = yaml.safe_load((ROOT / "recipes/demo/invert.yaml").read_text())
+    assert (ROOT / recipe["model_name_or_path"]).resolve() == TEACHER_PATH
+    assert (TEACHER_PATH / "model.safetensors").is_file()
