@@ -30,6 +30,7 @@ from smi_hf.inversion.callbacks import (
 )
 from smi_hf.inversion.config import MIXED_PRECISIONS, SparseInversionConfig
 from smi_hf.inversion.processes import make_accelerator
+from smi_hf.inversion.run import InversionRun
 from smi_hf.inversion.targets import choose_targets
 from smi_hf.inversion.trajectory import run_trajectory
 from smi_hf.models import SparseClassifier, Teacher
@@ -85,7 +86,6 @@ class SparseInversionTrainer:
         if self.args.compile:
             self.teacher.model.compile()
         self.record = self._make_record()
-        self.num_own_images = 0
         self.callbacks = CallbackList([ProgressCallback(), TrackerCallback(), StagePreviewCallback(), *callbacks])
         self._num_session_images = 0
         self._writer = SparseDatasetWriter(self.output_dir, self.record)
@@ -108,15 +108,17 @@ class SparseInversionTrainer:
         finished = self._writer.finished_images()
         batches = self._own_batches(finished)
         self.accelerator.wait_for_everyone()
-        self.num_own_images = sum(map(len, batches))
+        run = InversionRun(
+            self.args, self.teacher, self.accelerator, self.record, self.output_dir, sum(map(len, batches))
+        )
         self._num_session_images = self.args.num_images - len(finished)
         started = time.perf_counter()
-        self.callbacks.on_begin(self)
+        self.callbacks.on_begin(run)
         try:
             for image_indices in batches:
-                self._make_batch(image_indices)
+                self._make_batch(run, image_indices)
         finally:
-            self.callbacks.on_end(self)
+            self.callbacks.on_end(run)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self._complete(time.perf_counter() - started)
@@ -139,7 +141,7 @@ class SparseInversionTrainer:
         left = [[index for index in batch if index not in finished] for batch in batches]
         return [batch for batch in left if batch]
 
-    def _make_batch(self, image_indices: list[int]) -> None:
+    def _make_batch(self, run: InversionRun, image_indices: list[int]) -> None:
         """Makes and writes a batch; when memory runs out, in halves, and so from then on."""
         left = list(image_indices)
 
@@ -152,10 +154,10 @@ class SparseInversionTrainer:
         @find_executable_batch_size(starting_batch_size=self._batch_size, reduce_batch_size_fn=halve)
         def make(batch_size: int) -> None:
             while left:
-                images = self._make_images(left[:batch_size])
+                images = self._make_images(run, left[:batch_size])
                 self._write(images)
                 del left[:batch_size]
-                self.callbacks.on_batch_end(self, images)
+                self.callbacks.on_batch_end(run, images)
 
         try:
             make()
@@ -167,7 +169,7 @@ class SparseInversionTrainer:
                 f"mixed_precision bf16 or a machine with more"
             ) from error
 
-    def _make_images(self, image_indices: list[int]) -> SparseImages:
+    def _make_images(self, run: InversionRun, image_indices: list[int]) -> SparseImages:
         return run_trajectory(
             self.teacher,
             self.args,
@@ -175,8 +177,8 @@ class SparseInversionTrainer:
             [self.targets[index] for index in image_indices],
             device=self.accelerator.device,
             autocast=self._autocast,
-            on_step_end=lambda state, losses: self.callbacks.on_step_end(self, state, losses),
-            on_prune=lambda state: self.callbacks.on_prune(self, state),
+            on_step_end=lambda state, losses: self.callbacks.on_step_end(run, state, losses),
+            on_prune=lambda state: self.callbacks.on_prune(run, state),
         )
 
     def _autocast(self) -> AbstractContextManager:

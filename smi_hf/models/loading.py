@@ -59,7 +59,7 @@ class Teacher:
         *,
         name: str | None = None,
         revision: str | None = None,
-        image_size: Sequence[int] | None = None,
+        image_size: int | Sequence[int] | None = None,
     ) -> "Teacher":
         """Checks a loaded classifier and its image processor, and freezes the classifier.
 
@@ -78,7 +78,7 @@ class Teacher:
         sparse = SparseClassifier(model, _image_size(image_processor, model.config, image_size)).freeze()
         sparse.verify()
         name = name or model.config._name_or_path or model.config.model_type
-        is_local = Path(name).exists()
+        is_local = Path(name).exists() or _looks_like_path(name)
         return cls(
             model=sparse,
             normalization=normalization,
@@ -99,7 +99,7 @@ def load_teacher(
     model_name_or_path: str,
     *,
     revision: str | None = None,
-    image_size: Sequence[int] | None = None,
+    image_size: int | Sequence[int] | None = None,
     allow_pickle: bool = False,
 ) -> Teacher:
     """Loads a classifier and its image processor from the Hub or from a folder.
@@ -115,6 +115,8 @@ def load_teacher(
             an image processor that does not fit.
     """
     named = f"model {model_name_or_path!r}" + (f" at revision {revision!r}" if revision else "")
+    if Path(model_name_or_path).is_file():
+        raise UsageError(f"there is no folder {model_name_or_path!r}: it is a file; give the folder that it is in")
     try:
         config = AutoConfig.from_pretrained(model_name_or_path, revision=revision)
     except (OSError, HfHubHTTPError, ValueError) as error:
@@ -146,7 +148,7 @@ def load_image_processor(model_name_or_path: str, *, revision: str | None = None
 def _load_weights(named: str, model_name_or_path: str, revision: str | None, allow_pickle: bool) -> PreTrainedModel:
     def load(**options: Any) -> PreTrainedModel:
         model, report = AutoModelForImageClassification.from_pretrained(
-            model_name_or_path, revision=revision, output_loading_info=True, **options
+            model_name_or_path, revision=revision, output_loading_info=True, dtype=torch.float32, **options
         )
         if missing := sorted(report["missing_keys"]):
             raise UsageError(
@@ -193,6 +195,11 @@ def _has_pickle_only(model_name_or_path: str, revision: str | None) -> bool:
     return not safetensors and any(name.startswith("pytorch_model") for name in names)
 
 
+def _looks_like_path(name: str) -> bool:
+    """Whether it cannot be a Hub id, `name` or `owner/name`."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
@@ -231,7 +238,7 @@ def _why_not_loaded(named: str, model_name_or_path: str, error: BaseException) -
         return f"{named} does not exist: the repository has no such revision"
     if caused_by(RepositoryNotFoundError):
         return f"{named} is neither a folder here nor a repository on the Hub that you can read; check the spelling"
-    if model_name_or_path.startswith((".", "/", "~")) or model_name_or_path.count("/") > 1:
+    if _looks_like_path(model_name_or_path):
         return f"there is no folder {model_name_or_path!r}"
     return (
         f"{named} could not be fetched: it is not in the local cache and the Hub could not be reached. Check the name "
@@ -263,20 +270,29 @@ def _normalization(image_processor: Any, config: PretrainedConfig) -> Normalizat
             f"the image processor rescales by {image_processor.rescale_factor}, but only 1/255 (pixels in [0, 1] "
             f"before mean and std) is supported; save a processor with rescale_factor 1/255 and mean and std to match"
         )
+    if not getattr(image_processor, "do_rescale", True):
+        raise UsageError(
+            "the image processor does not rescale, so the model expects pixels in [0, 255]; only pixels in [0, 1] "
+            "before mean and std are supported: save a processor with do_rescale true and mean and std to match"
+        )
     if not getattr(image_processor, "do_normalize", True):
         return Normalization((0.0,) * 3, (1.0,) * 3)
     mean, std = image_processor.image_mean, image_processor.image_std
     spread = [(value,) * 3 if isinstance(value, (int, float)) else tuple(value) for value in (mean, std)]
+    if any(len(values) != channels for values in spread):
+        raise UsageError(
+            f"image mean {spread[0]} and std {spread[1]} must have one value a channel, and std be positive"
+        )
     return Normalization(*spread)
 
 
-def _image_size(image_processor: Any, config: PretrainedConfig, asked: Sequence[int] | None) -> tuple[int, int]:
+def _image_size(image_processor: Any, config: PretrainedConfig, asked: int | Sequence[int] | None) -> tuple[int, int]:
     """(height, width) in pixels: as asked, else what the processor hands the model if the model can take it."""
     if asked is not None:
-        sizes = tuple(asked) if len(tuple(asked)) == 2 else tuple(asked) * 2
-        if len(sizes) != 2:
-            raise UsageError(f"image_size takes one side or height and width, but {tuple(asked)} was given")
-        return sizes
+        asked = (asked,) if isinstance(asked, int) else tuple(asked)
+        if len(asked) not in (1, 2):
+            raise UsageError(f"image_size takes one side or height and width, but {asked} was given")
+        return asked if len(asked) == 2 else asked * 2
     side = config.image_size
     native = (side, side) if isinstance(side, int) else tuple(side)
     processed = _processed_size(image_processor)

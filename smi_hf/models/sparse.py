@@ -99,7 +99,15 @@ class SparseClassifier(nn.Module):
         return self
 
     def compile(self, **options: object) -> None:
-        """Compiles what runs after the patches are embedded, once for each number of kept patches."""
+        """Compiles what runs after the patches are embedded, once for each number of images and of kept patches."""
+        # The paper's schedule has 5 numbers of kept patches, in full and in last batches: over 8 shapes, the default
+        # limit, dynamo runs eagerly without an error.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        # transformers 4.57 leaves a mark on every module when attentions are first asked for, and what was compiled
+        # before is compiled anew.
+        every_1N = self.grid.all_patches(1, device=self._projection.weight.device)
+        black_1CHW = torch.zeros(1, self.num_channels, *self.grid.image_size, device=every_1N.device)
+        self.cls_attention(self.grid.cut(black_1CHW), every_1N)
         self._forward_tokens = torch.compile(self.model, dynamic=False, **options)
 
     def forward(
@@ -128,10 +136,13 @@ class SparseClassifier(nn.Module):
     def embed(self, patches_BKCPQ: Tensor, kept_BK: Tensor) -> Tensor:
         """Tokens of patches, (B, T, D): what the stock embeddings give, without the pruned patches."""
         constant_1ND = self._frozen_embeddings
-        if constant_1ND is None or constant_1ND.device != patches_BKCPQ.device:
+        projection = self._projection
+        if constant_1ND is None or (constant_1ND.device, constant_1ND.dtype) != (
+            projection.weight.device,
+            projection.weight.dtype,
+        ):
             constant_1ND = self._prefix_and_positions()
         num_prefix = constant_1ND.shape[1] - self.grid.num_patches
-        projection = self._projection
         # A convolution whose stride is its kernel is a linear map of each patch.
         patches_BKD = F.linear(
             patches_BKCPQ.flatten(2).to(projection.weight.dtype), projection.weight.flatten(1), projection.bias
@@ -184,8 +195,17 @@ class SparseClassifier(nn.Module):
         arguments = self.family.embeddings_arguments(self.config, self.grid.image_size)
         dense_1L = self.model(pixel_values=pixels_1CHW, **arguments).logits
         sparse_1L = self(pixels_1CHW).logits
+        if not dense_1L.isfinite().all():
+            raise UsageError(
+                f"the logits of this {self.config.model_type!r} checkpoint are not finite on a random image: its "
+                f"weights hold NaN or infinity, or are too large for {weight.dtype}; fetch it again, or load it in "
+                f"float32"
+            )
         # Rounding alone separates the two; a wrong position or prefix token shows in the first digits.
-        if not torch.allclose(dense_1L, sparse_1L, rtol=1e-3, atol=1e-3 * max(1.0, float(dense_1L.abs().max()))):
+        tolerance = max(1e-3, 16 * torch.finfo(weight.dtype).eps)
+        if not torch.allclose(
+            dense_1L, sparse_1L, rtol=tolerance, atol=tolerance * max(1.0, float(dense_1L.abs().max()))
+        ):
             raise UsageError(
                 f"the sparse forward of this {self.config.model_type!r} checkpoint differs from the stock model by "
                 f"{float((dense_1L - sparse_1L).abs().max()):.2g} with every patch kept; its code is not that of its "

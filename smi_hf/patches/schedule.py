@@ -60,6 +60,11 @@ class PruneSchedule:
                 steps = PAPER_STEPS
             else:
                 steps = sorted({int(num_steps * fraction) for fraction in SHORT_RUN_FRACTIONS} - {0})
+            if ratios is not None and not steps:
+                raise UsageError(
+                    f"prune_ratios {tuple(ratios)} were given, but a run of {num_steps} steps has no default prune "
+                    f"steps; use more steps, or give prune_steps as well"
+                )
             if ratios is not None and len(ratios) not in (1, len(steps)):
                 raise UsageError(
                     f"prune_ratios has {len(ratios)} values but the default prune_steps are {tuple(steps)}; give one "

@@ -91,20 +91,20 @@ def test_callbacks_see_every_event_in_order(teacher, config):
     events = []
 
     class Recorder(SparseInversionCallback):
-        def on_begin(self, trainer):
+        def on_begin(self, run):
             events.append("begin")
 
-        def on_step_end(self, trainer, state, losses):
+        def on_step_end(self, run, state, losses):
             assert set(losses) == {"cross_entropy", "total_variation"}
             events.append("step")
 
-        def on_prune(self, trainer, state):
+        def on_prune(self, run, state):
             events.append(f"prune to {state.num_kept}")
 
-        def on_batch_end(self, trainer, images):
+        def on_batch_end(self, run, images):
             events.append(f"batch {images.image_indices}")
 
-        def on_end(self, trainer):
+        def on_end(self, run):
             events.append("end")
 
     SparseInversionTrainer(teacher, config(), callbacks=[Recorder()]).train()
@@ -118,7 +118,7 @@ def test_a_complete_run_is_not_run_again(teacher, config, rows):
     files = {path: path.stat().st_mtime_ns for path in Path(args.output_dir).rglob("*") if path.is_file()}
 
     class Never(SparseInversionCallback):
-        def on_step_end(self, trainer, state, losses):
+        def on_step_end(self, run, state, losses):
             raise AssertionError("a step was taken")
 
     SparseInversionTrainer(teacher, args, callbacks=[Never()]).train()
@@ -128,7 +128,7 @@ def test_a_complete_run_is_not_run_again(teacher, config, rows):
 class Interrupt(SparseInversionCallback):
     """Ends a run after its first batch, as an exception would."""
 
-    def on_batch_end(self, trainer, images):
+    def on_batch_end(self, run, images):
         raise KeyboardInterrupt
 
 
@@ -331,7 +331,7 @@ def test_peak_memory_does_not_grow_with_the_number_of_images(teacher, config, tm
     counts = []
 
     class Counter(SparseInversionCallback):
-        def on_batch_end(self, trainer, images):
+        def on_batch_end(self, run, images):
             gc.collect()
             counts.append(sum(issubclass(type(value), torch.Tensor) for value in gc.get_objects()))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from transformers import PretrainedConfig
 
 from smi_hf.errors import UsageError
+from smi_hf.patches.grid import PatchGrid
 from smi_hf.registry import Registry, suggest
 
 
@@ -25,12 +26,26 @@ class ViTFamily:
     interpolates_by_itself: bool = False
 
     def embeddings_arguments(self, config: PretrainedConfig, image_size: tuple[int, int]) -> dict[str, bool]:
-        """Keyword arguments with which the stock embeddings accept images of that size."""
-        side = config.image_size
-        native = (side, side) if isinstance(side, int) else tuple(side)
-        if self.interpolates_by_itself or image_size == native:
+        """Keyword arguments with which the stock embeddings accept images of that size.
+
+        Raises:
+            UsageError: positions would have to be interpolated, and those of a grid that is not square cannot be.
+        """
+        native = PatchGrid.from_sizes(config.image_size, config.patch_size)
+        if image_size == native.image_size and (native.rows == native.columns or not self.interpolates_by_itself):
             return {}
-        return {"interpolate_pos_encoding": True}
+        # The stock models take the number of positions for a square: a wrong shape, or positions scrambled in silence.
+        if native.rows != native.columns:
+            raise UsageError(
+                f"the positions of this {config.model_type!r} model's {native.rows}x{native.columns} patches cannot "
+                f"be interpolated, which transformers does for square grids alone; use a model of square images"
+                + (
+                    ""
+                    if self.interpolates_by_itself
+                    else f", or images of {native.image_height}x{native.image_width} px"
+                )
+            )
+        return {} if self.interpolates_by_itself else {"interpolate_pos_encoding": True}
 
 
 FAMILIES: Registry[ViTFamily] = Registry("model family", "smi_hf.models.families")

@@ -1,0 +1,100 @@
+"""Registries: what is found, what is imported when, and what a wrong name gets."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from smi_hf.errors import UsageError
+from smi_hf.losses import LOSSES
+from smi_hf.registry import Registry, suggest
+
+
+@pytest.mark.parametrize(
+    ("module", "registry", "names"),
+    [
+        ("smi_hf.patches.policies.base", "POLICIES", ["dense", "random", "smi"]),
+        ("smi_hf.losses.base", "LOSSES", ["cross_entropy", "l2", "total_variation"]),
+    ],
+)
+def test_names_are_listed_without_importing_the_files_or_torch(module, registry, names):
+    """--help lists them, and must not wait for torch."""
+    package = module.removesuffix(".base")
+    script = (
+        f"import sys\nfrom {module} import {registry}\nprint({registry}.names(), 'nothing' in {registry})\n"
+        f"print([name for name in sys.modules if name == 'torch' or name.startswith({package!r} + '.')])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ)
+    assert run.stdout.splitlines() == [f"{names} False", f"[{module!r}]"]
+
+
+def test_a_file_is_imported_when_its_name_is_first_asked_for():
+    script = (
+        "import sys\nfrom smi_hf.losses.base import LOSSES\n"
+        "term = LOSSES.get('l2')\n"
+        "print(term.__name__, sorted(name for name in sys.modules if name.startswith('smi_hf.losses.')))\n"
+        "print(LOSSES.get('l2') is term)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ)
+    assert run.stdout.splitlines() == ["l2 ['smi_hf.losses.base', 'smi_hf.losses.l2']", "True"]
+
+
+@pytest.fixture
+def registry() -> Registry[str]:
+    """A registry over a package whose files register themselves elsewhere."""
+    return Registry("colour", "smi_hf.losses")
+
+
+def test_names_from_code_stand_beside_those_of_the_files(registry):
+    assert registry.register("blue")("the sky") == "the sky"
+    assert registry.names() == ["blue", "cross_entropy", "l2", "total_variation"]
+    assert registry.get("blue") == "the sky"
+    assert "blue" in registry
+    assert "l2" in registry
+    assert "base" not in registry
+
+
+def test_a_name_cannot_be_registered_twice(registry):
+    registry.register("blue")("the sky")
+    with pytest.raises(AssertionError, match="colour 'blue' is registered twice"):
+        registry.register("blue")("the sea")
+    assert registry.get("blue") == "the sky"
+
+
+def test_a_file_that_does_not_register_its_name_is_our_bug(registry):
+    LOSSES.get("l2")
+    with pytest.raises(AssertionError, match=r"smi_hf\.losses\.l2 does not register 'l2'"):
+        registry.get("l2")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "cross_entrpy",
+            "there is no colour 'cross_entrpy' (did you mean 'cross_entropy'?); available: cross_entropy, l2,",
+        ),
+        ("zzz", "there is no colour 'zzz'; available: cross_entropy, l2, total_variation"),
+        ("base", "there is no colour 'base'; available: cross_entropy, l2, total_variation"),
+        ("", "there is no colour ''; available: cross_entropy, l2, total_variation"),
+        ("../l2", "there is no colour '../l2'; available: cross_entropy, l2, total_variation"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_those_that_exist(registry, name, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        registry.get(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "hint"),
+    [
+        ("sim", ["smi", "random", "dense"], " (did you mean 'smi'?)"),
+        ("densse", ["smi", "random", "dense"], " (did you mean 'dense'?)"),
+        ("entropy", ["smi", "random", "dense"], ""),
+        ("smi", [], ""),
+    ],
+)
+def test_a_suggestion_names_the_nearest_choice_or_nothing(name, choices, hint):
+    assert suggest(name, choices) == hint
