@@ -7,13 +7,13 @@ All sides take turns in one run, after a warm-up, so a machine that drifts slows
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -51,7 +51,9 @@ class Arguments:
     peak_of: int = field(default=0, metadata={"help": "Only make that many images in 2 steps and print peak MiB."})
 
 
-def sparse_side(teacher: Teacher, batch_size: int, num_kept: int) -> Callable[[], None]:
+def sparse_side(
+    teacher: Teacher, batch_size: int, num_kept: int, autocast: Callable[[], AbstractContextManager] = nullcontext
+) -> Callable[[], None]:
     """Our step with that many kept patches."""
     grid = teacher.model.grid
     state = TrajectoryState.start(range(batch_size), [1] * batch_size, grid, seed=0)
@@ -60,7 +62,14 @@ def sparse_side(teacher: Teacher, batch_size: int, num_kept: int) -> Callable[[]
 
     def step() -> None:
         drawn = Augmentation(shifts[state.step % 100], flips[state.step % 100])
-        inversion_step(teacher.model, state, drawn, loss_weights=LOSS_WEIGHTS, normalization=teacher.normalization)
+        inversion_step(
+            teacher.model,
+            state,
+            drawn,
+            loss_weights=LOSS_WEIGHTS,
+            normalization=teacher.normalization,
+            autocast=autocast,
+        )
 
     step()  # fills Adam's moments, so that dropping patches drops theirs
     state.keep(torch.stack(slots).sort(dim=1).values)
@@ -115,9 +124,12 @@ def _total_variation(pixels_BCHW: Tensor) -> Tensor:
 
 def measure_steps(teacher: Teacher, arguments: Arguments, counts: tuple[int, ...]) -> dict[str, dict[int, float]]:
     """Median milliseconds of a step by side and number of kept patches."""
-    sides = {("ours", count): sparse_side(teacher, arguments.batch_size, count) for count in counts} | {
-        ("plain", count): plain_side(teacher, arguments.batch_size, count) for count in counts
-    }
+    size = arguments.batch_size
+    sides = {}
+    for count in counts:
+        sides["ours", count] = sparse_side(teacher, size, count)
+        sides["bf16", count] = sparse_side(teacher, size, count, _bfloat16)
+        sides["plain", count] = plain_side(teacher, size, count)
     times: dict[tuple[str, int], list[float]] = {side: [] for side in sides}
     for round_number in range(arguments.repeats + 1):
         for side, step in sides.items():
@@ -126,7 +138,11 @@ def measure_steps(teacher: Teacher, arguments: Arguments, counts: tuple[int, ...
             if round_number:  # the first warms up
                 times[side].append(1000 * (time.perf_counter() - started))
     medians = {side: statistics.median(values) for side, values in times.items()}
-    return {name: {count: medians[name, count] for count in counts} for name in ("ours", "plain")}
+    return {name: {count: medians[name, count] for count in counts} for name in ("ours", "bf16", "plain")}
+
+
+def _bfloat16() -> AbstractContextManager:
+    return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
 def invert(teacher: Teacher, arguments: Arguments, folder: str, num_images: int, num_steps: int) -> dict:
@@ -151,13 +167,19 @@ def peak_mib(arguments: Arguments, num_images: int) -> float:
     return float(answer.stdout.split()[-1])
 
 
+def _peak_mib_of_this_process() -> float:
+    """Not getrusage: its maximum is inherited from the process that started this one."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
 def main() -> None:
     (arguments,) = ArgumentParser(Arguments, prog="inversion.py", description=__doc__).parse()
     teacher = load_teacher(arguments.model_name_or_path)
     if arguments.peak_of:
         with tempfile.TemporaryDirectory() as folder:
             invert(teacher, arguments, folder, arguments.peak_of, num_steps=2)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(_peak_mib_of_this_process())
         return
 
     console = Console()
@@ -169,7 +191,7 @@ def main() -> None:
     dense_macs = forward_macs(teacher.model, num_patches)
 
     steps_table = Table(title=f"One step of {arguments.batch_size} images, median of {arguments.repeats} [ms]")
-    for heading in ("patches", "ours", "of our dense step", "FLOP bound", "plain", "plain / ours"):
+    for heading in ("patches", "ours", "of our dense step", "FLOP bound", "plain", "plain / ours", "ours, bf16"):
         steps_table.add_column(heading, justify="right")
     for count in counts:
         steps_table.add_row(
@@ -179,6 +201,7 @@ def main() -> None:
             f"{forward_macs(teacher.model, count) / dense_macs:.3f}",
             f"{plain[count]:.0f}",
             f"{plain[count] / ours[count]:.2f}",
+            f"{times['bf16'][count]:.0f}",
         )
     console.print(steps_table)
 
@@ -189,6 +212,9 @@ def main() -> None:
         "plain_sparse_step_over_ours": plain[counts[-1]] / ours[counts[-1]],
         "schedule_ours_sparse_over_ours_dense": PAPER_STEPS * ours[num_patches] / ours_schedule,
         "schedule_plain_dense_over_ours_sparse": PAPER_STEPS * plain[num_patches] / ours_schedule,
+        "schedule_plain_dense_over_ours_sparse_bf16": PAPER_STEPS
+        * plain[num_patches]
+        / sum(steps * times["bf16"][count] for steps, count in stages),
         "schedule_flop_bound": PAPER_STEPS * dense_macs / schedule_macs(teacher.model, schedule, PAPER_STEPS),
     }
     if arguments.num_images:

@@ -3,7 +3,7 @@
 import errno
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,8 +138,7 @@ class SparseInversionTrainer:
         starts = range(0, self.args.num_images, size)
         own = starts[self.accelerator.process_index :: self.accelerator.num_processes]
         batches = [range(start, min(start + size, self.args.num_images)) for start in own]
-        left = [[index for index in batch if index not in finished] for batch in batches]
-        return [batch for batch in left if batch]
+        return [run for batch in batches for run in _consecutive(index for index in batch if index not in finished)]
 
     def _make_batch(self, run: InversionRun, image_indices: list[int]) -> None:
         """Makes and writes a batch; when memory runs out, in halves, and so from then on."""
@@ -273,6 +272,17 @@ class SparseInversionTrainer:
             url = push_dataset(self.output_dir, repo_id, private=private, **options)
         self.accelerator.wait_for_everyone()
         return url
+
+
+def _consecutive(numbers: Iterable[int]) -> list[list[int]]:
+    """Increasing numbers in runs without a gap: a shard holds consecutive images."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
 
 
 def _as_teacher(model: PreTrainedModel | SparseClassifier, image_processor: Any) -> Teacher:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from datasets import load_dataset
@@ -158,6 +159,26 @@ def test_a_damaged_shard_is_made_again(teacher, config, rows, caplog):
     assert rows(args.output_dir) == before
 
 
+def test_gaps_that_damage_leaves_within_a_batch_are_filled(teacher, config, rows, tmp_path):
+    args = config(num_images=6, batch_size=6)
+    SparseInversionTrainer(teacher, args).train()
+    # As after running out of memory: the batch's images in several shards, two of which get lost.
+    writer = SparseInversionTrainer(teacher, args)._writer
+    whole = writer.shards()[0]
+    table = pyarrow.parquet.read_table(whole)
+    for first in (2, 5):
+        pyarrow.parquet.write_table(table.slice(first, 1), whole.with_name(f"train-{first:08d}-{first:08d}.parquet"))
+    whole.unlink()
+    SparseInversionTrainer(teacher, args).train()
+    assert sorted(rows(args.output_dir)) == [0, 1, 2, 3, 4, 5]
+    assert [path.name[6:23] for path in writer.shards()] == [
+        "00000000-00000001",
+        "00000002-00000002",
+        "00000003-00000004",
+        "00000005-00000005",
+    ]
+
+
 def test_a_folder_of_another_run_is_refused_and_left_alone_unless_told_to_discard_it(teacher, config, rows):
     args = config()
     SparseInversionTrainer(teacher, args).train()
@@ -248,8 +269,6 @@ def test_a_non_finite_loss_leaves_finished_shards_intact(teacher, config, rows):
 
 
 def test_a_full_disk_says_so_leaves_no_half_shard_and_the_run_continues(teacher, config, rows, monkeypatch):
-    import pyarrow.parquet
-
     args = config()
     write_table = pyarrow.parquet.write_table
 
