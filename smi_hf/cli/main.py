@@ -11,6 +11,8 @@ from smi_hf.registry import suggest
 # Subcommand -> what it does; its code is smi_hf/cli/<subcommand>.py, imported when it is called.
 COMMANDS = {
     "invert": "make a dataset of sparse synthetic images from a Vision Transformer",
+    "quantize": "make an int8 model of it, calibrated on those images",
+    "evaluate": "measure a model's accuracy on real images",
     "demo": "try everything on a small embedded model, without a download",
     "doctor": "show versions, extras and devices, and what works here",
 }

@@ -115,12 +115,7 @@ def load_teacher(
             an image processor that does not fit.
     """
     named = f"model {model_name_or_path!r}" + (f" at revision {revision!r}" if revision else "")
-    if Path(model_name_or_path).is_file():
-        raise UsageError(f"there is no folder {model_name_or_path!r}: it is a file; give the folder that it is in")
-    try:
-        config = AutoConfig.from_pretrained(model_name_or_path, revision=revision)
-    except (OSError, HfHubHTTPError, ValueError) as error:
-        raise UsageError(_why_not_loaded(named, model_name_or_path, error)) from error
+    config = load_config(model_name_or_path, revision=revision)
     find_family(config)
     try:
         image_processor = load_image_processor(model_name_or_path, revision=revision)
@@ -138,6 +133,21 @@ def load_teacher(
         revision=getattr(config, "_commit_hash", None),
         image_size=image_size,
     )
+
+
+def load_config(model_name_or_path: str, *, revision: str | None = None) -> PretrainedConfig:
+    """A checkpoint's configuration.
+
+    Raises:
+        UsageError: not found, no network, or not valid.
+    """
+    named = f"model {model_name_or_path!r}" + (f" at revision {revision!r}" if revision else "")
+    if Path(model_name_or_path).is_file():
+        raise UsageError(f"there is no folder {model_name_or_path!r}: it is a file; give the folder that it is in")
+    try:
+        return AutoConfig.from_pretrained(model_name_or_path, revision=revision)
+    except (OSError, HfHubHTTPError, ValueError) as error:
+        raise UsageError(_why_not_loaded(named, model_name_or_path, error)) from error
 
 
 def load_image_processor(model_name_or_path: str, *, revision: str | None = None) -> Any:

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from smi_hf.environment import missing_packages
+
 ROOT = Path(__file__).resolve().parents[2]
 INVERT_RECIPES = sorted(ROOT.glob("recipes/*/invert*.yaml"))
+QUANTIZE_RECIPES = sorted(ROOT.glob("recipes/*/quantize*.yaml"))
 ACCELERATE_CONFIGS = sorted(ROOT.glob("recipes/accelerate/*.yaml"))
 
 
@@ -16,7 +19,7 @@ def test_there_are_recipes():
 
 
 def test_no_recipe_is_of_a_kind_that_these_tests_do_not_know():
-    assert set(ROOT.glob("recipes/**/*.yaml")) == {*INVERT_RECIPES, *ACCELERATE_CONFIGS}
+    assert set(ROOT.glob("recipes/**/*.yaml")) == {*INVERT_RECIPES, *QUANTIZE_RECIPES, *ACCELERATE_CONFIGS}
 
 
 @pytest.mark.parametrize("recipe", INVERT_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -34,6 +37,18 @@ def test_an_invert_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, tmp_pa
     assert main(["invert", "--config", str(recipe), *map(str, small)]) == 0
     record = load(tmp_path / "out").record
     assert record.settings["learning_rate"] == config.learning_rate
+
+
+@pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra needs the full lane")
+@pytest.mark.parametrize("recipe", QUANTIZE_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_quantize_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, tmp_path):
+    from smi_hf.cli.main import main
+
+    invert = ["invert", "--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "set", "--num_images", 2]
+    assert main([*map(str, invert), "--num_steps", "4", "--disable_tqdm"]) == 0
+    small = ["--model_name_or_path", tiny_checkpoint, "--dataset", tmp_path / "set", "--output_dir", tmp_path / "int8"]
+    assert main(["quantize", "--config", str(recipe), *map(str, small)]) == 0
+    assert (tmp_path / "int8" / "model.onnx").is_file()
 
 
 @pytest.mark.parametrize("file", ACCELERATE_CONFIGS, ids=lambda path: path.name)

@@ -1,0 +1,148 @@
+"""Real images for judging models: any image-classification dataset of `datasets`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smi_hf.errors import UsageError
+from smi_hf.registry import suggest
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A labelled image dataset whose labels are the model's.
+
+    Args:
+        dataset: its rows.
+        image_column, label_column: where image and label stand.
+        model_labels: the model's label for each label of the dataset.
+    """
+
+    dataset: "Dataset"
+    image_column: str
+    label_column: str
+    model_labels: dict[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def batches(self, image_processor: Any, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Preprocessed images, float32 (B, C, H, W), and the model's labels of them, int64 (B,)."""
+        for rows in self.dataset.iter(batch_size=batch_size):
+            images = [image.convert("RGB") for image in rows[self.image_column]]
+            pixels = np.asarray(image_processor(images, return_tensors="np")["pixel_values"], dtype=np.float32)
+            labels = rows[self.label_column]
+            if self.model_labels is not None:
+                labels = [self.model_labels[label] for label in labels]
+            yield pixels, np.asarray(labels, dtype=np.int64)
+
+
+def load_image_set(
+    name_or_path: str,
+    label_names: Sequence[str],
+    *,
+    split: str | None = None,
+    max_images: int | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> ImageSet:
+    """Loads labelled images and maps their labels to the model's.
+
+    Args:
+        name_or_path: dataset on the Hub, a folder, or a parquet file.
+        label_names: the model's labels, by number.
+        split: which split; the only one, or the first of test, validation and train, if None.
+        max_images: use that many, drawn evenly over the set, which may be sorted by label.
+        image_column, label_column: where image and label stand; found by type and name if None.
+
+    Raises:
+        UsageError: it cannot be loaded, or has no images, or labels that the model does not know.
+    """
+    dataset = _load(name_or_path, split)
+    image_column = image_column or _image_column(dataset, name_or_path)
+    label_column = label_column or _label_column(dataset, name_or_path)
+    for column in (image_column, label_column):
+        if column not in dataset.column_names:
+            raise UsageError(
+                f"dataset {name_or_path} has no column {column!r}{suggest(column, dataset.column_names)}; it has "
+                f"{', '.join(dataset.column_names)}"
+            )
+    if not len(dataset):
+        raise UsageError(f"dataset {name_or_path} is empty")
+    model_labels = _map_labels(dataset, label_column, label_names, name_or_path)
+    if max_images is not None and max_images < len(dataset):
+        dataset = dataset.select(np.linspace(0, len(dataset) - 1, max_images).round().astype(int))
+    return ImageSet(dataset, image_column, label_column, model_labels)
+
+
+def _load(name_or_path: str, split: str | None) -> "Dataset":
+    from datasets import DatasetDict, load_dataset
+
+    path = Path(name_or_path)
+    try:
+        loaded = load_dataset("parquet", data_files=str(path)) if path.is_file() else load_dataset(name_or_path)
+    except Exception as error:  # datasets raises whatever its many readers raise
+        raise UsageError(f"dataset {name_or_path} cannot be loaded: {type(error).__name__}: {error}") from error
+    assert isinstance(loaded, DatasetDict)
+    if path.is_file() and len(loaded) == 1:
+        return next(iter(loaded.values()))
+    if split is None:
+        split = next((name for name in ("test", "validation", "train") if name in loaded), next(iter(loaded)))
+    if split not in loaded:
+        raise UsageError(
+            f"dataset {name_or_path} has no split {split!r}{suggest(split, list(loaded))}; it has {', '.join(loaded)}"
+        )
+    return loaded[split]
+
+
+def _image_column(dataset: "Dataset", name: str) -> str:
+    from datasets import Image
+
+    columns = [column for column, feature in dataset.features.items() if isinstance(feature, Image)]
+    if len(columns) != 1:
+        raise UsageError(
+            f"dataset {name} has {len(columns)} image columns {columns} among {dataset.column_names}; say which one "
+            f"with image_column"
+        )
+    return columns[0]
+
+
+def _label_column(dataset: "Dataset", name: str) -> str:
+    from datasets import ClassLabel
+
+    columns = [column for column, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    columns = columns if len(columns) == 1 else [column for column in _LABEL_COLUMNS if column in dataset.features]
+    if not columns:
+        raise UsageError(
+            f"dataset {name} has no label column among {dataset.column_names}; say which one with label_column"
+        )
+    return columns[0]
+
+
+def _map_labels(
+    dataset: "Dataset", column: str, label_names: Sequence[str], dataset_name: str
+) -> dict[int, int] | None:
+    """The model's label for each of the dataset's: by name where both have names that match, else as they are."""
+    names = getattr(dataset.features[column], "names", None)
+    if names is not None:
+        numbers = {name.lower(): number for number, name in enumerate(label_names)}
+        if len(numbers) == len(label_names) and all(name.lower() in numbers for name in names):
+            return {label: numbers[name.lower()] for label, name in enumerate(names)}
+    labels = np.asarray(dataset.with_format("numpy")[column][:])
+    if labels.dtype.kind not in "iu":
+        raise UsageError(f"column {column!r} of dataset {dataset_name} holds no label numbers")
+    if labels.min() < 0 or labels.max() >= len(label_names):
+        hint = "" if names is None else f"; its names (such as {names[0]!r}) are not the model's ({label_names[0]!r})"
+        raise UsageError(
+            f"dataset {dataset_name} has labels {labels.min()} to {labels.max()}, but the model has labels 0 to "
+            f"{len(label_names) - 1}{hint}"
+        )
+    return None

@@ -1,0 +1,1 @@
+"""Static quantization through Optimum, calibrated on kept patches: calibration sets and `backends/`."""
