@@ -13,6 +13,7 @@ import yaml
 from smi_hf.errors import UsageError
 from smi_hf.registry import suggest
 
+_PRESETS = Path(__file__).parent / "presets"
 _NULLS = {"", "~", "null", "Null", "NULL"}
 
 
@@ -46,10 +47,11 @@ class ArgumentParser(HfArgumentParser):
 
     Args:
         dataclass_types: dataclasses whose fields become options.
+        presets: names of files in `smi_hf/cli/presets`, offered as `--preset`.
         **kwargs: as for `argparse.ArgumentParser`.
     """
 
-    def __init__(self, dataclass_types: Any, **kwargs: Any) -> None:
+    def __init__(self, dataclass_types: Any, *, presets: Sequence[str] = (), **kwargs: Any) -> None:
         # An abbreviation that works today is ambiguous when the next option comes.
         super().__init__(dataclass_types, allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
         self.add_argument(
@@ -58,6 +60,13 @@ class ArgumentParser(HfArgumentParser):
             default=None,
             help="YAML file of these options (without the dashes); an option given here as well wins.",
         )
+        if presets:
+            self.add_argument(
+                "--preset",
+                choices=presets,
+                default=None,
+                help="Settings for a purpose; --config and options given here win over them.",
+            )
         self._config_file: str | None = None
 
     def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
@@ -69,9 +78,14 @@ class ArgumentParser(HfArgumentParser):
         given = list(sys.argv[1:] if arguments is None else arguments)
         finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         finder.add_argument("--config")
-        self._config_file = finder.parse_known_args(given)[0].config
-        defaults = self._arguments_of(Path(self._config_file)) if self._config_file else []
-        # Options of the file first: argparse lets the last one win.
+        finder.add_argument("--preset")
+        found = finder.parse_known_args(given)[0]
+        self._config_file = found.config
+        files = [Path(found.config)] if found.config else []
+        if found.preset and (preset := _PRESETS / f"{found.preset}.yaml").is_file():
+            files.insert(0, preset)
+        # What is to win comes last, as argparse lets the last one win.
+        defaults = [word for file in files for word in self._arguments_of(file)]
         namespace = self.parse_args([*defaults, *given])
         instances = []
         for dataclass_type in self.dataclass_types:
@@ -91,7 +105,7 @@ class ArgumentParser(HfArgumentParser):
             raise UsageError(f"--config {file} is not valid YAML: {error}") from error
         if not isinstance(values, dict):
             raise UsageError(f"--config {file} must hold one 'option: value' a line")
-        known = [action.dest for action in self._actions if action.dest not in ("help", "config")]
+        known = [action.dest for action in self._actions if action.dest not in ("help", "config", "preset")]
         arguments = []
         for key, value in values.items():
             if key not in known:

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 _EPILOG = """examples:
   smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/deit-tiny --num_images 32
+  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/fast --preset calibrate
   accelerate launch recipes/invert.py --config recipes/deit_tiny_imagenet/invert.yaml
   accelerate launch --num_processes 2 --cpu recipes/invert.py --config recipes/demo/invert.yaml
 
@@ -49,6 +50,7 @@ def make_parser() -> ArgumentParser:
         description="Optimise noise into images that a Vision Transformer recognises, keeping only the patches that "
         "it looks at, and write them as a dataset.",
         epilog=_EPILOG,
+        presets=("calibrate",),
     )
 
 

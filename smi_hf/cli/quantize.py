@@ -196,7 +196,7 @@ def _print_table(rows: "list[Row]", title: str) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    table.add_column("calibrated on")
+    table.add_column("calibrated on", no_wrap=True)
     for heading in ("top-1 %", "top-5 %", "agreement %", "MB", "ms at 1", "ms at 32", "images/s at 32"):
         table.add_column(heading, justify="right")
     for row in rows:

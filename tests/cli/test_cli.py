@@ -78,6 +78,20 @@ def test_a_yaml_value_is_a_default_and_the_command_line_wins(tmp_path, tiny_chec
     assert config.mixed_precision == "no"
 
 
+def test_a_preset_gives_way_to_a_recipe_and_to_the_command_line(tmp_path, tiny_checkpoint, smi):
+    from smi_hf.cli.invert import make_parser
+
+    file = tmp_path / "recipe.yaml"
+    file.write_text(f"model_name_or_path: {tiny_checkpoint}\nnum_images: 8\n")
+    _, preset = make_parser().parse(["--model_name_or_path", "m", "--preset", "calibrate"])
+    _, config = make_parser().parse(["--preset", "calibrate", "--config", str(file), "--batch_size", "4"])
+    assert (preset.num_images, preset.num_steps) == (32, config.num_steps)
+    assert (config.num_images, config.batch_size) == (8, 4)
+    code, _, err = smi("invert", "--model_name_or_path", "m", "--preset", "calibrat")
+    assert code == 2
+    assert "invalid choice: 'calibrat'" in err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
