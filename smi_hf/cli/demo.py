@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.environment import missing_packages
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from smi_hf.data import DatasetRecord
     from smi_hf.models import Teacher
 
@@ -30,12 +33,13 @@ class DemoArguments:
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Inverts the embedded teacher sparsely and densely, reads the datasets back, and compares the two."""
+    """Inverts the embedded teacher sparsely and densely, reads the dataset back, compares the two, and quantizes."""
     (demo,) = ArgumentParser(
         DemoArguments,
         prog="smi-hf demo",
         description="Invert a small embedded Vision Transformer (digits on clutter, 64x64 px) into sparse images, "
-        "read the dataset back with stock load_dataset, and compare with dense inversion. No download.",
+        "read the dataset back with stock load_dataset, compare with dense inversion, and quantize the model with the "
+        "images. No download.",
         epilog=_EPILOG,
     ).parse(arguments)
 
@@ -51,7 +55,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     console.print(
         f"Teacher: {teacher.model.config.model_type}, {teacher.model.model.num_parameters():,} parameters, "
         f"{100 * _held_out_accuracy(teacher):.1f} % of {_NUM_HELD_OUT_IMAGES} held-out images right. "
-        f"From here on no image is used."
+        f"From here on no real image is used but to judge with."
     )
     records = {}
     for policy in ("dense", "smi"):
@@ -63,6 +67,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     console.print(f"\nload_dataset({str(folder)!r}) gives {len(dataset)} rows; the first: ")
     console.print({name: value for name, value in dataset[0].items() if name != "image"})
     console.print(_comparison(teacher, records))
+    if missing_packages("onnx"):
+        console.print("Quantization is left out: it needs the onnx extra, which the full lane has (smi-hf doctor)")
+    else:
+        console.print(_quantization(teacher, demo, folder))
     console.print(f"Preview: {folder / 'preview.png'}, what each prune left: {folder / 'preview_stages.png'}")
 
 
@@ -98,7 +106,7 @@ def _invert(teacher: "Teacher", demo: DemoArguments, policy: str) -> "DatasetRec
     return trainer.record
 
 
-def _comparison(teacher: "Teacher", records: dict[str, "DatasetRecord"]):
+def _comparison(teacher: "Teacher", records: "dict[str, DatasetRecord]") -> "Table":
     from rich.table import Table
 
     from smi_hf.evaluation.cost import record_macs
@@ -130,3 +138,37 @@ def _comparison(teacher: "Teacher", records: dict[str, "DatasetRecord"]):
             f"{dense_macs / macs:.2f}",
         )
     return table
+
+
+def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path) -> "Table":
+    """An int8 model calibrated on the synthetic images, beside one calibrated on noise."""
+    import shutil
+    import tempfile
+
+    from smi_hf.cli.tables import quantization_table
+    from smi_hf.data import load
+    from smi_hf.demo import TEACHER_PATH
+    from smi_hf.demo.digits import digits_dataset
+    from smi_hf.evaluation.image_sets import ImageSet
+    from smi_hf.models.loading import load_image_processor
+    from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings
+    from smi_hf.quantization.calibration import gaussian_noise, sparse_images
+    from smi_hf.quantization.report import measure
+
+    image_processor = load_image_processor(str(TEACHER_PATH))
+    backend, settings = BACKENDS.get("onnx"), QuantizationSettings()
+    synthetic = sparse_images(load(dataset_folder, for_model=teacher.model))
+    noise = gaussian_noise(teacher.model, len(synthetic), seed=demo.seed)
+    output_dir = Path(demo.output_dir) / "int8"
+    shutil.rmtree(output_dir, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as work:
+        folders = {synthetic.source: output_dir, noise.source: Path(work) / "noise"}
+        models = {"float32": backend.reference(teacher, image_processor, Path(work) / "float32")}
+        for calibration in (synthetic, noise):
+            folder = folders[calibration.source]
+            backend.quantize(teacher, image_processor, calibration, settings, folder)
+            models[calibration.source] = backend.load(folder), folder
+        images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label")
+        shape = (teacher.model.num_channels, *teacher.model.grid.image_size)
+        rows = measure(models, images, image_processor, shape, disable_tqdm=True)
+    return quantization_table(rows, f"Static int8 in {output_dir}, judged on {len(images)} held-out images")

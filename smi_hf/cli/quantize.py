@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from smi_hf.evaluation.image_sets import ImageSet
     from smi_hf.models import Teacher
     from smi_hf.quantization.calibration import CalibrationSet
-    from smi_hf.quantization.report import Row
 
 logger = logging.getLogger(__name__)
 
@@ -164,6 +163,9 @@ def _compare(
     folders: dict[str, Path],
     work: Path,
 ) -> None:
+    from rich.console import Console
+
+    from smi_hf.cli.tables import quantization_table
     from smi_hf.environment import describe_device, package_versions
     from smi_hf.quantization.report import measure, save_results
 
@@ -188,26 +190,6 @@ def _compare(
         "packages": package_versions(),
     }
     save_results(rows, about, Path(given.output_dir))
-    _print_table(rows, f"{given.backend}, {', '.join(given.operators)}, judged on {len(images)} images")
-
-
-def _print_table(rows: "list[Row]", title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    table.add_column("calibrated on", no_wrap=True)
-    for heading in ("top-1 %", "top-5 %", "agreement %", "MB", "ms at 1", "ms at 32", "images/s at 32"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(
-            row.name,
-            f"{100 * row.top1:.1f}",
-            f"{100 * row.top5:.1f}",
-            f"{100 * row.agreement:.1f}",
-            f"{row.size_mb:.1f}",
-            f"{row.latency_ms_1:.1f}",
-            f"{row.latency_ms_32:.0f}",
-            f"{row.images_per_second:.0f}",
-        )
-    Console().print(table)
+    Console().print(
+        quantization_table(rows, f"{given.backend}, {', '.join(given.operators)}, judged on {len(images)} images")
+    )
