@@ -150,7 +150,7 @@ def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path)
     from smi_hf.demo import TEACHER_PATH
     from smi_hf.demo.digits import digits_dataset
     from smi_hf.evaluation.image_sets import ImageSet
-    from smi_hf.models.loading import load_image_processor
+    from smi_hf.models.preprocessing import load_image_processor
     from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings
     from smi_hf.quantization.calibration import gaussian_noise, sparse_images
     from smi_hf.quantization.report import measure

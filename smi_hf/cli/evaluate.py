@@ -42,7 +42,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     from smi_hf.evaluation.accuracy import look_at
     from smi_hf.evaluation.image_sets import load_image_set
     from smi_hf.models import load_teacher
-    from smi_hf.models.loading import load_config, load_image_processor
+    from smi_hf.models.loading import load_config
+    from smi_hf.models.preprocessing import load_image_processor
     from smi_hf.quantization.backends.base import BACKENDS
     from smi_hf.quantization.models import dense_predictor, saved_backend
 

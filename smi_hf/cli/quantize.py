@@ -94,7 +94,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     from smi_hf.data import load
     from smi_hf.evaluation.image_sets import load_image_set
     from smi_hf.models import load_teacher
-    from smi_hf.models.loading import load_image_processor
+    from smi_hf.models.preprocessing import load_image_processor
     from smi_hf.quantization.backends.base import QuantizationSettings
     from smi_hf.quantization.calibration import sparse_images
 

@@ -34,7 +34,7 @@ from smi_hf.inversion.run import InversionRun
 from smi_hf.inversion.targets import choose_targets
 from smi_hf.inversion.trajectory import run_trajectory
 from smi_hf.models import SparseClassifier, Teacher
-from smi_hf.models.loading import load_image_processor
+from smi_hf.models.preprocessing import load_image_processor
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset

@@ -34,7 +34,7 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture
 def image_processor(tiny_checkpoint):
-    from smi_hf.models.loading import load_image_processor
+    from smi_hf.models.preprocessing import load_image_processor
 
     return load_image_processor(str(tiny_checkpoint))
 
