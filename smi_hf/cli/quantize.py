@@ -106,7 +106,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         images = load_image_set(
             given.eval_dataset, teacher.label_names, split=given.eval_split, max_images=given.max_images
         )
-    controls = _controls(given, teacher, image_processor, calibration, images)
+    controls = _controls(given, teacher, image_processor, calibration)
 
     backend = BACKENDS.get(given.backend)
     settings = QuantizationSettings(tuple(given.operators), tuple(given.exclude), given.target)
@@ -128,7 +128,6 @@ def _controls(
     teacher: "Teacher",
     image_processor: Any,
     calibration: "CalibrationSet",
-    images: "ImageSet | None",
 ) -> "dict[str, CalibrationSet | None]":
     """Calibration set of each control, None for dynamic; all loaded before anything is computed."""
     from smi_hf.data import load
