@@ -5,6 +5,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from smi_hf.errors import UsageError
+
 CORE_PACKAGES = (
     "torch",
     "transformers",
@@ -63,6 +65,24 @@ def missing_packages(extra: str) -> list[str]:
     return [name for name, _ in EXTRAS[extra] if package_version(name) is None]
 
 
+def check_extra(extra: str, needed_by: str) -> None:
+    """Checks that an extra is installed.
+
+    Raises:
+        UsageError: it is not; holds the pip command, or names the lane that has it.
+    """
+    missing = missing_packages(extra)
+    if not missing:
+        return
+    purpose, needs_lane = EXTRA_PURPOSE[extra]
+    if needs_lane is not None and needs_lane != dependency_lane():
+        raise UsageError(
+            f"{needed_by} lacks {', '.join(missing)} ({purpose}), which needs transformers 4: use the {needs_lane} "
+            f"lane (make install, constraints-{needs_lane}.txt)"
+        )
+    raise UsageError(f'{needed_by} lacks {", ".join(missing)}: pip install "smi-hf[{extra}]"')
+
+
 def has_module(module: str) -> bool:
     """Whether a module can be found, without importing it."""
     try:
@@ -81,3 +101,19 @@ def describe_device(device: Any) -> str:
     if device.type == "cpu":
         return f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     return device.type
+
+
+def lacks_for_target(target: str) -> str | None:
+    """What this machine lacks to run a model of an ONNX Runtime preset as meant, None if nothing."""
+    import torch
+
+    if target == "tensorrt":
+        import onnxruntime
+
+        has = "TensorrtExecutionProvider" in onnxruntime.get_available_providers()
+        return None if has else "ONNX Runtime's TensorRT execution provider"
+    if target == "arm64":
+        return None if platform.machine().lower() in ("aarch64", "arm64") else "an ARM processor"
+    # torch has no public name for these yet.
+    supported = {"avx2": torch.cpu._is_avx2_supported, "avx512_vnni": torch.cpu._is_vnni_supported}[target]
+    return None if supported() else f"the instruction set {target}"

@@ -11,6 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +50,23 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     ViTForImageClassification(config).save_pretrained(folder)
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A labelled image set as one parquet file: random pictures in the tiny model's 5 labels."""
+    from datasets import ClassLabel, Dataset, Features, Image
+    from PIL import Image as Picture
+
+    generator = np.random.default_rng(0)
+    rows = {
+        "image": [Picture.fromarray(generator.integers(0, 256, (40, 36, 3), dtype=np.uint8)) for _ in range(20)],
+        "label": [index % 5 for index in range(20)],
+    }
+    names = [f"LABEL_{label}" for label in range(5)]
+    path = tmp_path_factory.mktemp("photographs") / "test.parquet"
+    Dataset.from_dict(rows, features=Features({"image": Image(), "label": ClassLabel(names=names)})).to_parquet(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -44,13 +44,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
     ).parse(arguments)
 
     from datasets import disable_progress_bars, load_dataset
-    from rich.console import Console
 
+    from smi_hf.cli.tables import make_console
     from smi_hf.demo import TEACHER_PATH
     from smi_hf.models import load_teacher
 
     disable_progress_bars()
-    console = Console()
+    console = make_console()
     teacher = load_teacher(str(TEACHER_PATH))
     console.print(
         f"Teacher: {teacher.model.config.model_type}, {teacher.model.model.num_parameters():,} parameters, "
@@ -143,7 +143,6 @@ def _comparison(teacher: "Teacher", records: "dict[str, DatasetRecord]") -> "Tab
 def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path) -> "Table":
     """An int8 model calibrated on the synthetic images, beside one calibrated on noise."""
     import shutil
-    import tempfile
 
     from smi_hf.cli.tables import quantization_table
     from smi_hf.data import load
@@ -151,24 +150,22 @@ def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path)
     from smi_hf.demo.digits import digits_dataset
     from smi_hf.evaluation.image_sets import ImageSet
     from smi_hf.models.preprocessing import load_image_processor
-    from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings
     from smi_hf.quantization.calibration import gaussian_noise, sparse_images
-    from smi_hf.quantization.report import measure
+    from smi_hf.quantization.comparison import compare
+    from smi_hf.quantization.quantizer import Quantizer
 
-    image_processor = load_image_processor(str(TEACHER_PATH))
-    backend, settings = BACKENDS.get("onnx"), QuantizationSettings()
     synthetic = sparse_images(load(dataset_folder, for_model=teacher.model))
     noise = gaussian_noise(teacher.model, len(synthetic), seed=demo.seed)
     output_dir = Path(demo.output_dir) / "int8"
     shutil.rmtree(output_dir, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as work:
-        folders = {synthetic.source: output_dir, noise.source: Path(work) / "noise"}
-        models = {"float32": backend.reference(teacher, image_processor, Path(work) / "float32")}
-        for calibration in (synthetic, noise):
-            folder = folders[calibration.source]
-            backend.quantize(teacher, image_processor, calibration, settings, folder)
-            models[calibration.source] = backend.load(folder), folder
-        images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label")
-        shape = (teacher.model.num_channels, *teacher.model.grid.image_size)
-        rows = measure(models, images, image_processor, shape, disable_tqdm=True)
+    images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label")
+    with Quantizer(teacher, load_image_processor(str(TEACHER_PATH)), backend="onnx") as quantizer:
+        quantizer.quantize(synthetic, output_dir)
+        rows = compare(
+            quantizer,
+            {synthetic.source: [synthetic], noise.source: [noise]},
+            images,
+            written=output_dir,
+            disable_tqdm=True,
+        )
     return quantization_table(rows, f"Static int8 in {output_dir}, judged on {len(images)} held-out images")

@@ -21,7 +21,9 @@ class EvaluateArguments:
         metadata={"help": "Classifier: a Hub id, or a folder of save_pretrained or of smi-hf quantize."}
     )
     dataset: str = field(metadata={"help": "Labelled images: Hub id, folder or parquet file."})
-    split: str | None = field(default=None, metadata={"help": "Split. Default: test, validation or train."})
+    split: str | None = field(
+        default=None, metadata={"help": "Split. Default: the first of validation, val, test, train."}
+    )
     image_column: str | None = field(default=None, metadata={"help": "Column of the images. Default: found by type."})
     label_column: str | None = field(default=None, metadata={"help": "Column of the labels. Default: found."})
     batch_size: int = field(default=32, metadata={"help": "Images at a time."})

@@ -65,7 +65,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
     # Here, not above: --help must not wait for torch.
     from smi_hf.inversion import SparseInversionTrainer
     from smi_hf.models import load_teacher
+    from smi_hf.quantization.models import check_not_quantized
 
+    check_not_quantized(model_arguments.model_name_or_path)
     teacher = load_teacher(
         model_arguments.model_name_or_path,
         revision=model_arguments.revision,

@@ -1,38 +1,49 @@
 """`smi-hf quantize`: a checkpoint and a sparse dataset in, a model that stock Optimum loads out."""
 
-import logging
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.data.files import check_new_folder
+from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
 from smi_hf.quantization.backends.base import BACKENDS
 from smi_hf.registry import suggest
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from smi_hf.evaluation.image_sets import ImageSet
     from smi_hf.models import Teacher
     from smi_hf.quantization.calibration import CalibrationSet
+    from smi_hf.quantization.quantizer import Quantizer
 
-logger = logging.getLogger(__name__)
-
-CONTROLS = ("gaussian", "dynamic", "real=DATASET", "dense=DATASET", "random=DATASET")
+# Control -> what it calibrates the same quantizer on.
+CONTROLS = {
+    "gaussian": "Gaussian noise",
+    "real=DATASET": "real images",
+    "dense=DATASET": "a dense inversion of this model, every patch",
+    "random=DATASET": "random patches of a dense inversion, as many as the sparse dataset keeps",
+    "filled": "the sparse dataset's images, every patch, pruned ones black",
+    "dynamic": "nothing: activation ranges are taken at run time",
+}
 
 _EPILOG = """examples:
   smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny --backend onnx \\
       --output_dir out/deit-tiny-int8
-  ... --eval_dataset imagenet-1k --eval_split validation --controls gaussian dynamic real=imagenet-1k
+  ... --eval_dataset imagenet-1k --eval_split validation --controls gaussian dynamic real=imagenet-1k --seeds 0 1 2
+  ... --backend quanto --weights 4 --activations 8
+  ... --backend simulated --sensitivity
 
-Calibration sees the kept patches and nothing else. Controls calibrate the same quantizer on something else, with as
-many images: gaussian noise, real=DATASET, dense=DATASET (a dense inversion of this model), random=DATASET (random
-patches of a dense inversion), or dynamic (no calibration).
+Calibration sees the kept patches and nothing else. Controls calibrate the same quantizer, with as many images, on
+""" + "\n".join(f"  {name:<15} {purpose}" for name, purpose in CONTROLS.items()) + """
+where DATASET:SPLIT names a split of a set of real images.
 
 Then, with none of our code:
   ORTModelForImageClassification.from_pretrained("out/deit-tiny-int8")
-"""
+"""  # fmt: skip
 
 
 @dataclass
@@ -40,33 +51,72 @@ class QuantizeArguments:
     """What is quantized, how, and what it is compared with."""
 
     model_name_or_path: str = field(metadata={"help": "Image classifier: a Hub id, or a folder of save_pretrained."})
-    dataset: str = field(metadata={"help": "Sparse dataset of that model: a folder, or a dataset on the Hub."})
+    dataset: list[str] = field(
+        metadata={
+            "help": "Sparse dataset of that model: a folder, or a dataset on the Hub. More, inverted with other "
+            "seeds, become further runs of the table's row; the first makes the model."
+        }
+    )
     output_dir: str = field(metadata={"help": "Folder for the quantized model; must not exist."})
     revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the checkpoint."})
-    backend: str = field(default="onnx", metadata={"help": "Who quantizes.", "choices": BACKENDS.names()})
-    operators: list[str] = field(
-        default_factory=lambda: ["MatMul", "Gemm"],
-        metadata={"help": "Operator types of the graph to quantize, or 'all'."},
+    backend: str = field(
+        default="onnx",
+        metadata={
+            "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), quanto (PyTorch), or simulated, which "
+            "measures any width as papers do and makes no smaller model.",
+            "choices": BACKENDS.names(),
+        },
     )
-    exclude: list[str] = field(default_factory=list, metadata={"help": "Names of nodes that stay in floating point."})
-    target: str = field(
-        default="avx512_vnni",
-        metadata={"help": "Instruction set of the preset: avx512_vnni, avx2, arm64 or tensorrt."},
+    weights: int = field(
+        default=8, metadata={"help": "Bits of the weights: 8; quanto 8, 4, 2; simulated 2 to 8; 32 is floating point."}
+    )
+    activations: int = field(
+        default=8, metadata={"help": "Bits of the activations: 8; simulated 2 to 8; 32 quantizes the weights alone."}
+    )
+    operators: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Types of layers to quantize, or 'all'. Default: the back end's (onnx: MatMul Gemm)."},
+    )
+    exclude: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Names of layers that stay in floating point; * and ? are wildcards. See --sensitivity."},
+    )
+    target: str | None = field(
+        default=None,
+        metadata={"help": "Preset of onnx: avx512_vnni (default), avx2, arm64 or tensorrt."},
     )
     num_images: int | None = field(default=None, metadata={"help": "Images to calibrate on. Default: all."})
+    calibration_patches: str = field(
+        default="kept",
+        metadata={
+            "help": "Patches that calibration sees: those kept, or all, pruned ones black (loses accuracy).",
+            "choices": ["kept", "all"],
+        },
+    )
     controls: list[str] = field(
         default_factory=list, metadata={"help": f"Rows to compare with: {', '.join(CONTROLS)}. Need --eval_dataset."}
+    )
+    seeds: list[int] = field(
+        default_factory=lambda: [0],
+        metadata={"help": "Seeds of noise, of the choice of real images and of random patches: one run each."},
     )
     eval_dataset: str | None = field(
         default=None, metadata={"help": "Labelled images to judge the models on: Hub id, folder or parquet file."}
     )
     eval_split: str | None = field(default=None, metadata={"help": "Split of eval_dataset."})
     max_images: int | None = field(default=None, metadata={"help": "Judge on that many images. Default: all."})
+    sensitivity: bool = field(
+        default=False,
+        metadata={
+            "help": "Report what each layer and operator costs when quantized alone (sensitivity.json and .png), and "
+            "a list to --exclude. Judged on eval_dataset, or else on the synthetic images."
+        },
+    )
+    sensitivity_images: int = field(default=128, metadata={"help": "Images that --sensitivity is judged on, at most."})
     batch_size: int = field(default=32, metadata={"help": "Images evaluated at a time."})
-    seed: int = field(default=0, metadata={"help": "Seed of Gaussian noise and of the choice of real images."})
+    disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
 
     def __post_init__(self) -> None:
-        BACKENDS.get(self.backend)
         names = [control.partition("=")[0] for control in CONTROLS]
         for control in self.controls:
             name, _, argument = control.partition("=")
@@ -74,12 +124,16 @@ class QuantizeArguments:
                 raise UsageError(
                     f"there is no control {name!r}{suggest(name, names)}; available: {', '.join(CONTROLS)}"
                 )
-            if (name in ("real", "dense", "random")) != bool(argument):
-                raise UsageError(f"control {control!r} must be written {CONTROLS[names.index(name)]}")
+            written = list(CONTROLS)[names.index(name)]
+            if ("=" in written) != bool(argument):
+                raise UsageError(f"control {control!r} must be written {written}")
         if self.controls and not self.eval_dataset:
             raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well")
-        if Path(self.output_dir).exists():
-            raise UsageError(f"output_dir {self.output_dir} exists; choose another folder, or remove it")
+        for option in ("num_images", "max_images", "sensitivity_images", "batch_size"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise UsageError(f"{option} must be at least 1, but {value} was given")
+        check_new_folder(Path(self.output_dir))
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -91,104 +145,143 @@ def run(arguments: Sequence[str] | None = None) -> None:
         epilog=_EPILOG,
     ).parse(arguments)
 
-    from smi_hf.data import load
     from smi_hf.evaluation.image_sets import load_image_set
     from smi_hf.models import load_teacher
     from smi_hf.models.preprocessing import load_image_processor
-    from smi_hf.quantization.backends.base import QuantizationSettings
-    from smi_hf.quantization.calibration import sparse_images
+    from smi_hf.quantization.backends.base import QuantizationSettings, check_settings
+    from smi_hf.quantization.models import check_not_quantized
+    from smi_hf.quantization.quantizer import Quantizer
 
+    settings = QuantizationSettings(
+        given.weights, given.activations, tuple(given.operators), tuple(given.exclude), given.target
+    )
+    check_settings(given.backend, settings)
+    if given.sensitivity:
+        check_extra("plots", "--sensitivity")
+    check_not_quantized(given.model_name_or_path)
     teacher = load_teacher(given.model_name_or_path, revision=given.revision)
     image_processor = load_image_processor(given.model_name_or_path, revision=given.revision)
-    calibration = sparse_images(load(given.dataset, for_model=teacher.model), given.num_images)
     images = None
     if given.eval_dataset:
         images = load_image_set(
             given.eval_dataset, teacher.label_names, split=given.eval_split, max_images=given.max_images
         )
-    controls = _controls(given, teacher, image_processor, calibration)
+    # All that can be wrong with the input is found before anything is computed.
+    calibrations = _calibrations(given, teacher, image_processor)
+    calibration = next(iter(calibrations.values()))[0]
+    assert calibration is not None, "the first row is the sparse dataset"
 
-    backend = BACKENDS.get(given.backend)
-    settings = QuantizationSettings(tuple(given.operators), tuple(given.exclude), given.target)
     output_dir = Path(given.output_dir)
-    backend.quantize(teacher, image_processor, calibration, settings, output_dir)
-    print(f"{given.backend} model in {output_dir}, calibrated on {len(calibration)} images ({calibration.source})")
-    if images is None:
-        return
-    with tempfile.TemporaryDirectory() as work:
-        folders = {calibration.source: output_dir}
-        for number, (name, control) in enumerate(controls.items()):
-            folders[name] = Path(work) / f"control-{number}"
-            backend.quantize(teacher, image_processor, control, settings, folders[name])
-        _compare(given, teacher, image_processor, images, folders, Path(work))
+    with Quantizer(teacher, image_processor, backend=given.backend, settings=settings) as quantizer:
+        quantizer.quantize(calibration, output_dir)
+        print(
+            f"{given.backend} model in {output_dir}: {len(quantizer.layers)} of {len(quantizer.float_model.layers)} "
+            f"layers quantized, calibrated on {len(calibration)} images ({calibration.source})"
+        )
+        if images is not None:
+            _compare(given, quantizer, calibrations, images)
+        if given.sensitivity:
+            _sensitivity(given, quantizer, calibration, images)
 
 
-def _controls(
-    given: QuantizeArguments,
-    teacher: "Teacher",
-    image_processor: Any,
-    calibration: "CalibrationSet",
-) -> "dict[str, CalibrationSet | None]":
-    """Calibration set of each control, None for dynamic; all loaded before anything is computed."""
+def _calibrations(
+    given: QuantizeArguments, teacher: "Teacher", image_processor: Any
+) -> "dict[str, list[CalibrationSet | None]]":
+    """Calibration sets of each row, one a run, the sparse datasets first; None is dynamic quantization."""
     from smi_hf.data import load
     from smi_hf.evaluation.image_sets import load_image_set
-    from smi_hf.quantization.calibration import gaussian_noise, random_patches, real_images, sparse_images
+    from smi_hf.quantization.calibration import all_patches, gaussian_noise, random_patches, real_images, sparse_images
 
-    count, controls = len(calibration), {}
+    model = teacher.model
+    sparse = [sparse_images(load(path, for_model=model), given.num_images) for path in given.dataset]
+    if given.calibration_patches == "all":
+        sparse = [all_patches(images, model) for images in sparse]
+    rows: dict[str, list[CalibrationSet | None]] = {sparse[0].source: list(sparse)}
+    count = len(sparse[0])
     for control in given.controls:
         name, _, argument = control.partition("=")
+        made: Sequence[CalibrationSet | None]
         if name == "gaussian":
-            made = gaussian_noise(teacher.model, count, seed=given.seed)
+            made = [gaussian_noise(model, count, seed=seed) for seed in given.seeds]
         elif name == "real":
             real = load_image_set(argument, teacher.label_names)
-            made = real_images(real, teacher.model, image_processor, count, seed=given.seed)
-        elif name == "dynamic":
-            controls["dynamic"] = None
-            continue
+            made = [real_images(real, model, image_processor, count, seed=seed) for seed in given.seeds]
+        elif name == "dense":
+            made = [sparse_images(load(argument, for_model=model), count)]
+        elif name == "random":
+            dense, num_kept = sparse_images(load(argument, for_model=model), count), sparse[0].kept_BK.shape[1]
+            made = [random_patches(dense, model, num_kept, seed=seed) for seed in given.seeds]
+        elif name == "filled":
+            made = [all_patches(images, model) for images in sparse]
         else:
-            made = sparse_images(load(argument, for_model=teacher.model), count)
-            if name == "random":
-                num_kept = calibration.kept_BK.shape[1]
-                made = random_patches(made, teacher.model, num_kept, seed=given.seed)
-        controls[made.source] = made
-    return controls
+            made = [None]
+        row = "dynamic" if made[0] is None else made[0].source
+        rows.setdefault(row, []).extend(made)
+    return rows
 
 
 def _compare(
     given: QuantizeArguments,
-    teacher: "Teacher",
-    image_processor: Any,
+    quantizer: "Quantizer",
+    calibrations: "dict[str, list[CalibrationSet | None]]",
     images: "ImageSet",
-    folders: dict[str, Path],
-    work: Path,
 ) -> None:
-    from rich.console import Console
-
-    from smi_hf.cli.tables import quantization_table
+    from smi_hf.cli.tables import make_console, quantization_table
     from smi_hf.environment import describe_device, package_versions
-    from smi_hf.quantization.report import measure, save_results
+    from smi_hf.quantization.comparison import compare, save_results
 
-    backend = BACKENDS.get(given.backend)
-    reference, reference_folder = backend.reference(teacher, image_processor, work / "float32")
-    models = {"float32": (reference, reference_folder)}
-    models |= {name: (backend.load(folder), folder) for name, folder in folders.items()}
-    grid = teacher.model.grid
-    shape = (teacher.model.num_channels, *grid.image_size)
-    rows = measure(models, images, image_processor, shape, batch_size=given.batch_size)
+    rows = compare(
+        quantizer,
+        calibrations,
+        images,
+        written=Path(given.output_dir),
+        batch_size=given.batch_size,
+        disable_tqdm=given.disable_tqdm,
+    )
     about = {
-        "teacher": teacher.name,
+        "teacher": quantizer.teacher.name,
         "backend": given.backend,
-        "operators": given.operators,
-        "exclude": given.exclude,
-        "target": given.target,
+        **asdict(quantizer.settings),
+        "quantized_layers": len(quantizer.layers),
         "num_calibration_images": given.num_images,
+        "calibration_patches": given.calibration_patches,
+        "seeds": given.seeds,
         "eval_dataset": Path(given.eval_dataset or "").name,
         "num_eval_images": len(images),
-        "seed": given.seed,
         "device": describe_device("cpu"),
         "packages": package_versions(),
     }
     save_results(rows, about, Path(given.output_dir))
-    Console().print(
-        quantization_table(rows, f"{given.backend}, {', '.join(given.operators)}, judged on {len(images)} images")
+    widths = f"weights {given.weights} bits, activations {given.activations}"
+    title = f"{given.backend}, {widths}, judged on {len(images)} images"
+    make_console().print(quantization_table(rows, title))
+
+
+def _sensitivity(
+    given: QuantizeArguments, quantizer: "Quantizer", calibration: "CalibrationSet", images: "ImageSet | None"
+) -> None:
+    from smi_hf.cli.tables import make_console, sensitivity_table
+    from smi_hf.quantization.sensitivity import EXCLUDE_FILE, measure_sensitivity, save_sensitivity
+
+    pixels = _images_to_judge_on(given, quantizer, calibration, images)
+    report = measure_sensitivity(quantizer, calibration, pixels, disable_tqdm=given.disable_tqdm)
+    save_sensitivity(report, Path(given.output_dir))
+    console = make_console()
+    console.print(sensitivity_table(report, f"{sum(map(len, pixels))} images"))
+    console.print(
+        f"To leave out the worst ({Path(given.output_dir) / EXCLUDE_FILE}):\n--exclude {' '.join(report.exclude)}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
+
+
+def _images_to_judge_on(
+    given: QuantizeArguments, quantizer: "Quantizer", calibration: "CalibrationSet", images: "ImageSet | None"
+) -> "list[np.ndarray]":
+    """Batches of preprocessed images: the evaluation set's, else the synthetic ones, their gaps filled."""
+    if images is None:
+        grid = quantizer.teacher.model.grid
+        return [pixels_BCHW.numpy() for pixels_BCHW in calibration.filled_images(grid)]
+    few = images.spread(given.sensitivity_images)
+    return [pixels_BCHW for pixels_BCHW, _ in few.batches(quantizer.image_processor, given.batch_size)]

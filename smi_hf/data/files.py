@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from smi_hf.errors import UsageError
+
 TEMPORARY_SUFFIX = ".incomplete"
 
 
@@ -36,3 +38,18 @@ def remove_temporaries(folder: Path) -> None:
     """Removes what runs that were killed while writing left in a folder."""
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Checks, without writing, that a folder can be made.
+
+    Raises:
+        UsageError: it exists, or what it would be made in is no folder or cannot be written to.
+    """
+    if folder.exists():
+        raise UsageError(f"output_dir {folder} exists; choose another folder, or remove it")
+    parent = next(path for path in folder.absolute().parents if path.exists())
+    if not parent.is_dir():
+        raise UsageError(f"output_dir {folder} cannot be made: {parent} is a file, not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"output_dir {folder} cannot be made: no permission to write in {parent}")

@@ -1,7 +1,7 @@
 """Real images for judging models: any image-classification dataset of `datasets`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from smi_hf.registry import suggest
 if TYPE_CHECKING:
     from datasets import Dataset
 
+# The first that there is; test comes late, as that of a benchmark such as ImageNet has no labels.
+_SPLITS = ("validation", "val", "test", "train")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
 
 
@@ -33,6 +35,13 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def spread(self, max_images: int) -> "ImageSet":
+        """At most that many of them, drawn evenly over the set, which may be sorted by label."""
+        if max_images >= len(self):
+            return self
+        rows = np.linspace(0, len(self) - 1, max_images).round().astype(int)
+        return replace(self, dataset=self.dataset.select(rows))
 
     def batches(self, image_processor: Any, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Preprocessed images, float32 (B, C, H, W), and the model's labels of them, int64 (B,)."""
@@ -57,10 +66,10 @@ def load_image_set(
     """Loads labelled images and maps their labels to the model's.
 
     Args:
-        name_or_path: dataset on the Hub, a folder, or a parquet file.
+        name_or_path: dataset on the Hub, a folder, or a parquet file; `name:split` names the split with it.
         label_names: the model's labels, by number.
-        split: which split; the only one, or the first of test, validation and train, if None.
-        max_images: use that many, drawn evenly over the set, which may be sorted by label.
+        split: which split; the first of validation, val, test and train if None.
+        max_images: use at most that many, as `ImageSet.spread` draws them.
         image_column, label_column: where image and label stand; found by type and name if None.
 
     Raises:
@@ -78,29 +87,33 @@ def load_image_set(
     if not len(dataset):
         raise UsageError(f"dataset {name_or_path} is empty")
     model_labels = _map_labels(dataset, label_column, label_names, name_or_path)
-    if max_images is not None and max_images < len(dataset):
-        dataset = dataset.select(np.linspace(0, len(dataset) - 1, max_images).round().astype(int))
-    return ImageSet(dataset, image_column, label_column, model_labels)
+    images = ImageSet(dataset, image_column, label_column, model_labels)
+    return images if max_images is None else images.spread(max_images)
 
 
 def _load(name_or_path: str, split: str | None) -> "Dataset":
-    from datasets import DatasetDict, load_dataset
+    from datasets import get_dataset_split_names, load_dataset
 
     path = Path(name_or_path)
+    source: dict[str, Any] = {"path": name_or_path}
+    if path.is_file():
+        source = {"path": "parquet", "data_files": str(path)}
+    else:
+        name, _, split_in_name = name_or_path.rpartition(":")
+        if split is None and name and not path.exists():
+            source, split = {"path": name}, split_in_name
     try:
-        loaded = load_dataset("parquet", data_files=str(path)) if path.is_file() else load_dataset(name_or_path)
+        # Not all splits: of ImageNet, validation is 6 GB and train 140.
+        splits = get_dataset_split_names(**source)
+        if split is None or path.is_file():
+            split = next((name for name in _SPLITS if name in splits), splits[0])
+        if split in splits:
+            return load_dataset(**source, split=split)
     except Exception as error:  # datasets raises whatever its many readers raise
         raise UsageError(f"dataset {name_or_path} cannot be loaded: {type(error).__name__}: {error}") from error
-    assert isinstance(loaded, DatasetDict)
-    if path.is_file() and len(loaded) == 1:
-        return next(iter(loaded.values()))
-    if split is None:
-        split = next((name for name in ("test", "validation", "train") if name in loaded), next(iter(loaded)))
-    if split not in loaded:
-        raise UsageError(
-            f"dataset {name_or_path} has no split {split!r}{suggest(split, list(loaded))}; it has {', '.join(loaded)}"
-        )
-    return loaded[split]
+    raise UsageError(
+        f"dataset {name_or_path} has no split {split!r}{suggest(split, splits)}; it has {', '.join(splits)}"
+    )
 
 
 def _image_column(dataset: "Dataset", name: str) -> str:

@@ -6,20 +6,11 @@ Legend: `B` images, `K` kept patches, `M` kept patches after a prune, `C` channe
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from smi_hf.patches import PatchGrid, take_slots
-
-
-def image_generator(seed: int, image_index: int) -> torch.Generator:
-    """The random stream of one image: the same whatever the batch, the process or the device.
-
-    Differs from SMI: there one stream serves the batch (`tests/inversion/test_trajectory.py`).
-    """
-    state = np.random.SeedSequence([seed, image_index]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state))
+from smi_hf.patches.randomness import image_generator
 
 
 @dataclass

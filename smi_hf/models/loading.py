@@ -116,6 +116,12 @@ def load_teacher(
     named = f"model {model_name_or_path!r}" + (f" at revision {revision!r}" if revision else "")
     config = load_config(model_name_or_path, revision=revision)
     find_family(config)
+    if quantized := getattr(config, "quantization_config", None):
+        method = dict(quantized).get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
+        raise UsageError(
+            f"{named} is quantized already (quantization_config, method {method}); give the checkpoint in floating "
+            f"point that it was made from"
+        )
     try:
         image_processor = load_image_processor(model_name_or_path, revision=revision)
     except (OSError, HfHubHTTPError, ValueError) as error:

@@ -1,10 +1,11 @@
 """What a quantizer is shown: kept patches of synthetic images, or a control in their place.
 
-Legend: `B` images, `K` kept patches, `C` channels, `H W` image pixels.
+Legend: `B` images, `N` patches of the grid, `K` kept patches, `T` tokens, `D` hidden size, `C` channels,
+`H W` image pixels, `P Q` patch pixels.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from smi_hf.data import SparseDataset
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.image_sets import ImageSet
 from smi_hf.models import SparseClassifier
+from smi_hf.patches import PatchGrid, take_slots
+
+_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,32 @@ class CalibrationSet:
     def __len__(self) -> int:
         return len(self.pixels_BCHW)
 
-    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batch_size: int = _BATCH_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixels and kept patches of up to `batch_size` images at a time."""
         for start in range(0, len(self), batch_size):
             yield self.pixels_BCHW[start : start + batch_size], self.kept_BK[start : start + batch_size]
+
+    def tokens(self, model: SparseClassifier) -> Iterator[Tensor]:
+        """Tokens of the kept patches, (B, T, D), for the part of a graph that lies behind the embeddings.
+
+        An exported graph embeds every patch. Cut at its tokens, its second part takes any number of them, and what is
+        measured there holds for the whole graph.
+        """
+        for pixels_BCHW, kept_BK in self.batches():
+            with torch.no_grad():
+                yield model.embed(model.grid.cut(pixels_BCHW, kept_BK), kept_BK)
+
+    def filled_images(self, grid: PatchGrid) -> Iterator[Tensor]:
+        """Images (B, C, H, W) in which a kept patch of the same image stands in for each pruned one.
+
+        For the embeddings, which treat each patch alone: the kept patches' values and no others, so the same minimum
+        and maximum.
+        """
+        for pixels_BCHW, kept_BK in self.batches():
+            patches_BKCPQ = grid.cut(pixels_BCHW, kept_BK)
+            # Slot of each patch of the grid: its own where it is kept, else any.
+            slots_BN = grid.slots(kept_BK).clamp_min(0)
+            yield grid.paste(take_slots(patches_BKCPQ, slots_BN), grid.all_patches(len(pixels_BCHW)))
 
 
 def sparse_images(dataset: SparseDataset, num_images: int | None = None) -> CalibrationSet:
@@ -56,6 +82,12 @@ def sparse_images(dataset: SparseDataset, num_images: int | None = None) -> Cali
     batch = dataset.collate(list(dataset.dataset.select(range(num_images))))
     name = "inverted, dense" if dataset.record.settings["policy"] == "dense" else "inverted, kept patches"
     return CalibrationSet(batch["pixel_values"], batch["kept_patches"], name)
+
+
+def all_patches(images: CalibrationSet, model: SparseClassifier) -> CalibrationSet:
+    """Control: the same images, every patch; what was pruned is black."""
+    every_BN = model.grid.all_patches(len(images))
+    return CalibrationSet(images.pixels_BCHW, every_BN, "inverted, gaps black")
 
 
 def random_patches(images: CalibrationSet, model: SparseClassifier, num_kept: int, *, seed: int = 0) -> CalibrationSet:
@@ -84,6 +116,6 @@ def real_images(
     if num_images > len(images):
         raise UsageError(f"num_images is {num_images}, but the set of real images has {len(images)}")
     rows = np.random.default_rng(seed).choice(len(images), num_images, replace=False)
-    drawn = ImageSet(images.dataset.select(rows), images.image_column, images.label_column, images.model_labels)
+    drawn = replace(images, dataset=images.dataset.select(rows))
     pixels = np.concatenate([pixels for pixels, _ in drawn.batches(image_processor, batch_size=32)])
     return CalibrationSet(torch.from_numpy(pixels), model.grid.all_patches(num_images), "real images")

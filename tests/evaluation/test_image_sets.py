@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
@@ -62,6 +64,19 @@ def test_a_set_without_images_is_refused(tmp_path):
 def test_a_set_that_is_not_there_is_refused():
     with pytest.raises(UsageError, match="dataset nowhere/at-all cannot be loaded"):
         load_image_set("nowhere/at-all", NAMES)
+
+
+def test_a_split_is_named_beside_the_dataset_and_validation_comes_first(saved, tmp_path):
+    folder = tmp_path / "set" / "data"
+    folder.mkdir(parents=True)
+    for split, count in (("train", 3), ("validation", 2), ("test", 1)):
+        shutil.move(saved([0] * count, Value("int64")), folder / f"{split}-00000-of-00001.parquet")
+    name = str(tmp_path / "set")
+    assert len(load_image_set(name, NAMES)) == 2
+    assert len(load_image_set(f"{name}:train", NAMES)) == 3
+    assert len(load_image_set(name, NAMES, split="test")) == 1
+    with pytest.raises(UsageError, match=r"has no split 'tests' \(did you mean 'test'\?\); it has"):
+        load_image_set(name, NAMES, split="tests")
 
 
 def test_top_k_accuracy_and_agreement_need_no_hub():

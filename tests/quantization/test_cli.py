@@ -5,6 +5,7 @@ import pytest
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
 
+needs_openvino = pytest.mark.skipif(bool(missing_packages("openvino")), reason="needs the full lane")
 needs_onnx = pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra needs the full lane")
 
 
@@ -33,6 +34,56 @@ def test_quantize_writes_the_model_and_a_table_with_its_controls(
     assert figures["top1"] == results["rows"][1]["top1"]
 
 
+@pytest.mark.parametrize(
+    "backend", [pytest.param("onnx", marks=needs_onnx), pytest.param("openvino", marks=needs_openvino), "quanto"]
+)
+def test_every_back_ends_model_is_evaluated_by_the_one_evaluator(
+    backend, tiny_checkpoint, sparse_folder, photographs, tmp_path
+):
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "model"]
+    given += ["--eval_dataset", photographs, "--backend", backend, "--disable_tqdm"]
+    assert main(["quantize", *map(str, given)]) == 0
+    results = json.loads((tmp_path / "model" / "results.json").read_text())
+    given = ["--model_name_or_path", tmp_path / "model", "--dataset", photographs, "--json", tmp_path / "figures.json"]
+    assert main(["evaluate", *map(str, given), "--disable_tqdm"]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["backend"] == backend
+    assert figures["top1"] == results["rows"][1]["top1"]
+
+
+def test_several_datasets_and_seeds_are_several_runs_of_a_row(tiny_checkpoint, sparse_folder, photographs, tmp_path):
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, sparse_folder]
+    given += ["--output_dir", tmp_path / "w4a8", "--eval_dataset", photographs, "--backend", "simulated"]
+    given += ["--weights", 4, "--controls", "gaussian", "filled", f"real={photographs}", "--seeds", 0, 1, 2]
+    assert main(["quantize", *map(str, given), "--disable_tqdm"]) == 0
+    results = json.loads((tmp_path / "w4a8" / "results.json").read_text())
+    runs = {row["name"]: len(row["runs"]) for row in results["rows"]}
+    assert runs == {
+        "float32": 1,
+        "inverted, kept patches": 2,
+        "Gaussian noise": 3,
+        "inverted, gaps black": 2,
+        "real images": 3,
+    }
+    sparse = results["rows"][1]
+    assert sparse["runs"][0] == sparse["runs"][1]
+    assert sparse["top1_std"] == 0.0
+    assert (results["weights"], results["activations"]) == (4, 8)
+
+
+@pytest.mark.skipif(bool(missing_packages("plots")), reason="the plots extra is absent")
+def test_sensitivity_needs_no_real_image_and_gives_an_exclude_list(tiny_checkpoint, sparse_folder, tmp_path, capsys):
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "one"]
+    given += ["--backend", "simulated", "--operators", "Linear", "--sensitivity", "--disable_tqdm"]
+    assert main(["quantize", *map(str, given)]) == 0
+    assert "--exclude " in capsys.readouterr().out
+    report = json.loads((tmp_path / "one" / "sensitivity.json").read_text())
+    given = [*given[:4], "--output_dir", tmp_path / "two", "--backend", "simulated", "--operators", "Linear"]
+    assert main(["quantize", *map(str, given), "--exclude", *report["exclude"]]) == 0
+    quantized = len(report["layers"]) - len(report["exclude"])
+    assert f"{quantized} of " in capsys.readouterr().out
+
+
 def test_evaluate_measures_a_pytorch_checkpoint(tiny_checkpoint, photographs, tmp_path, capsys, teacher):
     file = tmp_path / "figures.json"
     arguments = ["evaluate", "--model_name_or_path", tiny_checkpoint, "--dataset", photographs, "--json", file]
@@ -46,11 +97,21 @@ def test_evaluate_measures_a_pytorch_checkpoint(tiny_checkpoint, photographs, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            ["--backend", "quanto", "--weights", "3"],
+            "has no weights of 3 bits with activations of 8; it has (weights/activations) 8/8, 4/8",
+        ),
+        (["--backend", "simulated", "--activations", "1"], "weights 8 and activations 1 are not widths"),
+        (["--backend", "simulated", "--operators", "Lineer"], "no operator 'Lineer' (did you mean 'Linear'?)"),
+        (["--backend", "simulated", "--exclude", "classifyer"], "(did you mean 'classifier'?) to exclude"),
+        (["--backend", "simulated", "--target", "arm64"], "has no targets, but target 'arm64' was given"),
+        (["--num_images", "0"], "num_images must be at least 1, but 0 was given"),
         (["--controls", "gausian"], "there is no control 'gausian' (did you mean 'gaussian'?)"),
         (["--controls", "real"], "control 'real' must be written real=DATASET"),
         (["--controls", "gaussian"], "give --eval_dataset as well"),
+        (["--controls", "filled=here"], "control 'filled=here' must be written filled"),
         (["--backend", "onx"], "invalid choice: 'onx'"),
-        (["--dataset", "nowhere/at-all"], "dataset 'nowhere/at-all' is not a folder here"),
+        (["--backend", "simulated", "--dataset", "nowhere/at-all"], "dataset 'nowhere/at-all' is not a folder here"),
     ],
 )
 def test_a_mistake_is_one_message_before_anything_is_written(
@@ -70,4 +131,4 @@ def test_a_mistake_is_one_message_before_anything_is_written(
 def test_an_absent_back_end_names_the_lane(tiny_checkpoint, sparse_folder, tmp_path, capsys):
     arguments = ["quantize", "--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder]
     assert main([*map(str, arguments), "--output_dir", str(tmp_path / "int8")]) == 2
-    assert "needs transformers 4: use the full lane" in capsys.readouterr().err
+    assert "which needs transformers 4: use the full lane" in capsys.readouterr().err

@@ -1,11 +1,12 @@
 """Every recipe parses, and runs on the tiny model."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from smi_hf.environment import missing_packages
+from smi_hf.environment import EXTRAS, missing_packages
 
 ROOT = Path(__file__).resolve().parents[2]
 INVERT_RECIPES = sorted(ROOT.glob("recipes/*/invert*.yaml"))
@@ -39,16 +40,38 @@ def test_an_invert_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, tmp_pa
     assert record.settings["learning_rate"] == config.learning_rate
 
 
-@pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra needs the full lane")
-@pytest.mark.parametrize("recipe", QUANTIZE_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_quantize_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, tmp_path):
+@pytest.fixture(scope="module")
+def inverted(tiny_checkpoint, tmp_path_factory):
+    """A sparse and a dense set of the tiny checkpoint."""
     from smi_hf.cli.main import main
 
-    invert = ["invert", "--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "set", "--num_images", 2]
-    assert main([*map(str, invert), "--num_steps", "4", "--disable_tqdm"]) == 0
-    small = ["--model_name_or_path", tiny_checkpoint, "--dataset", tmp_path / "set", "--output_dir", tmp_path / "int8"]
+    folder = tmp_path_factory.mktemp("inverted")
+    for policy, prunes in (("smi", ["--prune_steps", 1, 2, 3, 4]), ("dense", [])):
+        given = ["--model_name_or_path", tiny_checkpoint, "--output_dir", folder / policy, "--policy", policy]
+        given += ["--num_images", 4, "--num_steps", 6, *prunes, "--disable_tqdm"]
+        assert main(["invert", *map(str, given)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("recipe", QUANTIZE_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_quantize_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, inverted, photographs, tmp_path):
+    from smi_hf.cli.main import main
+
+    written = yaml.safe_load(recipe.read_text())
+    if written["backend"] in EXTRAS and missing_packages(written["backend"]):
+        pytest.skip(f"the {written['backend']} extra is absent")
+    small = ["--model_name_or_path", tiny_checkpoint, "--dataset", inverted / "smi", "--num_images", 4]
+    small += ["--output_dir", tmp_path / "model", "--disable_tqdm"]
+    if "eval_dataset" in written:
+        ours = {"real": photographs, "dense": inverted / "dense", "random": inverted / "dense"}
+        names = [control.partition("=")[0] for control in written["controls"]]
+        controls = [f"{name}={ours[name]}" if name in ours else name for name in names]
+        small += ["--eval_dataset", photographs, "--eval_split", "train", "--controls", *controls]
     assert main(["quantize", "--config", str(recipe), *map(str, small)]) == 0
-    assert (tmp_path / "int8" / "model.onnx").is_file()
+    assert (tmp_path / "model" / "config.json").is_file()
+    if "eval_dataset" in written:
+        rows = json.loads((tmp_path / "model" / "results.json").read_text())["rows"]
+        assert len(rows) == 2 + len(controls)
 
 
 @pytest.mark.parametrize("file", ACCELERATE_CONFIGS, ids=lambda path: path.name)

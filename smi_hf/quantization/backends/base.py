@@ -1,15 +1,27 @@
-"""What a quantization back end does, and where it is registered."""
+"""What a quantization back end does, and where it is registered.
 
-from dataclasses import dataclass, field
+A back end prepares a teacher once and quantizes it any number of times: each calibration set and each control of a
+table, each layer of a sensitivity report. What to quantize reaches it as a list of layer names, whatever the mixture
+of operator types, exclusions and single layers that a user asked for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from smi_hf.registry import Registry
+from smi_hf.environment import check_extra
+from smi_hf.errors import UsageError
+from smi_hf.registry import Registry, suggest
 
 if TYPE_CHECKING:  # not at run time: --help lists the back ends, and must not wait for torch
     from smi_hf.evaluation.accuracy import Predictor
     from smi_hf.models import Teacher
     from smi_hf.quantization.calibration import CalibrationSet
+
+FLOAT_BITS = 32
+ALL_OPERATORS = ("all",)
 
 
 @dataclass(frozen=True)
@@ -17,28 +29,71 @@ class QuantizationSettings:
     """How a model is quantized.
 
     Args:
-        operators: operator types to quantize, or `("all",)`.
-        exclude: names of nodes or layers that stay in floating point.
-        target: instruction set whose preset is used (onnx: avx512_vnni, arm64, tensorrt).
+        weights, activations: bits of an integer; 32 leaves them in floating point.
+        operators: types of layers to quantize, `("all",)`, or the back end's default if empty.
+        exclude: names of layers that stay in floating point; `*` and `?` stand for any characters and any one.
+        target: instruction set or runtime whose preset is used; None for the back end's default.
     """
 
-    operators: tuple[str, ...] = ("MatMul", "Gemm")
-    exclude: tuple[str, ...] = field(default=())
-    target: str = "avx512_vnni"
+    weights: int = 8
+    activations: int = 8
+    operators: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    target: str | None = None
 
 
-class QuantizationBackend(Protocol):
-    """A way to a quantized model on disk and back."""
+class FloatModel(Protocol):
+    """A teacher in floating point under a back end's runtime, ready to be quantized any number of times.
+
+    Args:
+        folder: where its weights lie, for their size on disk.
+        layers: type of each layer that can be quantized, by name, in the order of the forward pass.
+    """
+
+    folder: Path
+    layers: Mapping[str, str]
+
+    def predictor(self) -> "Predictor":
+        """Its logits in floating point."""
 
     def quantize(
         self,
-        teacher: "Teacher",
-        image_processor: Any,
         calibration: "CalibrationSet | None",
         settings: QuantizationSettings,
-        output_dir: Path,
+        layers: Sequence[str],
+        folder: Path,
     ) -> None:
-        """Writes a quantized model that the library's own loader reads; `calibration` None quantizes dynamically."""
+        """Writes a quantized model that the library's own loader reads.
+
+        Args:
+            calibration: what activations are calibrated on, kept patches alone; None quantizes dynamically.
+            settings: widths and target; operators and exclusions are resolved already.
+            layers: names of the layers to quantize; all others stay in floating point.
+            folder: does not exist yet.
+        """
+
+
+class QuantizationBackend(Protocol):
+    """A way to a quantized model on disk and back.
+
+    Args:
+        extra: extra of smi-hf that it needs, None if none.
+        widths: (weights, activations) in bits that it has, None for any from 2 to 8, and 32.
+        operators: types of layers that it quantizes unless told otherwise.
+        targets: presets, the default first; empty if it has none.
+        is_dynamic_possible: whether it can quantize activations at run time, without calibration.
+        is_simulation: whether its models compute in floating point, so that their size and speed mean nothing.
+    """
+
+    extra: ClassVar[str | None]
+    widths: ClassVar[tuple[tuple[int, int], ...] | None]
+    operators: ClassVar[tuple[str, ...]]
+    targets: ClassVar[tuple[str, ...]]
+    is_dynamic_possible: ClassVar[bool]
+    is_simulation: ClassVar[bool]
+
+    def prepare(self, teacher: "Teacher", image_processor: Any, work: Path) -> FloatModel:
+        """The teacher in floating point; `work` is an empty folder that outlives the result."""
 
     def is_saved_in(self, folder: Path) -> bool:
         """Whether a folder holds a model of this back end."""
@@ -46,18 +101,88 @@ class QuantizationBackend(Protocol):
     def load(self, folder: Path) -> "Predictor":
         """The model of a folder, as a function from images to logits."""
 
-    def reference(self, teacher: "Teacher", image_processor: Any, folder: Path) -> "tuple[Predictor, Path]":
-        """The teacher in floating point under the same runtime, and the folder that it was written to."""
-
 
 BACKENDS: Registry[QuantizationBackend] = Registry("back end", "smi_hf.quantization.backends")
+BackendClass = TypeVar("BackendClass", bound=type)
 
 
-def register_backend(name: str) -> Any:
+def register_backend(name: str) -> Callable[[BackendClass], BackendClass]:
     """Class decorator: files an instance of the class under `name`."""
 
-    def add(backend: type) -> type:
+    def add(backend: BackendClass) -> BackendClass:
         BACKENDS.register(name)(backend())
         return backend
 
     return add
+
+
+def check_settings(name: str, settings: QuantizationSettings) -> None:
+    """Checks what can be checked before a model is loaded.
+
+    Raises:
+        UsageError: the back end's extra is absent, or it lacks the widths or the target.
+    """
+    backend = BACKENDS.get(name)
+    if backend.extra is not None:
+        check_extra(backend.extra, f"back end {name!r}")
+    widths = (settings.weights, settings.activations)
+    if backend.widths is None:
+        if any(bits != FLOAT_BITS and not 2 <= bits <= 8 for bits in widths):
+            raise UsageError(
+                f"weights {widths[0]} and activations {widths[1]} are not widths of back end {name!r}: it has 2 to 8 "
+                f"bits, and {FLOAT_BITS} for floating point"
+            )
+    elif widths not in backend.widths:
+        accepted = ", ".join(f"{weights}/{activations}" for weights, activations in backend.widths)
+        raise UsageError(
+            f"back end {name!r} has no weights of {widths[0]} bits with activations of {widths[1]}; it has "
+            f"(weights/activations) {accepted}, where {FLOAT_BITS} is floating point"
+        )
+    if settings.target is not None and settings.target not in backend.targets:
+        if not backend.targets:
+            raise UsageError(
+                f"back end {name!r} has no targets, but target {settings.target!r} was given; leave it out"
+            )
+        raise UsageError(
+            f"there is no target {settings.target!r}{suggest(settings.target, list(backend.targets))}; back end "
+            f"{name!r} has {', '.join(backend.targets)}"
+        )
+
+
+def choose_layers(
+    layers: Mapping[str, str], backend: QuantizationBackend, settings: QuantizationSettings
+) -> list[str]:
+    """Names of the layers that settings ask to quantize.
+
+    Args:
+        layers: type by name, as of `FloatModel`.
+
+    Raises:
+        UsageError: a type or a name does not exist, or nothing is left to quantize.
+    """
+    operators = settings.operators or backend.operators
+    types = sorted(set(layers.values()))
+    for operator in operators:
+        if settings.operators and operator not in (*ALL_OPERATORS, *types):
+            raise UsageError(
+                f"the model has no operator {operator!r}{suggest(operator, types)}; it has {', '.join(types)}; 'all' "
+                f"takes every one"
+            )
+    for pattern in settings.exclude:
+        if not any(fnmatchcase(name, pattern) for name in layers):
+            names = list(layers)
+            raise UsageError(
+                f"the model has no layer {pattern!r}{suggest(pattern, names)} to exclude; it has "
+                f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+            )
+    chosen = [
+        name
+        for name, kind in layers.items()
+        if (operators == ALL_OPERATORS or kind in operators)
+        and not any(fnmatchcase(name, pattern) for pattern in settings.exclude)
+    ]
+    if not chosen:
+        raise UsageError(
+            f"nothing is left to quantize: the model has no layer of {', '.join(operators)} that is not excluded"
+        )
+    return chosen

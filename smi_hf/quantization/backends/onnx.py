@@ -1,89 +1,51 @@
 """ONNX Runtime through optimum-onnx: static int8 as QDQ, per-channel symmetric weights, min-max activations.
 
-Legend: `B` images, `T` tokens, `D` hidden size.
+Legend: `B` images, `C` channels, `H W` image pixels.
 """
 
 import logging
-import shutil
 import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from smi_hf.environment import dependency_lane, missing_packages
-from smi_hf.errors import RunError, UsageError
+from smi_hf.environment import lacks_for_target
+from smi_hf.errors import RunError
 from smi_hf.evaluation.accuracy import Predictor
 from smi_hf.models import Teacher
-from smi_hf.patches import take_slots
 from smi_hf.quantization.backends.base import QuantizationSettings, register_backend
 from smi_hf.quantization.calibration import CalibrationSet
-from smi_hf.registry import suggest
 
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.onnx"
-TARGETS = ("avx512_vnni", "avx2", "arm64", "tensorrt")
-_CALIBRATION_BATCH = 8
-
-
-def require_onnx() -> None:
-    """Raises `UsageError` with the pip command, or the lane that has it, if the extra is absent."""
-    missing = missing_packages("onnx")
-    if not missing:
-        return
-    if dependency_lane() == "latest":
-        raise UsageError(
-            "back end 'onnx' needs optimum-onnx, which needs transformers 4: use the full lane (make install, "
-            "constraints-full.txt)"
-        )
-    raise UsageError(f"back end 'onnx' lacks {', '.join(missing)}: pip install \"smi-hf[onnx]\"")
 
 
 @register_backend("onnx")
 class OnnxBackend:
     """Writes what `ORTModelForImageClassification.from_pretrained` reads."""
 
-    def quantize(
-        self,
-        teacher: Teacher,
-        image_processor: Any,
-        calibration: CalibrationSet | None,
-        settings: QuantizationSettings,
-        output_dir: Path,
-    ) -> None:
-        """Exports, calibrates on the kept patches and quantizes; `output_dir` appears when all is done.
+    extra = "onnx"
+    widths = ((8, 8),)
+    operators = ("MatMul", "Gemm")
+    targets = ("avx512_vnni", "avx2", "arm64", "tensorrt")
+    is_dynamic_possible = True
+    is_simulation = False
 
-        Args:
-            calibration: None for dynamic quantization, which takes activation ranges at run time.
-
-        Raises:
-            UsageError: the extra is absent, `output_dir` exists, or a setting does not exist.
-        """
-        require_onnx()
-        if settings.target not in TARGETS:
-            raise UsageError(
-                f"there is no target {settings.target!r}{suggest(settings.target, list(TARGETS))}; available: "
-                f"{', '.join(TARGETS)}"
-            )
-        if output_dir.exists():
-            raise UsageError(f"output_dir {output_dir} exists; choose another folder, or remove it")
-        output_dir.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that the last step is a rename: a failure leaves no half-written model.
-        with tempfile.TemporaryDirectory(prefix=f".{output_dir.name}-", dir=output_dir.parent) as work:
-            exported = export(teacher, image_processor, Path(work) / "float")
-            quantized = Path(work) / "quantized"
-            _quantize(exported, teacher, calibration, settings, quantized)
-            image_processor.save_pretrained(quantized)
-            shutil.move(quantized, output_dir)
+    def prepare(self, teacher: Teacher, image_processor: Any, work: Path) -> "OnnxFloatModel":
+        return OnnxFloatModel(teacher, export(teacher, image_processor, work / "float"))
 
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / MODEL_FILE).is_file()
 
     def load(self, folder: Path) -> Predictor:
         """Logits of the stock ONNX Runtime model."""
-        require_onnx()
         from optimum.onnxruntime import ORTModelForImageClassification
 
         model = ORTModelForImageClassification.from_pretrained(folder)
@@ -93,9 +55,86 @@ class OnnxBackend:
 
         return predict
 
-    def reference(self, teacher: Teacher, image_processor: Any, folder: Path) -> tuple[Predictor, Path]:
-        export(teacher, image_processor, folder)
-        return self.load(folder), folder
+
+class OnnxFloatModel:
+    """The exported graph; ranges of the last calibration set are kept, as one set serves many models.
+
+    Args:
+        teacher: what was exported.
+        exported: path of its float32 graph.
+    """
+
+    def __init__(self, teacher: Teacher, exported: Path) -> None:
+        import onnx
+        from onnxruntime.quantization.registry import QDQRegistry
+
+        self.teacher = teacher
+        self.exported = exported
+        self.folder = exported.parent
+        nodes = onnx.load(str(exported), load_external_data=False).graph.node
+        self.layers = {node.name: node.op_type for node in nodes if node.op_type in QDQRegistry}
+        self._calibrated: tuple[CalibrationSet, Any] | None = None
+
+    def predictor(self) -> Predictor:
+        return OnnxBackend().load(self.folder)
+
+    def quantize(
+        self,
+        calibration: CalibrationSet | None,
+        settings: QuantizationSettings,
+        layers: Sequence[str],
+        folder: Path,
+    ) -> None:
+        from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
+
+        target = settings.target or OnnxBackend.targets[0]
+        if lack := lacks_for_target(target):
+            logger.warning(
+                "target %s: this machine lacks %s; accuracy and speed measured here are not those of the target",
+                target,
+                lack,
+            )
+        types = sorted({self.layers[name] for name in layers})
+        options: dict[str, Any] = {"nodes_to_quantize": list(layers), "operators_to_quantize": types}
+        if target != "tensorrt":
+            options |= {"is_static": calibration is not None, "per_channel": True}
+        with _outputs_in_float():
+            ORTQuantizer(self.exported, config=self.teacher.model.config).quantize(
+                getattr(AutoQuantizationConfig, target)(**options),
+                save_dir=folder,
+                file_suffix=None,
+                calibration_tensors_range=None if calibration is None else self._ranges(calibration),
+            )
+
+    def _ranges(self, calibration: CalibrationSet) -> Any:
+        if self._calibrated is None or self._calibrated[0] is not calibration:
+            self._calibrated = calibration, activation_ranges(self.exported, self.teacher, calibration)
+        return self._calibrated[1]
+
+
+@contextmanager
+def _outputs_in_float() -> Iterator[None]:
+    """While it lasts, optimum quantizes what a MatMul or Gemm reads and not what it writes.
+
+    ONNX Runtime then fuses each with the rescaling of its result. A quantized result is written in 8 bits, read back
+    and widened instead, breaks the fusions with bias and GELU, and drags the softmax into a slow 8-bit kernel: the
+    static model of DeiT-Tiny takes 243 ms for 32 images so, 172 with outputs in float, float32 290 (README.md).
+    optimum-onnx passes no such option on.
+    """
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from optimum.onnxruntime import quantization
+
+    class FloatOutputs(QDQQuantizer):
+        def __init__(self, *args: Any, extra_options: dict[str, Any], **kwargs: Any) -> None:
+            left_out = {"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]}
+            super().__init__(*args, extra_options=extra_options | left_out, **kwargs)
+
+    before = quantization.QDQQuantizer
+    quantization.QDQQuantizer = FloatOutputs
+    try:
+        yield
+    finally:
+        quantization.QDQQuantizer = before
 
 
 def export(teacher: Teacher, image_processor: Any, folder: Path) -> Path:
@@ -115,13 +154,16 @@ def export(teacher: Teacher, image_processor: Any, folder: Path) -> Path:
     # Every family here takes images and gives logits, as ViT does; the exporter knows some of them alone.
     description = ViTOnnxConfig(teacher.model.config, task="image-classification")
     try:
-        main_export(
-            str(checkpoint),
-            output=folder,
-            task="image-classification",
-            custom_onnx_configs={"model": description},
-            do_validation=False,
-        )
+        with warnings.catch_warnings():
+            # The tracer's remarks on transformers' code, and deprecations that are optimum's to mend.
+            warnings.simplefilter("ignore")
+            main_export(
+                str(checkpoint),
+                output=folder,
+                task="image-classification",
+                custom_onnx_configs={"model": description},
+                do_validation=False,
+            )
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
         raise RunError(
             f"{teacher.model.config.model_type!r} could not be exported to ONNX: {type(error).__name__}: "
@@ -130,46 +172,12 @@ def export(teacher: Teacher, image_processor: Any, folder: Path) -> Path:
     return folder / MODEL_FILE
 
 
-def _quantize(
-    exported: Path, teacher: Teacher, calibration: CalibrationSet | None, settings: QuantizationSettings, output: Path
-) -> None:
-    import onnx
-    from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
-
-    graph = onnx.load(str(exported)).graph
-    _check_names(settings.operators, sorted({node.op_type for node in graph.node}), "operator")
-    _check_names(settings.exclude, [node.name for node in graph.node], "node")
-    preset = getattr(AutoQuantizationConfig, settings.target)
-    options: dict[str, Any] = {"nodes_to_exclude": list(settings.exclude)}
-    if settings.operators != ("all",):
-        options["operators_to_quantize"] = list(settings.operators)
-    if settings.target != "tensorrt":
-        options |= {"is_static": calibration is not None, "per_channel": True}
-    quantizer = ORTQuantizer(exported, config=teacher.model.config)
-    quantizer.quantize(
-        preset(**options),
-        save_dir=output,
-        file_suffix=None,
-        calibration_tensors_range=None if calibration is None else activation_ranges(exported, teacher, calibration),
-    )
-
-
-def _check_names(asked: tuple[str, ...], available: list[str], kind: str) -> None:
-    for name in asked:
-        if name != "all" and name not in available:
-            raise UsageError(
-                f"the graph has no {kind} {name!r}{suggest(name, available)}; it has {', '.join(available[:40])}"
-                f"{', ...' if len(available) > 40 else ''}"
-            )
-
-
 def activation_ranges(exported: Path, teacher: Teacher, calibration: CalibrationSet) -> Any:
     """Minimum and maximum of every float tensor of an exported graph over kept patches alone.
 
     The exported graph embeds every patch. So it is cut in two at the tokens: PyTorch embeds the kept patches and
     hands their tokens to the second half, whose tensors keep the names that they have in the whole graph, and whose
-    ranges hold for it therefore. The first half, the embedding, is shown images in which a kept patch of the same
-    image stands in for each pruned one: the same values, so the same minimum and maximum.
+    ranges hold for it therefore. The first half, the embedding, sees `CalibrationSet.filled_images`.
 
     Args:
         exported: path of the float32 graph.
@@ -186,8 +194,8 @@ def activation_ranges(exported: Path, teacher: Teacher, calibration: Calibration
         encoder = _tail(model, boundary, Path(work) / "encoder.onnx")
         embedding = Path(work) / "embedding.onnx"
         onnx.utils.extract_model(str(exported), str(embedding), ["pixel_values"], [boundary])
-        ranges = dict(_min_max(embedding, "pixel_values", _filled_images(teacher, calibration), Path(work)))
-        ranges |= dict(_min_max(encoder, boundary, _tokens(teacher, calibration), Path(work)))
+        ranges = dict(_min_max(embedding, "pixel_values", calibration.filled_images(teacher.model.grid), Path(work)))
+        ranges |= dict(_min_max(encoder, boundary, calibration.tokens(teacher.model), Path(work)))
     return TensorsData(CalibrationMethod.MinMax, ranges)
 
 
@@ -222,24 +230,10 @@ def _tail(model: Any, boundary: str, path: Path) -> Path:
     return path
 
 
-def _tokens(teacher: Teacher, calibration: CalibrationSet) -> Any:
-    with torch.no_grad():
-        for pixels_BCHW, kept_BK in calibration.batches(_CALIBRATION_BATCH):
-            yield teacher.model.embed(teacher.model.grid.cut(pixels_BCHW, kept_BK), kept_BK).numpy()
-
-
-def _filled_images(teacher: Teacher, calibration: CalibrationSet) -> Any:
-    grid = teacher.model.grid
-    for pixels_BCHW, kept_BK in calibration.batches(_CALIBRATION_BATCH):
-        patches_BKCPQ = grid.cut(pixels_BCHW, kept_BK)
-        # Slot of each patch of the grid: its own where it is kept, else any.
-        slots_BN = grid.slots(kept_BK).clamp_min(0)
-        every_BN = grid.all_patches(len(pixels_BCHW))
-        yield grid.paste(take_slots(patches_BKCPQ, slots_BN), every_BN).numpy()
-
-
-def _min_max(path: Path, input_name: str, batches: Any, work: Path) -> Any:
-    """(name, (minimum, maximum)) of each float tensor of a graph over some input."""
+def _min_max(
+    path: Path, input_name: str, batches: Iterable[Tensor], work: Path
+) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+    """Name, minimum and maximum of each float tensor of a graph over some input."""
     from onnxruntime.quantization import CalibrationDataReader
     from onnxruntime.quantization.calibrate import MinMaxCalibrater
 
@@ -249,7 +243,7 @@ def _min_max(path: Path, input_name: str, batches: Any, work: Path) -> Any:
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(self.batches, None)
-            return None if batch is None else {input_name: batch}
+            return None if batch is None else {input_name: batch.numpy()}
 
     calibrater = MinMaxCalibrater(path, augmented_model_path=str(work / f"augmented-{path.name}"))
     calibrater.augment_graph()

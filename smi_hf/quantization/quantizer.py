@@ -1,0 +1,91 @@
+"""From calibration sets to model folders: one teacher, one back end, one choice of settings."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from smi_hf.data.files import check_new_folder
+from smi_hf.errors import UsageError
+from smi_hf.models import Teacher
+from smi_hf.quantization.backends.base import (
+    BACKENDS,
+    FLOAT_BITS,
+    FloatModel,
+    QuantizationSettings,
+    check_settings,
+    choose_layers,
+)
+from smi_hf.quantization.calibration import CalibrationSet
+
+
+class Quantizer:
+    """Quantizes one teacher any number of times; a context manager, as the float model that it starts from is on disk.
+
+    Args:
+        teacher: the model in float32.
+        image_processor: saved beside every quantized model.
+        backend: name of a back end (`smi_hf.quantization.backends`).
+        settings: widths, operators, exclusions.
+
+    Raises:
+        UsageError: the back end or one of its settings is not there (also on entering, where layer names are known).
+        RunError: on entering: the back end cannot convert this model.
+    """
+
+    def __init__(
+        self, teacher: Teacher, image_processor: Any, *, backend: str, settings: QuantizationSettings | None = None
+    ) -> None:
+        self.settings = settings or QuantizationSettings()
+        check_settings(backend, self.settings)
+        self.name = backend
+        self.backend = BACKENDS.get(backend)
+        self.teacher = teacher
+        self.image_processor = image_processor
+        self.float_model: FloatModel
+        self.layers: list[str]
+
+    def __enter__(self) -> Self:
+        self._work = tempfile.TemporaryDirectory(prefix="smi-hf-")
+        try:
+            self.float_model = self.backend.prepare(self.teacher, self.image_processor, Path(self._work.name))
+            self.layers = choose_layers(self.float_model.layers, self.backend, self.settings)
+        except BaseException:
+            self._work.cleanup()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._work.cleanup()
+
+    def quantize(
+        self, calibration: CalibrationSet | None, output_dir: str | Path, *, layers: Sequence[str] | None = None
+    ) -> None:
+        """Writes a quantized model and its image processor; `output_dir` appears when all is done, or not at all.
+
+        Args:
+            calibration: what activations are calibrated on; None takes their ranges at run time (dynamic).
+            output_dir: must not exist.
+            layers: names of the layers to quantize; those of the settings if None.
+
+        Raises:
+            UsageError: `output_dir` exists or cannot be written, or the back end needs calibration.
+        """
+        output_dir = Path(output_dir)
+        if calibration is None and self.settings.activations != FLOAT_BITS and not self.backend.is_dynamic_possible:
+            raise UsageError(
+                f"back end {self.name!r} has no dynamic quantization; give calibration images, or activations of "
+                f"{FLOAT_BITS} bits"
+            )
+        check_new_folder(output_dir)
+        output_dir.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target, so that the last step is a rename: a failure leaves no half-written model.
+        with tempfile.TemporaryDirectory(prefix=f".{output_dir.name}-", dir=output_dir.parent) as work:
+            quantized = Path(work) / "quantized"
+            self.float_model.quantize(calibration, self.settings, self.layers if layers is None else layers, quantized)
+            self.image_processor.save_pretrained(quantized)
+            shutil.move(quantized, output_dir)

@@ -1,0 +1,153 @@
+"""Which layers and operators cost how much when each is quantized alone, and which of them to leave out.
+
+Legend: `n` images, `L` labels, `B` images in a batch.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from tqdm.auto import tqdm
+
+from smi_hf.data.files import replaced_atomically
+from smi_hf.evaluation.accuracy import Predictor
+from smi_hf.quantization.calibration import CalibrationSet
+from smi_hf.quantization.quantizer import Quantizer
+
+REPORT_FILE = "sensitivity.json"
+CHART_FILE = "sensitivity.png"
+EXCLUDE_FILE = "exclude.yaml"
+# The worst layers that together make up this share of the summed divergences are proposed for exclusion.
+_SHARE_TO_EXCLUDE = 0.5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What quantizing some layers, and nothing else, does to the answers.
+
+    Args:
+        name: a layer, an operator type, or a description.
+        num_layers: how many layers were quantized.
+        agreement: share of images with float32's first choice, in [0, 1].
+        divergence: mean Kullback-Leibler divergence of the answer from float32's, in nats, >= 0; tells layers apart
+            where the first choices all agree.
+    """
+
+    name: str
+    num_layers: int
+    agreement: float
+    divergence: float
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """A sensitivity report.
+
+    Args:
+        layers, operators: cost of each alone, worst first.
+        exclude: layers that are proposed to stay in floating point.
+        everything, without_excluded: cost of all layers together, and of all but the excluded ones.
+    """
+
+    layers: list[Cost]
+    operators: list[Cost]
+    exclude: list[str]
+    everything: Cost
+    without_excluded: Cost
+
+
+def measure_sensitivity(
+    quantizer: Quantizer,
+    calibration: CalibrationSet | None,
+    pixels: Sequence[np.ndarray],
+    *,
+    disable_tqdm: bool = False,
+) -> Sensitivity:
+    """Quantizes each layer and each operator type of a quantizer's choice alone, and compares answers with float32.
+
+    Needs no labels, so any images do.
+
+    Args:
+        pixels: batches of preprocessed images, float32 (B, C, H, W).
+    """
+    types = quantizer.float_model.layers
+    operators = sorted({types[name] for name in quantizer.layers})
+    reference_nL = _log_probabilities(quantizer.float_model.predictor(), pixels)
+    total = len(quantizer.layers) + len(operators) + 2
+    with tqdm(total=total, desc="Sensitivity", unit="model", disable=disable_tqdm) as bar:
+
+        def cost(name: str, layers: Sequence[str]) -> Cost:
+            with tempfile.TemporaryDirectory(prefix="smi-hf-") as work:
+                quantizer.quantize(calibration, Path(work) / "model", layers=layers)
+                predictor = quantizer.backend.load(Path(work) / "model")
+                seen_nL = _log_probabilities(predictor, pixels)
+            bar.update()
+            divergence_n = (np.exp(reference_nL) * (reference_nL - seen_nL)).sum(axis=1)
+            agreement = float((reference_nL.argmax(axis=1) == seen_nL.argmax(axis=1)).mean())
+            # Rounding can take a divergence of nearly nothing below zero.
+            return Cost(name, len(layers), agreement, max(0.0, float(divergence_n.mean())))
+
+        layers = _worst_first(cost(name, [name]) for name in quantizer.layers)
+        by_operator = _worst_first(
+            cost(kind, [name for name in quantizer.layers if types[name] == kind]) for kind in operators
+        )
+        exclude = _proposal(layers)
+        rest = [name for name in quantizer.layers if name not in exclude]
+        everything = cost("all of them", quantizer.layers)
+        # Nothing left to quantize is float32 itself.
+        without = cost("all but the excluded", rest) if rest else Cost("all but the excluded", 0, 1.0, 0.0)
+    return Sensitivity(layers, by_operator, exclude, everything, without)
+
+
+def _log_probabilities(predictor: Predictor, pixels: Sequence[np.ndarray]) -> np.ndarray:
+    logits_nL = torch.cat([torch.from_numpy(predictor(batch)) for batch in pixels])
+    return logits_nL.double().log_softmax(dim=1).numpy()
+
+
+def _worst_first(costs: Iterable[Cost]) -> list[Cost]:
+    return sorted(costs, key=lambda cost: (cost.agreement, -cost.divergence))
+
+
+def _proposal(layers: Sequence[Cost]) -> list[str]:
+    """The fewest layers, worst first by divergence, that make up the share of the summed divergence."""
+    by_divergence = sorted(layers, key=lambda cost: -cost.divergence)
+    reached = np.cumsum([cost.divergence for cost in by_divergence])
+    if not reached.size or reached[-1] == 0:
+        return []
+    count = int(np.searchsorted(reached, _SHARE_TO_EXCLUDE * reached[-1])) + 1
+    return [cost.name for cost in by_divergence[:count]]
+
+
+def save_sensitivity(report: Sensitivity, folder: Path) -> None:
+    """Writes `sensitivity.json`, `sensitivity.png`, and `exclude.yaml`, which a recipe or `--exclude` can take up."""
+    with replaced_atomically(folder / REPORT_FILE) as temporary:
+        temporary.write_text(json.dumps(asdict(report), indent=2) + "\n")
+    with replaced_atomically(folder / EXCLUDE_FILE) as temporary:
+        temporary.write_text(yaml.safe_dump({"exclude": report.exclude}))
+    with replaced_atomically(folder / CHART_FILE) as temporary:
+        _plot(report, temporary)
+
+
+def _plot(report: Sensitivity, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    shown = report.layers[:40]
+    figure = Figure(figsize=(9, 1.5 + 0.22 * (len(shown) + len(report.operators))), layout="constrained")
+    heights = [len(report.operators) + 1, len(shown) + 1]
+    for axes, costs, title in zip(
+        figure.subplots(2, 1, height_ratios=heights, sharex=True),
+        (report.operators, shown),
+        ("Operator types, each quantized alone", f"Layers, each quantized alone: the worst {len(shown)}"),
+    ):
+        colours = ["tab:red" if cost.name in report.exclude else "tab:blue" for cost in costs]
+        axes.barh([cost.name for cost in costs], [cost.divergence for cost in costs], color=colours)
+        axes.invert_yaxis()
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel("divergence from float32, nats (red: proposed for exclusion)")
+    figure.savefig(path, format="png", dpi=120)

@@ -1,0 +1,42 @@
+import json
+import math
+
+import pytest
+
+from smi_hf.evaluation.image_sets import load_image_set
+from smi_hf.quantization.backends.base import QuantizationSettings
+from smi_hf.quantization.calibration import gaussian_noise
+from smi_hf.quantization.comparison import Row, Scores, compare, save_results
+from smi_hf.quantization.quantizer import Quantizer
+
+
+@pytest.fixture
+def rows(teacher, image_processor, calibration, photographs):
+    settings = QuantizationSettings(weights=8, activations=8)
+    noise = [gaussian_noise(teacher.model, 4, seed=seed) for seed in (0, 1, 2)]
+    images = load_image_set(str(photographs), teacher.label_names)
+    with Quantizer(teacher, image_processor, backend="simulated", settings=settings) as quantizer:
+        yield compare(quantizer, {"sparse": [calibration], "noise": noise}, images, disable_tqdm=True)
+
+
+def test_float32_is_the_first_row_and_each_seed_is_a_run(rows):
+    assert [(row.name, len(row.runs)) for row in rows] == [("float32", 1), ("sparse", 1), ("noise", 3)]
+    assert rows[0].runs[0].agreement == 1.0
+    assert all(0 <= run.top1 <= run.top5 == 1.0 for row in rows for run in row.runs)
+
+
+def test_a_simulation_has_neither_size_nor_speed(rows):
+    assert all(row.size_mb is None and row.latency_ms_1 is None for row in rows)
+
+
+def test_mean_and_spread_are_those_of_the_runs(tmp_path):
+    runs = tuple(Scores(top1, 1.0, 0.5) for top1 in (0.7, 0.8, 0.9))
+    row = Row("three", runs, size_mb=1.0)
+    assert math.isclose(row.mean("top1"), 0.8)
+    assert math.isclose(row.spread("top1"), 0.1)
+    assert Row("one", runs[:1]).spread("top1") is None
+    save_results([row], {"seeds": [0, 1, 2]}, tmp_path)
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert saved["seeds"] == [0, 1, 2]
+    assert [run["top1"] for run in saved["rows"][0]["runs"]] == [0.7, 0.8, 0.9]
+    assert math.isclose(saved["rows"][0]["top1_std"], 0.1)

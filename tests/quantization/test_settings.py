@@ -1,0 +1,93 @@
+"""What is quantized: widths, operators, exclusions, and the answers to names that do not exist."""
+
+import pytest
+
+from smi_hf import UsageError
+from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings, check_settings, choose_layers
+
+LAYERS = {"block.0.query": "Linear", "block.0.scores": "MatMul", "block.1.query": "Linear", "head": "Linear"}
+
+
+class Backend:
+    extra = None
+    widths = ((8, 8), (4, 32))
+    operators = ("Linear",)
+    targets = ("here", "there")
+
+
+@pytest.fixture
+def backend(monkeypatch):
+    monkeypatch.setitem(BACKENDS._entries, "pretend", Backend())
+    return Backend()
+
+
+@pytest.mark.parametrize(
+    ("settings", "chosen"),
+    [
+        ({}, ["block.0.query", "block.1.query", "head"]),
+        ({"operators": ("all",)}, list(LAYERS)),
+        ({"operators": ("MatMul",)}, ["block.0.scores"]),
+        ({"exclude": ("block.1.*",)}, ["block.0.query", "head"]),
+        ({"operators": ("MatMul", "Linear"), "exclude": ("*query", "head")}, ["block.0.scores"]),
+    ],
+)
+def test_layers_are_chosen_by_operator_and_exclusion_in_their_order(backend, settings, chosen):
+    assert choose_layers(LAYERS, backend, QuantizationSettings(**settings)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"operators": ("Matmul",)}, r"no operator 'Matmul' \(did you mean 'MatMul'\?\); it has Linear, MatMul"),
+        ({"exclude": ("heat",)}, r"no layer 'heat' \(did you mean 'head'\?\) to exclude; it has block.0.query"),
+        ({"exclude": ("*",)}, "nothing is left to quantize"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_answered_with_the_nearest(backend, settings, message):
+    with pytest.raises(UsageError, match=message):
+        choose_layers(LAYERS, backend, QuantizationSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weights": 3}, r"no weights of 3 bits with activations of 8; it has \(weights/activations\) 8/8, 4/32"),
+        ({"weights": 4}, "no weights of 4 bits with activations of 8"),
+        ({"target": "their"}, r"there is no target 'their' \(did you mean 'there'\?\); .* has here, there"),
+    ],
+)
+def test_a_width_or_target_that_the_back_end_lacks_is_refused_by_name(backend, settings, message):
+    check_settings("pretend", QuantizationSettings(weights=4, activations=32, target="there"))
+    with pytest.raises(UsageError, match=message):
+        check_settings("pretend", QuantizationSettings(**settings))
+
+
+def test_a_simulation_has_any_width_from_2_to_8(backend, monkeypatch):
+    monkeypatch.setattr(Backend, "widths", None)
+    for bits in (2, 5, 8, 32):
+        check_settings("pretend", QuantizationSettings(weights=bits, activations=bits))
+    with pytest.raises(UsageError, match="weights 8 and activations 9 are not widths of back end 'pretend'"):
+        check_settings("pretend", QuantizationSettings(activations=9))
+
+
+def test_a_target_is_refused_where_there_are_none(backend, monkeypatch):
+    monkeypatch.setattr(Backend, "targets", ())
+    with pytest.raises(UsageError, match="has no targets, but target 'arm64' was given"):
+        check_settings("pretend", QuantizationSettings(target="arm64"))
+
+
+@pytest.mark.parametrize(
+    ("lane", "message"),
+    [
+        ("latest", "'pretend' lacks optimum-onnx.* needs transformers 4: use the full lane"),
+        ("full", r'\'pretend\' lacks optimum-onnx, onnxruntime: pip install "smi-hf\[onnx\]"'),
+    ],
+)
+def test_a_missing_extra_names_the_command_or_the_lane(backend, monkeypatch, lane, message):
+    from smi_hf import environment
+
+    monkeypatch.setattr(Backend, "extra", "onnx")
+    monkeypatch.setattr(environment, "package_version", lambda name: None)
+    monkeypatch.setattr(environment, "dependency_lane", lambda: lane)
+    with pytest.raises(UsageError, match=message):
+        check_settings("pretend", QuantizationSettings())
