@@ -69,6 +69,52 @@ def photographs(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def saved(tmp_path):
+    """Writes a set of plain pictures whose brightness is their number; returns its path."""
+
+    from datasets import Dataset, Features, Image
+    from PIL import Image as Picture
+
+    def save(labels, feature, column="label"):
+        pictures = [Picture.fromarray(np.full((4, 4, 3), number, dtype=np.uint8)) for number in range(len(labels))]
+        features = Features({"image": Image(), column: feature})
+        path = tmp_path / "test.parquet"
+        Dataset.from_dict({"image": pictures, column: labels}, features=features).to_parquet(path)
+        return str(path)
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def sparse_folder(tiny_checkpoint, tmp_path_factory):
+    """A sparse dataset of the tiny checkpoint."""
+    from smi_hf import SparseInversionConfig, SparseInversionTrainer, load_teacher
+
+    folder = tmp_path_factory.mktemp("sparse") / "set"
+    config = SparseInversionConfig(
+        output_dir=str(folder), num_images=6, num_steps=20, prune_steps=[5, 10], disable_tqdm=True
+    )
+    SparseInversionTrainer(load_teacher(str(tiny_checkpoint)), config).train()
+    return folder
+
+
+@pytest.fixture
+def image_processor(tiny_checkpoint):
+    from smi_hf.models.preprocessing import load_image_processor
+
+    return load_image_processor(str(tiny_checkpoint))
+
+
+@pytest.fixture
+def patch_set(sparse_folder, teacher):
+    """The images of `sparse_folder` in memory."""
+    from smi_hf import load
+    from smi_hf.data.patch_sets import sparse_images
+
+    return sparse_images(load(sparse_folder, for_model=teacher.model))
+
+
 @pytest.fixture(scope="session")
 def _loaded_teacher(tiny_checkpoint):
     from smi_hf.models import load_teacher

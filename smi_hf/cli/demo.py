@@ -146,11 +146,11 @@ def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path)
 
     from smi_hf.cli.tables import quantization_table
     from smi_hf.data import load
+    from smi_hf.data.image_sets import ImageSet
+    from smi_hf.data.patch_sets import gaussian_noise, sparse_images
     from smi_hf.demo import TEACHER_PATH
     from smi_hf.demo.digits import digits_dataset
-    from smi_hf.evaluation.image_sets import ImageSet
     from smi_hf.models.preprocessing import load_image_processor
-    from smi_hf.quantization.calibration import gaussian_noise, sparse_images
     from smi_hf.quantization.comparison import compare
     from smi_hf.quantization.quantizer import Quantizer
 

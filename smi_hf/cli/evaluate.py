@@ -41,19 +41,19 @@ def run(arguments: Sequence[str] | None = None) -> None:
         epilog=_EPILOG,
     ).parse(arguments)
 
-    from smi_hf.evaluation.accuracy import look_at
-    from smi_hf.evaluation.image_sets import load_image_set
+    from smi_hf.data.image_sets import load_image_set
+    from smi_hf.evaluation.accuracy import look_at, pytorch_predictor
     from smi_hf.models import load_teacher
     from smi_hf.models.loading import load_config
     from smi_hf.models.preprocessing import load_image_processor
     from smi_hf.quantization.backends.base import BACKENDS
-    from smi_hf.quantization.models import dense_predictor, saved_backend
+    from smi_hf.quantization.models import saved_backend
 
     folder = Path(given.model_name_or_path)
     backend = saved_backend(folder) if folder.is_dir() else None
     if backend is None:
         teacher = load_teacher(given.model_name_or_path)
-        predictor, config = dense_predictor(teacher.model), teacher.model.config
+        predictor, config = pytorch_predictor(teacher.model), teacher.model.config
     else:
         predictor, config = BACKENDS.get(backend).load(folder), load_config(given.model_name_or_path)
     images = load_image_set(

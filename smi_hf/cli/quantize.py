@@ -6,29 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.controls import CONTROLS, check_controls, control_help, make_control
 from smi_hf.data.files import check_new_folder
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
 from smi_hf.quantization.backends.base import BACKENDS
-from smi_hf.registry import suggest
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from smi_hf.evaluation.image_sets import ImageSet
+    from smi_hf.data.image_sets import ImageSet
+    from smi_hf.data.patch_sets import PatchSet
     from smi_hf.models import Teacher
-    from smi_hf.quantization.calibration import CalibrationSet
     from smi_hf.quantization.quantizer import Quantizer
 
-# Control -> what it calibrates the same quantizer on.
-CONTROLS = {
-    "gaussian": "Gaussian noise",
-    "real=DATASET": "real images",
-    "dense=DATASET": "a dense inversion of this model, every patch",
-    "random=DATASET": "random patches of a dense inversion, as many as the sparse dataset keeps",
-    "filled": "the sparse dataset's images, every patch, pruned ones black",
-    "dynamic": "nothing: activation ranges are taken at run time",
-}
+# A control that a quantizer has and nothing else.
+_DYNAMIC = {"dynamic": "nothing: activation ranges are taken at run time"}
 
 _EPILOG = """examples:
   smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny --backend onnx \\
@@ -38,8 +31,7 @@ _EPILOG = """examples:
   ... --backend simulated --sensitivity
 
 Calibration sees the kept patches and nothing else. Controls calibrate the same quantizer, with as many images, on
-""" + "\n".join(f"  {name:<15} {purpose}" for name, purpose in CONTROLS.items()) + """
-where DATASET:SPLIT names a split of a set of real images.
+""" + control_help(_DYNAMIC) + """
 
 Then, with none of our code:
   ORTModelForImageClassification.from_pretrained("out/deit-tiny-int8")
@@ -85,6 +77,13 @@ class QuantizeArguments:
         default=None,
         metadata={"help": "Preset of onnx: avx512_vnni (default), avx2, arm64 or tensorrt."},
     )
+    quantize_outputs: bool = field(
+        default=False,
+        metadata={
+            "help": "onnx: write results of layers in 8 bits too, as integer-only accelerators need. Slower on CPUs, "
+            "and useless unless calibrated on images."
+        },
+    )
     num_images: int | None = field(default=None, metadata={"help": "Images to calibrate on. Default: all."})
     calibration_patches: str = field(
         default="kept",
@@ -94,7 +93,8 @@ class QuantizeArguments:
         },
     )
     controls: list[str] = field(
-        default_factory=list, metadata={"help": f"Rows to compare with: {', '.join(CONTROLS)}. Need --eval_dataset."}
+        default_factory=list,
+        metadata={"help": f"Rows to compare with: {', '.join([*CONTROLS, *_DYNAMIC])}. Need --eval_dataset."},
     )
     seeds: list[int] = field(
         default_factory=lambda: [0],
@@ -117,16 +117,7 @@ class QuantizeArguments:
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
 
     def __post_init__(self) -> None:
-        names = [control.partition("=")[0] for control in CONTROLS]
-        for control in self.controls:
-            name, _, argument = control.partition("=")
-            if name not in names:
-                raise UsageError(
-                    f"there is no control {name!r}{suggest(name, names)}; available: {', '.join(CONTROLS)}"
-                )
-            written = list(CONTROLS)[names.index(name)]
-            if ("=" in written) != bool(argument):
-                raise UsageError(f"control {control!r} must be written {written}")
+        check_controls(self.controls, tuple(_DYNAMIC))
         if self.controls and not self.eval_dataset:
             raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well")
         for option in ("num_images", "max_images", "sensitivity_images", "batch_size"):
@@ -145,7 +136,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         epilog=_EPILOG,
     ).parse(arguments)
 
-    from smi_hf.evaluation.image_sets import load_image_set
+    from smi_hf.data.image_sets import load_image_set
     from smi_hf.models import load_teacher
     from smi_hf.models.preprocessing import load_image_processor
     from smi_hf.quantization.backends.base import QuantizationSettings, check_settings
@@ -153,7 +144,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
     from smi_hf.quantization.quantizer import Quantizer
 
     settings = QuantizationSettings(
-        given.weights, given.activations, tuple(given.operators), tuple(given.exclude), given.target
+        given.weights,
+        given.activations,
+        tuple(given.operators),
+        tuple(given.exclude),
+        given.target,
+        given.quantize_outputs,
     )
     check_settings(given.backend, settings)
     if given.sensitivity:
@@ -186,44 +182,29 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _calibrations(
     given: QuantizeArguments, teacher: "Teacher", image_processor: Any
-) -> "dict[str, list[CalibrationSet | None]]":
+) -> "dict[str, list[PatchSet | None]]":
     """Calibration sets of each row, one a run, the sparse datasets first; None is dynamic quantization."""
     from smi_hf.data import load
-    from smi_hf.evaluation.image_sets import load_image_set
-    from smi_hf.quantization.calibration import all_patches, gaussian_noise, random_patches, real_images, sparse_images
+    from smi_hf.data.patch_sets import all_patches, sparse_images
 
     model = teacher.model
     sparse = [sparse_images(load(path, for_model=model), given.num_images) for path in given.dataset]
     if given.calibration_patches == "all":
         sparse = [all_patches(images, model) for images in sparse]
-    rows: dict[str, list[CalibrationSet | None]] = {sparse[0].source: list(sparse)}
-    count = len(sparse[0])
+    rows: dict[str, list[PatchSet | None]] = {sparse[0].source: list(sparse)}
     for control in given.controls:
-        name, _, argument = control.partition("=")
-        made: Sequence[CalibrationSet | None]
-        if name == "gaussian":
-            made = [gaussian_noise(model, count, seed=seed) for seed in given.seeds]
-        elif name == "real":
-            real = load_image_set(argument, teacher.label_names)
-            made = [real_images(real, model, image_processor, count, seed=seed) for seed in given.seeds]
-        elif name == "dense":
-            made = [sparse_images(load(argument, for_model=model), count)]
-        elif name == "random":
-            dense, num_kept = sparse_images(load(argument, for_model=model), count), sparse[0].kept_BK.shape[1]
-            made = [random_patches(dense, model, num_kept, seed=seed) for seed in given.seeds]
-        elif name == "filled":
-            made = [all_patches(images, model) for images in sparse]
-        else:
-            made = [None]
-        row = "dynamic" if made[0] is None else made[0].source
-        rows.setdefault(row, []).extend(made)
+        if control in _DYNAMIC:
+            rows[control] = [None]
+            continue
+        made = make_control(control, sparse, teacher, image_processor, given.seeds)
+        rows.setdefault(made[0].source, []).extend(made)
     return rows
 
 
 def _compare(
     given: QuantizeArguments,
     quantizer: "Quantizer",
-    calibrations: "dict[str, list[CalibrationSet | None]]",
+    calibrations: "dict[str, list[PatchSet | None]]",
     images: "ImageSet",
 ) -> None:
     from smi_hf.cli.tables import make_console, quantization_table
@@ -258,7 +239,7 @@ def _compare(
 
 
 def _sensitivity(
-    given: QuantizeArguments, quantizer: "Quantizer", calibration: "CalibrationSet", images: "ImageSet | None"
+    given: QuantizeArguments, quantizer: "Quantizer", calibration: "PatchSet", images: "ImageSet | None"
 ) -> None:
     from smi_hf.cli.tables import make_console, sensitivity_table
     from smi_hf.quantization.sensitivity import EXCLUDE_FILE, measure_sensitivity, save_sensitivity
@@ -277,7 +258,7 @@ def _sensitivity(
 
 
 def _images_to_judge_on(
-    given: QuantizeArguments, quantizer: "Quantizer", calibration: "CalibrationSet", images: "ImageSet | None"
+    given: QuantizeArguments, quantizer: "Quantizer", calibration: "PatchSet", images: "ImageSet | None"
 ) -> "list[np.ndarray]":
     """Batches of preprocessed images: the evaluation set's, else the synthetic ones, their gaps filled."""
     if images is None:

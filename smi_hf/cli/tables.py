@@ -1,14 +1,17 @@
 """Tables that more than one command shows."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smi_hf.quantization.comparison import Row
+from smi_hf.evaluation.scores import SCORES, Scores, mean_score, score_spread
 
 if TYPE_CHECKING:
+    from smi_hf.distillation import experiment as distillation
+    from smi_hf.quantization.comparison import Row
     from smi_hf.quantization.sensitivity import Sensitivity
 
 _SHOWN_LAYERS = 20
@@ -21,7 +24,7 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(width=_WIDTH_OF_FILES)
 
 
-def quantization_table(rows: list[Row], title: str) -> Table:
+def quantization_table(rows: "list[Row]", title: str) -> Table:
     """Each row's accuracy, agreement with float32, size and speed; mean ± standard deviation of several runs."""
     table = Table(title=title, title_justify="left")
     table.add_column("calibrated on", no_wrap=True)
@@ -31,7 +34,7 @@ def quantization_table(rows: list[Row], title: str) -> Table:
         table.add_row(
             escape(row.name),
             str(len(row.runs)),
-            *(_percent(row, score) for score in ("top1", "top5", "agreement")),
+            *(percent(row.runs, name) for name in SCORES),
             *(
                 "" if value is None else f"{value:.{digits}f}"
                 for value, digits in (
@@ -45,9 +48,27 @@ def quantization_table(rows: list[Row], title: str) -> Table:
     return table
 
 
-def _percent(row: Row, score: str) -> str:
-    spread = row.spread(score)
-    return f"{100 * row.mean(score):.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+def distillation_table(rows: "list[distillation.Row]", title: str) -> Table:
+    """Scores of the teacher, and of students by what they were taught on."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("taught on", no_wrap=True)
+    for heading in ("images", "runs", "top-1 %", "top-5 %", "agreement %", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            f"({row.name})" if row.num_images is None else escape(row.name),
+            "" if row.num_images is None else str(row.num_images),
+            str(len(row.runs)),
+            *(percent(row.runs, name) for name in SCORES),
+            "" if row.seconds is None else f"{row.seconds:.0f}",
+        )
+    return table
+
+
+def percent(runs: Sequence[Scores], name: str) -> str:
+    """A score over runs, in percent: mean ± standard deviation of several."""
+    spread = score_spread(runs, name)
+    return f"{100 * mean_score(runs, name):.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
 def sensitivity_table(report: "Sensitivity", judged_on: str) -> Table:

@@ -3,7 +3,7 @@
 Legend: `B` images, `K` kept patches, `C` channels, `H W` image pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,18 @@ class SparseDataset:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def first(self, num_images: int | None) -> "SparseDataset":
+        """Its first images; all if None.
+
+        Raises:
+            UsageError: it has fewer.
+        """
+        if num_images is None:
+            return self
+        if num_images > len(self):
+            raise UsageError(f"num_images is {num_images}, but the dataset has {len(self)} images")
+        return replace(self, dataset=self.dataset.select(range(num_images)))
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         """`collate` with this dataset's normalisation: the `collate_fn` of a DataLoader over `dataset`."""

@@ -10,13 +10,16 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 from tqdm.auto import tqdm
 
-from smi_hf.evaluation.image_sets import ImageSet
+from smi_hf.data.image_sets import ImageSet
 
 # Logits (B, L) of preprocessed images, both float32.
 Predictor = Callable[[np.ndarray], np.ndarray]
 _NUM_CHOICES = 5
+_BATCHES_A_TURN = 5
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,19 @@ class Choices:
         return metric.compute(predictions=self.ranked_nM[:, 0], references=other.ranked_nM[:, 0])["agreement"]
 
 
+def pytorch_predictor(model: nn.Module) -> Predictor:
+    """An image classifier, shown whole images on the device that it is on; left in evaluation mode."""
+    model.eval()
+
+    def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
+        weight = next(model.parameters())
+        with torch.no_grad():
+            logits_BL = model(pixel_values=torch.from_numpy(pixels_BCHW).to(weight.device, weight.dtype)).logits
+        return logits_BL.float().cpu().numpy()
+
+    return predict
+
+
 def look_at(
     images: ImageSet,
     models: Mapping[str, Predictor],
@@ -76,14 +92,19 @@ def look_at(
 def latencies_ms(
     models: Mapping[str, Predictor], image_shape: tuple[int, int, int], *, batch_size: int, repeats: int = 20
 ) -> dict[str, float]:
-    """Median milliseconds of a batch by model; models take turns, so a machine that drifts slows all alike."""
+    """Median milliseconds of a batch by model; models take turns, so a machine that drifts slows all alike.
+
+    A turn is several batches, the first of which is not timed: threads of the model before may still be waiting for
+    work, busily, on the same cores.
+    """
     generator = np.random.default_rng(0)
     pixels = generator.standard_normal((batch_size, *image_shape), dtype=np.float32)
     times: dict[str, list[float]] = {name: [] for name in models}
-    for round_number in range(repeats + 2):
+    for _ in range(-(-repeats // _BATCHES_A_TURN)):
         for name, predict in models.items():
-            started = time.perf_counter()
             predict(pixels)
-            if round_number >= 2:  # the first two warm up
+            for _ in range(_BATCHES_A_TURN):
+                started = time.perf_counter()
+                predict(pixels)
                 times[name].append(1000 * (time.perf_counter() - started))
     return {name: median(values) for name, values in times.items()}

@@ -5,26 +5,17 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from smi_hf.data.files import replaced_atomically
-from smi_hf.evaluation.accuracy import Choices, Predictor, latencies_ms, look_at
-from smi_hf.evaluation.image_sets import ImageSet
-from smi_hf.quantization.calibration import CalibrationSet
+from smi_hf.data.image_sets import ImageSet
+from smi_hf.data.patch_sets import PatchSet
+from smi_hf.evaluation.accuracy import Predictor, latencies_ms, look_at
+from smi_hf.evaluation.scores import Scores, score, summary
 from smi_hf.quantization.quantizer import Quantizer
 
 RESULTS_FILE = "results.json"
 FLOAT_NAME = "float32"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How well one model does: top-1 and top-5 accuracy, and share of images with float32's first choice; [0, 1]."""
-
-    top1: float
-    top5: float
-    agreement: float
 
 
 @dataclass(frozen=True)
@@ -46,18 +37,10 @@ class Row:
     latency_ms_32: float | None = None
     images_per_second: float | None = None
 
-    def mean(self, score: str) -> float:
-        """Mean of a score over the runs."""
-        return mean(getattr(run, score) for run in self.runs)
-
-    def spread(self, score: str) -> float | None:
-        """Standard deviation of a score over the runs, None for a single run."""
-        return stdev(getattr(run, score) for run in self.runs) if len(self.runs) > 1 else None
-
 
 def compare(
     quantizer: Quantizer,
-    calibrations: Mapping[str, Sequence[CalibrationSet | None]],
+    calibrations: Mapping[str, Sequence[PatchSet | None]],
     images: ImageSet,
     *,
     written: Path | None = None,
@@ -87,17 +70,12 @@ def compare(
         folders = {(FLOAT_NAME, 0): quantizer.float_model.folder} | folders
         seen = look_at(images, models, quantizer.image_processor, batch_size=batch_size, disable_tqdm=disable_tqdm)
         firsts = {name: models[name, 0] for name in (FLOAT_NAME, *calibrations)}
+        # The other runs' models need not wait on the same cores while these are timed.
+        models.clear()
         cost = {} if quantizer.backend.is_simulation else _cost(quantizer, firsts, folders)
-        return [Row(name, _scores(seen, name), **cost.get(name, {})) for name in firsts]
-
-
-def _scores(seen: Mapping[tuple[str, int], Choices], name: str) -> tuple[Scores, ...]:
-    reference = seen[FLOAT_NAME, 0]
-    return tuple(
-        Scores(**choices.accuracy(), agreement=choices.agreement(reference))
-        for (row, _), choices in seen.items()
-        if row == name
-    )
+        scores = score(seen, (FLOAT_NAME, 0))
+        runs = {name: tuple(scores[row, run] for row, run in scores if row == name) for name in firsts}
+        return [Row(name, runs[name], **cost.get(name, {})) for name in firsts]
 
 
 def _cost(
@@ -128,10 +106,6 @@ def folder_size(folder: Path) -> int:
 
 def save_results(rows: Sequence[Row], about: Mapping[str, Any], folder: Path) -> None:
     """Writes `results.json`: the rows, with means and spreads, and what they were measured on."""
-    listed = []
-    for row in rows:
-        summary = {score: row.mean(score) for score in ("top1", "top5", "agreement")}
-        summary |= {f"{score}_std": row.spread(score) for score in ("top1", "top5", "agreement")}
-        listed.append({**asdict(row), **summary})
+    listed = [{**asdict(row), **summary(row.runs)} for row in rows]
     with replaced_atomically(folder / RESULTS_FILE) as temporary:
         temporary.write_text(json.dumps({**about, "rows": listed}, indent=2) + "\n")

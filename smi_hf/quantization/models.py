@@ -1,13 +1,8 @@
-"""Models of any back end, as functions from images to logits: one loader for the evaluator."""
+"""Which back end made the model of a folder, if any."""
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.accuracy import Predictor
-from smi_hf.models.sparse import SparseClassifier
 from smi_hf.quantization.backends.base import BACKENDS
 
 
@@ -28,14 +23,3 @@ def check_not_quantized(model_name_or_path: str) -> None:
             f"model {model_name_or_path!r} is quantized already (back end {backend}); give the checkpoint in floating "
             f"point that it was made from"
         )
-
-
-def dense_predictor(model: SparseClassifier) -> Predictor:
-    """A PyTorch classifier, shown every patch, in the precision that it has."""
-
-    def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
-        weight = next(model.parameters())
-        with torch.no_grad():
-            return model(torch.from_numpy(pixels_BCHW).to(weight.device, weight.dtype)).logits.float().cpu().numpy()
-
-    return predict

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from smi_hf.data.files import check_new_folder
+from smi_hf.data.patch_sets import PatchSet
 from smi_hf.errors import UsageError
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import (
@@ -18,7 +19,6 @@ from smi_hf.quantization.backends.base import (
     check_settings,
     choose_layers,
 )
-from smi_hf.quantization.calibration import CalibrationSet
 
 
 class Quantizer:
@@ -63,7 +63,7 @@ class Quantizer:
         self._work.cleanup()
 
     def quantize(
-        self, calibration: CalibrationSet | None, output_dir: str | Path, *, layers: Sequence[str] | None = None
+        self, calibration: PatchSet | None, output_dir: str | Path, *, layers: Sequence[str] | None = None
     ) -> None:
         """Writes a quantized model and its image processor; `output_dir` appears when all is done, or not at all.
 

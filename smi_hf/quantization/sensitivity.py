@@ -15,8 +15,8 @@ import yaml
 from tqdm.auto import tqdm
 
 from smi_hf.data.files import replaced_atomically
+from smi_hf.data.patch_sets import PatchSet
 from smi_hf.evaluation.accuracy import Predictor
-from smi_hf.quantization.calibration import CalibrationSet
 from smi_hf.quantization.quantizer import Quantizer
 
 REPORT_FILE = "sensitivity.json"
@@ -63,7 +63,7 @@ class Sensitivity:
 
 def measure_sensitivity(
     quantizer: Quantizer,
-    calibration: CalibrationSet | None,
+    calibration: PatchSet | None,
     pixels: Sequence[np.ndarray],
     *,
     disable_tqdm: bool = False,

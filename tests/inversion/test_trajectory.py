@@ -8,10 +8,10 @@ from smi_hf import load_teacher
 from smi_hf.demo import TEACHER_PATH
 from smi_hf.inversion import NonFiniteLossError
 from smi_hf.inversion.state import TrajectoryState
-from smi_hf.patches.randomness import image_generator
 from smi_hf.inversion.step import inversion_step
 from smi_hf.inversion.trajectory import run_trajectory
 from smi_hf.patches import Augmentation, take_slots
+from smi_hf.patches.randomness import image_generator
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from transformers import (
 )
 
 from smi_hf import RunError, Teacher
+from smi_hf.data.patch_sets import PatchSet
 from smi_hf.environment import missing_packages
 from smi_hf.quantization.backends.base import QuantizationSettings
-from smi_hf.quantization.calibration import CalibrationSet
 from smi_hf.quantization.quantizer import Quantizer
 
 if missing_packages("onnx"):
@@ -80,7 +80,7 @@ def test_ranges_ignore_what_stands_in_pruned_patches(teacher, calibration, expor
     shown = grid.paste(torch.ones_like(grid.cut(loud, calibration.kept_BK)), calibration.kept_BK, fill=0).bool()
     loud[~shown] = 1e4
     quiet_ranges = activation_ranges(exported, teacher, calibration)
-    loud_ranges = activation_ranges(exported, teacher, CalibrationSet(loud, calibration.kept_BK, "loud"))
+    loud_ranges = activation_ranges(exported, teacher, PatchSet(loud, calibration.kept_BK, "loud"))
     assert set(quiet_ranges) == set(loud_ranges)
     for name in quiet_ranges:
         assert quiet_ranges[name].range_value == loud_ranges[name].range_value, name
@@ -135,17 +135,19 @@ def test_every_matmul_and_gemm_is_quantized_and_nothing_else(quantize):
     assert set(nodes.values()) == {"MatMul", "Gemm"}
 
 
-def test_both_inputs_of_a_matmul_are_quantized_and_its_output_is_not(quantize):
+@pytest.mark.parametrize("quantize_outputs", [False, True])
+def test_both_inputs_of_a_matmul_are_quantized_and_its_output_if_asked(quantize, quantize_outputs):
     import onnx
 
-    graph = onnx.load(str(quantize() / "model.onnx")).graph
+    graph = onnx.load(str(quantize(quantize_outputs=quantize_outputs) / "model.onnx")).graph
     producers = {name: node for node in graph.node for name in node.output}
     readers = {name: [node for node in graph.node if name in node.input] for name in producers}
     linear = [node for node in graph.node if node.op_type == "MatMul" and node.name.endswith("query/MatMul")]
     assert len(linear) == 2
     for node in linear:
         assert [producers[name].op_type for name in node.input] == ["DequantizeLinear"] * 2
-        assert [reader.op_type for reader in readers[node.output[0]]] == ["Add"]
+        expected = "QuantizeLinear" if quantize_outputs else "Add"
+        assert [reader.op_type for reader in readers[node.output[0]]] == [expected]
 
 
 def test_an_excluded_node_stays_in_floating_point(quantize):

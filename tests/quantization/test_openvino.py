@@ -16,9 +16,9 @@ from transformers import (
 )
 
 from smi_hf import RunError, Teacher
+from smi_hf.data.patch_sets import PatchSet
 from smi_hf.environment import missing_packages
 from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings, check_settings, choose_layers
-from smi_hf.quantization.calibration import CalibrationSet
 
 if missing_packages("openvino"):
     pytest.skip("the openvino extra needs the full lane", allow_module_level=True)
@@ -77,12 +77,6 @@ def quantize(prepared, calibration, tmp_path):
 
 def read(folder):
     return openvino.Core().read_model(folder / MODEL_FILE)
-
-
-def float32_logits(folder, pixels) -> np.ndarray:
-    """Logits in float32 even where the CPU has bfloat16, which OpenVINO prefers."""
-    compiled = openvino.Core().compile_model(folder / MODEL_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return compiled(pixels.numpy())["logits"]
 
 
 def activation_ranges(folder) -> dict[str, tuple[float, float]]:
@@ -172,12 +166,12 @@ def module_of(operator: str) -> str:
     return operator.removeprefix("__module.").split("/")[0]
 
 
-def with_loud_pruned_patches(teacher, calibration) -> CalibrationSet:
+def with_loud_pruned_patches(teacher, calibration) -> PatchSet:
     grid = teacher.model.grid
     kept = grid.paste(torch.ones_like(grid.cut(calibration.pixels_BCHW, calibration.kept_BK)), calibration.kept_BK)
     pixels_BCHW = torch.where(kept == 1, calibration.pixels_BCHW, 1e4)
     assert float(pixels_BCHW.max()) == 1e4
-    return CalibrationSet(pixels_BCHW, calibration.kept_BK, "loud")
+    return PatchSet(pixels_BCHW, calibration.kept_BK, "loud")
 
 
 def test_stock_optimum_loads_the_model_and_it_answers_much_as_the_teacher(quantize, teacher, calibration):
@@ -200,8 +194,10 @@ def test_the_float_model_gives_the_teachers_logits(
     pixels = torch.randn(3, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = teacher.model(pixels).logits.numpy()
-    # Two runtimes round float32 differently; the logits are of order 1.
-    assert np.allclose(float32_logits(prepared.folder, pixels), expected, atol=1e-4)
+    # Two runtimes round float32 differently; the logits are of order 1, and bfloat16 would show in the second digit.
+    assert np.allclose(prepared.predictor()(pixels.numpy()), expected, atol=1e-4)
+    # Positions are a constant.
+    assert not any(node.get_type_name() == "Interpolate" for node in read(prepared.folder).get_ordered_ops())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -210,9 +206,12 @@ def test_ranges_are_those_of_a_pytorch_sparse_forward(
 ):
     teacher = make_teacher(family)
     prepared = backend.prepare(teacher, image_processor, tmp_path / "work")
-    prepared.quantize(calibration, QuantizationSettings(), list(prepared.layers), tmp_path / "int8")
+    # Several batches that differ, as a mean over batches is the quantizer's own habit.
+    pixels_BCHW = torch.cat([calibration.pixels_BCHW * scale for scale in (0.1, 1, 0.3)])
+    images = PatchSet(pixels_BCHW, calibration.kept_BK.repeat(3, 1), "three batches")
+    prepared.quantize(images, QuantizationSettings(), list(prepared.layers), tmp_path / "int8")
     ranges = activation_ranges(tmp_path / "int8")
-    expected = pytorch_ranges(teacher, calibration)
+    expected = pytorch_ranges(teacher, images)
     # Pixels; in a block two norms, query, key, attention and GELU; what enters the head.
     assert len(ranges) >= 1 + 2 * 6 + 1
     for name, (low, high) in ranges.items():
@@ -286,18 +285,16 @@ def test_weights_alone_are_integers_and_need_no_calibration(
     assert np.abs(logits - reference).mean() < (0.1 if weights == 8 else 0.6) * reference.std()
 
 
-def test_any_batch_size_works_after_loading_and_answers_are_not_overwritten(backend, quantize, calibration):
+def test_any_batch_size_works_after_loading(backend, quantize, calibration):
     folder = quantize()
     assert backend.is_saved_in(folder) and not backend.is_saved_in(folder.parent)
     predict = backend.load(folder)
     pixels = calibration.pixels_BCHW.numpy()
     together = predict(pixels)
-    before = together.copy()
     assert together.dtype == np.float32 and together.shape == (6, 5)
     for size in (1, 4):
         # A batch's shape decides the order of sums, so a value may fall to the next of 256 steps.
         assert np.allclose(predict(pixels[:size]), together[:size], atol=0.05 * together.std())
-    assert np.array_equal(together, before)
 
 
 def test_the_teacher_is_left_as_it_was(backend, teacher, image_processor, calibration, tmp_path):
@@ -325,7 +322,7 @@ import sys
 from pathlib import Path
 from smi_hf import load_teacher
 from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings
-from smi_hf.quantization.calibration import gaussian_noise
+from smi_hf.data.patch_sets import gaussian_noise
 teacher = load_teacher({str(tiny_checkpoint)!r})
 prepared = BACKENDS.get("openvino").prepare(teacher, None, Path({str(tmp_path)!r}))
 for weights, activations in ((8, 8), (8, 32)):

@@ -21,10 +21,10 @@ from transformers import (
 )
 
 from smi_hf import Teacher, UsageError
+from smi_hf.data.patch_sets import PatchSet, gaussian_noise
 from smi_hf.environment import missing_packages
 from smi_hf.models import SparseClassifier
 from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings, check_settings, choose_layers
-from smi_hf.quantization.calibration import CalibrationSet, gaussian_noise
 
 if missing_packages("quanto"):
     pytest.skip("the quanto extra is not installed", allow_module_level=True)
@@ -185,7 +185,7 @@ def test_what_stands_in_pruned_patches_is_ignored_bit_by_bit(prepared, calibrati
     shown = grid.paste(torch.ones_like(grid.cut(loud, calibration.kept_BK)), calibration.kept_BK, fill=0).bool()
     loud[~shown] = 1e4
     expected = quantized(prepared, calibration).model.state_dict()
-    got = quantized(prepared, CalibrationSet(loud, calibration.kept_BK, "loud")).model.state_dict()
+    got = quantized(prepared, PatchSet(loud, calibration.kept_BK, "loud")).model.state_dict()
     assert len(expected) > 4 * 13
     assert all(torch.equal(expected[name], got[name]) for name in expected)
 
@@ -202,7 +202,7 @@ def test_input_scales_are_the_absolute_maximum_over_all_images(prepared, teacher
 def test_scales_do_not_depend_on_the_order_of_the_images(prepared, teacher):
     images = gaussian_noise(teacher.model, 20)
     order = torch.arange(19, -1, -1)
-    reversed_ = CalibrationSet(images.pixels_BCHW[order], images.kept_BK[order], images.source)
+    reversed_ = PatchSet(images.pixels_BCHW[order], images.kept_BK[order], images.source)
     expected = pytest.approx(input_scales(quantized(prepared, images)), rel=1e-5)
     assert input_scales(quantized(prepared, reversed_)) == expected
 
@@ -259,7 +259,7 @@ def test_every_family_is_quantized_saved_and_run_sparsely(backend, family, image
     prepared = backend.prepare(teacher, image_processor, tmp_path)
     images = gaussian_noise(teacher.model, 3)
     kept = torch.tensor([[0, 3, 5, 9, 14]] * 3)
-    calibration = CalibrationSet(images.pixels_BCHW, kept, "kept patches")
+    calibration = PatchSet(images.pixels_BCHW, kept, "kept patches")
     prepared.quantize(calibration, QuantizationSettings(), list(prepared.layers), tmp_path / "saved")
 
     model = load_model(tmp_path / "saved")

@@ -13,6 +13,7 @@ class Backend:
     widths = ((8, 8), (4, 32))
     operators = ("Linear",)
     targets = ("here", "there")
+    has_quantized_outputs = False
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def test_a_name_that_does_not_exist_is_answered_with_the_nearest(backend, settin
     [
         ({"weights": 3}, r"no weights of 3 bits with activations of 8; it has \(weights/activations\) 8/8, 4/32"),
         ({"weights": 4}, "no weights of 4 bits with activations of 8"),
+        ({"quantize_outputs": True, "weights": 4, "activations": 32}, "'pretend' has no choice about outputs"),
         ({"target": "their"}, r"there is no target 'their' \(did you mean 'there'\?\); .* has here, there"),
     ],
 )

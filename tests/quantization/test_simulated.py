@@ -29,12 +29,12 @@ from transformers import (
 )
 
 from smi_hf import Teacher, UsageError
+from smi_hf.data.patch_sets import PatchSet
 from smi_hf.models.families.base import FAMILIES
 from smi_hf.models.sparse import attention_implementation
 from smi_hf.quantization.backends import simulated
 from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings, choose_layers
 from smi_hf.quantization.backends.simulated import QUANTIZATION_FILE, Simulation, observe, simulate
-from smi_hf.quantization.calibration import CalibrationSet
 from smi_hf.quantization.fake_quantizer import fake_quantize_activations, fake_quantize_weights
 
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "num_labels": 5}
@@ -309,7 +309,7 @@ def test_what_stands_in_pruned_patches_is_ignored_bit_by_bit(teacher, calibratio
     assert not shown.all()
     loud[~shown] = 1e4
     quiet_layers = observe(teacher.model, calibration.batches())
-    assert observe(teacher.model, CalibrationSet(loud, calibration.kept_BK, "loud").batches()) == quiet_layers
+    assert observe(teacher.model, PatchSet(loud, calibration.kept_BK, "loud").batches()) == quiet_layers
 
 
 # The back end
@@ -408,7 +408,7 @@ def test_images_of_another_size_than_the_checkpoints_are_served(backend, image_p
     teacher = Teacher.from_model(model, image_processor, image_size=(48, 48))
     prepared = backend.prepare(teacher, image_processor, tmp_path)
     pixels_BCHW = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    images = CalibrationSet(pixels_BCHW, teacher.model.grid.all_patches(2), "noise")
+    images = PatchSet(pixels_BCHW, teacher.model.grid.all_patches(2), "noise")
     prepared.quantize(images, QuantizationSettings(), list(prepared.layers), tmp_path / "quantized")
     found = backend.load(tmp_path / "quantized")(pixels_BCHW.numpy())
     exact = eager_logits(teacher.model, pixels_BCHW)
@@ -418,7 +418,7 @@ def test_images_of_another_size_than_the_checkpoints_are_served(backend, image_p
 def test_a_calibration_set_is_looked_at_once(prepared, calibration, tmp_path, monkeypatch):
     looks = []
     monkeypatch.setattr(simulated, "observe", lambda *arguments: looks.append(arguments) or observe(*arguments))
-    other = CalibrationSet(calibration.pixels_BCHW / 2, calibration.kept_BK, "other")
+    other = PatchSet(calibration.pixels_BCHW / 2, calibration.kept_BK, "other")
     for number, images in enumerate((calibration, calibration, other, other, calibration)):
         prepared.quantize(images, QuantizationSettings(), ["classifier"], tmp_path / str(number))
     assert len(looks) == 3
@@ -486,7 +486,7 @@ def test_every_family_is_quantized_tensor_by_tensor(case, backend, image_process
 
     pixels_BCHW = torch.randn(4, 3, 32, 32)
     kept_BK = torch.rand(4, 16).argsort(dim=1)[:, :9].sort(dim=1).values
-    images = CalibrationSet(pixels_BCHW, kept_BK, "noise")
+    images = PatchSet(pixels_BCHW, kept_BK, "noise")
     errors = []
     for bits in (8, 3):
         folder = tmp_path / f"{bits}-bits"

@@ -16,9 +16,9 @@ from smi_hf.errors import UsageError
 from smi_hf.registry import Registry, suggest
 
 if TYPE_CHECKING:  # not at run time: --help lists the back ends, and must not wait for torch
+    from smi_hf.data.patch_sets import PatchSet
     from smi_hf.evaluation.accuracy import Predictor
     from smi_hf.models import Teacher
-    from smi_hf.quantization.calibration import CalibrationSet
 
 FLOAT_BITS = 32
 ALL_OPERATORS = ("all",)
@@ -33,6 +33,8 @@ class QuantizationSettings:
         operators: types of layers to quantize, `("all",)`, or the back end's default if empty.
         exclude: names of layers that stay in floating point; `*` and `?` stand for any characters and any one.
         target: instruction set or runtime whose preset is used; None for the back end's default.
+        quantize_outputs: whether a layer also writes its result in `activations` bits, as integer-only accelerators
+            need; it costs speed on CPUs, and accuracy wherever calibration was not on images.
     """
 
     weights: int = 8
@@ -40,6 +42,7 @@ class QuantizationSettings:
     operators: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     target: str | None = None
+    quantize_outputs: bool = False
 
 
 class FloatModel(Protocol):
@@ -58,7 +61,7 @@ class FloatModel(Protocol):
 
     def quantize(
         self,
-        calibration: "CalibrationSet | None",
+        calibration: "PatchSet | None",
         settings: QuantizationSettings,
         layers: Sequence[str],
         folder: Path,
@@ -81,6 +84,7 @@ class QuantizationBackend(Protocol):
         widths: (weights, activations) in bits that it has, None for any from 2 to 8, and 32.
         operators: types of layers that it quantizes unless told otherwise.
         targets: presets, the default first; empty if it has none.
+        has_quantized_outputs: whether it can quantize what a layer writes.
         is_dynamic_possible: whether it can quantize activations at run time, without calibration.
         is_simulation: whether its models compute in floating point, so that their size and speed mean nothing.
     """
@@ -89,6 +93,7 @@ class QuantizationBackend(Protocol):
     widths: ClassVar[tuple[tuple[int, int], ...] | None]
     operators: ClassVar[tuple[str, ...]]
     targets: ClassVar[tuple[str, ...]]
+    has_quantized_outputs: ClassVar[bool]
     is_dynamic_possible: ClassVar[bool]
     is_simulation: ClassVar[bool]
 
@@ -138,6 +143,8 @@ def check_settings(name: str, settings: QuantizationSettings) -> None:
             f"back end {name!r} has no weights of {widths[0]} bits with activations of {widths[1]}; it has "
             f"(weights/activations) {accepted}, where {FLOAT_BITS} is floating point"
         )
+    if settings.quantize_outputs and not backend.has_quantized_outputs:
+        raise UsageError(f"back end {name!r} has no choice about outputs; leave out quantize_outputs")
     if settings.target is not None and settings.target not in backend.targets:
         if not backend.targets:
             raise UsageError(

@@ -7,7 +7,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smi_hf.data.patch_sets import PatchSet
 from smi_hf.environment import lacks_for_target
 from smi_hf.errors import RunError
 from smi_hf.evaluation.accuracy import Predictor
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import QuantizationSettings, register_backend
-from smi_hf.quantization.calibration import CalibrationSet
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class OnnxBackend:
     widths = ((8, 8),)
     operators = ("MatMul", "Gemm")
     targets = ("avx512_vnni", "avx2", "arm64", "tensorrt")
+    has_quantized_outputs = True
     is_dynamic_possible = True
     is_simulation = False
 
@@ -73,14 +74,14 @@ class OnnxFloatModel:
         self.folder = exported.parent
         nodes = onnx.load(str(exported), load_external_data=False).graph.node
         self.layers = {node.name: node.op_type for node in nodes if node.op_type in QDQRegistry}
-        self._calibrated: tuple[CalibrationSet, Any] | None = None
+        self._calibrated: tuple[PatchSet, Any] | None = None
 
     def predictor(self) -> Predictor:
         return OnnxBackend().load(self.folder)
 
     def quantize(
         self,
-        calibration: CalibrationSet | None,
+        calibration: PatchSet | None,
         settings: QuantizationSettings,
         layers: Sequence[str],
         folder: Path,
@@ -98,7 +99,7 @@ class OnnxFloatModel:
         options: dict[str, Any] = {"nodes_to_quantize": list(layers), "operators_to_quantize": types}
         if target != "tensorrt":
             options |= {"is_static": calibration is not None, "per_channel": True}
-        with _outputs_in_float():
+        with nullcontext() if settings.quantize_outputs else _outputs_in_float():
             ORTQuantizer(self.exported, config=self.teacher.model.config).quantize(
                 getattr(AutoQuantizationConfig, target)(**options),
                 save_dir=folder,
@@ -106,7 +107,7 @@ class OnnxFloatModel:
                 calibration_tensors_range=None if calibration is None else self._ranges(calibration),
             )
 
-    def _ranges(self, calibration: CalibrationSet) -> Any:
+    def _ranges(self, calibration: PatchSet) -> Any:
         if self._calibrated is None or self._calibrated[0] is not calibration:
             self._calibrated = calibration, activation_ranges(self.exported, self.teacher, calibration)
         return self._calibrated[1]
@@ -172,12 +173,12 @@ def export(teacher: Teacher, image_processor: Any, folder: Path) -> Path:
     return folder / MODEL_FILE
 
 
-def activation_ranges(exported: Path, teacher: Teacher, calibration: CalibrationSet) -> Any:
+def activation_ranges(exported: Path, teacher: Teacher, calibration: PatchSet) -> Any:
     """Minimum and maximum of every float tensor of an exported graph over kept patches alone.
 
     The exported graph embeds every patch. So it is cut in two at the tokens: PyTorch embeds the kept patches and
     hands their tokens to the second half, whose tensors keep the names that they have in the whole graph, and whose
-    ranges hold for it therefore. The first half, the embedding, sees `CalibrationSet.filled_images`.
+    ranges hold for it therefore. The first half, the embedding, sees `PatchSet.filled_images`.
 
     Args:
         exported: path of the float32 graph.

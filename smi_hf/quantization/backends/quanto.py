@@ -28,12 +28,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
+from smi_hf.data.patch_sets import PatchSet
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.accuracy import Predictor
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.families.base import find_family
 from smi_hf.quantization.backends.base import FLOAT_BITS, QuantizationSettings, register_backend
-from smi_hf.quantization.calibration import CalibrationSet
 
 # What quanto's own QuantizedTransformersModel calls them.
 QUANTIZATION_MAP_FILE = "quanto_qmap.json"
@@ -48,6 +48,7 @@ class QuantoBackend:
     widths = ((8, 8), (4, 8), (2, 8), (8, 32), (4, 32), (2, 32))
     operators = ("Linear",)
     targets = ()
+    has_quantized_outputs = False
     is_dynamic_possible = False
     is_simulation = False
 
@@ -91,7 +92,7 @@ class QuantoFloatModel:
 
     def quantize(
         self,
-        calibration: CalibrationSet | None,
+        calibration: PatchSet | None,
         settings: QuantizationSettings,
         layers: Sequence[str],
         folder: Path,
@@ -112,7 +113,7 @@ def linear_layers(model: SparseClassifier) -> dict[str, str]:
     return called
 
 
-def activation_maxima(model: SparseClassifier, calibration: CalibrationSet) -> dict[str, tuple[Tensor, Tensor]]:
+def activation_maxima(model: SparseClassifier, calibration: PatchSet) -> dict[str, tuple[Tensor, Tensor]]:
     """Absolute maximum of what enters and what leaves each Linear layer, by name: scalars, over all images.
 
     Kept patches alone, in floating point, so neither the order of the images nor the size of a batch matters.
@@ -131,7 +132,7 @@ def activation_maxima(model: SparseClassifier, calibration: CalibrationSet) -> d
 
 
 def quantized_copy(
-    model: SparseClassifier, calibration: CalibrationSet | None, settings: QuantizationSettings, layers: Sequence[str]
+    model: SparseClassifier, calibration: PatchSet | None, settings: QuantizationSettings, layers: Sequence[str]
 ) -> SparseClassifier:
     """A copy of a float32 classifier with the named Linear layers quantized and frozen.
 

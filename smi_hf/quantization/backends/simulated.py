@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from smi_hf.data.files import replaced_atomically
+from smi_hf.data.patch_sets import PatchSet
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.accuracy import Predictor
 from smi_hf.models import SparseClassifier, Teacher, load_teacher
 from smi_hf.models.sparse import attention_implementation
 from smi_hf.quantization.backends.base import ALL_OPERATORS, FLOAT_BITS, QuantizationSettings, register_backend
-from smi_hf.quantization.calibration import CalibrationSet
 from smi_hf.quantization.fake_quantizer import QuantizedTensors, fake_quantize_activations, fake_quantize_weights
 
 QUANTIZATION_FILE = "fake_quantization.json"
@@ -219,7 +219,7 @@ class SimulatedFloatModel:
         self.layers = layer_types(classifier)
         self._classifier = classifier
         self._without_ranges = {name: Layer(kind, None) for name, kind in self.layers.items()}
-        self._last: tuple[CalibrationSet, dict[str, Layer]] | None = None
+        self._last: tuple[PatchSet, dict[str, Layer]] | None = None
 
     def predictor(self) -> Predictor:
         """Its logits in floating point, under eager attention as all simulated models."""
@@ -230,7 +230,7 @@ class SimulatedFloatModel:
 
     def quantize(
         self,
-        calibration: CalibrationSet | None,
+        calibration: PatchSet | None,
         settings: QuantizationSettings,
         layers: Sequence[str],
         folder: Path,
@@ -249,7 +249,7 @@ class SimulatedFloatModel:
         shutil.copytree(self.folder, folder)
         Simulation(settings.weights, settings.activations, size, known, layers).save(folder)
 
-    def _observed(self, calibration: CalibrationSet) -> dict[str, Layer]:
+    def _observed(self, calibration: PatchSet) -> dict[str, Layer]:
         """Ranges on a calibration set; a sensitivity report asks for the same one for every layer."""
         if self._last is None or self._last[0] is not calibration:
             self._last = calibration, observe(self._classifier, calibration.batches())
@@ -264,6 +264,7 @@ class SimulatedBackend:
     widths = None
     operators = ALL_OPERATORS
     targets = ()
+    has_quantized_outputs = False
     is_dynamic_possible = False
     is_simulation = True
 

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from smi_hf import UsageError, load
-from smi_hf.evaluation.image_sets import load_image_set
-from smi_hf.quantization.calibration import gaussian_noise, random_patches, real_images, sparse_images
+from smi_hf.data.image_sets import load_image_set
+from smi_hf.data.patch_sets import gaussian_noise, random_patches, real_images, sparse_images
 
 
-def test_sparse_images_are_the_datasets_and_their_kept_patches(calibration, sparse_folder):
+def test_sparse_images_are_the_datasets_and_their_kept_patches(patch_set, sparse_folder):
     dataset = load(sparse_folder).dataset
-    assert len(calibration) == 6
-    assert calibration.kept_BK.tolist() == dataset["kept_patches"][:]
-    assert calibration.source == "inverted, kept patches"
+    assert len(patch_set) == 6
+    assert patch_set.kept_BK.tolist() == dataset["kept_patches"][:]
+    assert patch_set.source == "inverted, kept patches"
 
 
 def test_asking_for_more_images_than_there_are_is_refused(sparse_folder, teacher):
@@ -20,18 +20,18 @@ def test_asking_for_more_images_than_there_are_is_refused(sparse_folder, teacher
         sparse_images(load(sparse_folder), 7)
 
 
-def test_a_calibration_set_with_a_nan_is_refused(calibration):
-    pixels = calibration.pixels_BCHW.clone()
+def test_a_set_with_a_nan_is_refused(patch_set):
+    pixels = patch_set.pixels_BCHW.clone()
     pixels[2, 0, 5, 5] = float("nan")
     with pytest.raises(UsageError, match="holds values that are not finite"):
-        replace(calibration, pixels_BCHW=pixels)
+        replace(patch_set, pixels_BCHW=pixels)
 
 
-def test_controls_are_reproducible_and_differ_by_seed(calibration, teacher, photographs, image_processor):
+def test_controls_are_reproducible_and_differ_by_seed(patch_set, teacher, photographs, image_processor):
     images = load_image_set(str(photographs), teacher.label_names)
     makers = (
         lambda seed: gaussian_noise(teacher.model, 3, seed=seed).pixels_BCHW,
-        lambda seed: random_patches(calibration, teacher.model, 7, seed=seed).kept_BK,
+        lambda seed: random_patches(patch_set, teacher.model, 7, seed=seed).kept_BK,
         lambda seed: real_images(images, teacher.model, image_processor, 3, seed=seed).pixels_BCHW,
     )
     for make in makers:

@@ -43,15 +43,22 @@ class ImageSet:
         rows = np.linspace(0, len(self) - 1, max_images).round().astype(int)
         return replace(self, dataset=self.dataset.select(rows))
 
+    def batch(self, numbers: Sequence[int], image_processor: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Some images preprocessed, float32 (B, C, H, W), and the model's labels of them, int64 (B,)."""
+        return self._prepared(self.dataset[list(numbers)], image_processor)
+
     def batches(self, image_processor: Any, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Preprocessed images, float32 (B, C, H, W), and the model's labels of them, int64 (B,)."""
+        """All of them as of `batch`, in order."""
         for rows in self.dataset.iter(batch_size=batch_size):
-            images = [image.convert("RGB") for image in rows[self.image_column]]
-            pixels = np.asarray(image_processor(images, return_tensors="np")["pixel_values"], dtype=np.float32)
-            labels = rows[self.label_column]
-            if self.model_labels is not None:
-                labels = [self.model_labels[label] for label in labels]
-            yield pixels, np.asarray(labels, dtype=np.int64)
+            yield self._prepared(rows, image_processor)
+
+    def _prepared(self, rows: dict[str, list], image_processor: Any) -> tuple[np.ndarray, np.ndarray]:
+        images = [image.convert("RGB") for image in rows[self.image_column]]
+        pixels = np.asarray(image_processor(images, return_tensors="np")["pixel_values"], dtype=np.float32)
+        labels = rows[self.label_column]
+        if self.model_labels is not None:
+            labels = [self.model_labels[label] for label in labels]
+        return pixels, np.asarray(labels, dtype=np.int64)
 
 
 def load_image_set(
