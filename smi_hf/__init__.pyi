@@ -1,4 +1,5 @@
 from .data import SparseDataset, load
+from .distillation import SparseDistillationConfig, SparseDistillationTrainer, load_student
 from .errors import RunError, UsageError
 from .inversion import SparseInversionCallback, SparseInversionConfig, SparseInversionTrainer
 from .models import SparseClassifier, Teacher, load_teacher
@@ -7,11 +8,14 @@ __all__ = [
     "RunError",
     "SparseClassifier",
     "SparseDataset",
+    "SparseDistillationConfig",
+    "SparseDistillationTrainer",
     "SparseInversionCallback",
     "SparseInversionConfig",
     "SparseInversionTrainer",
     "Teacher",
     "UsageError",
     "load",
+    "load_student",
     "load_teacher",
 ]

@@ -56,7 +56,7 @@ def test_the_code_of_the_readme_runs_from_top_to_bottom(run_command, workspace, 
         if "recipes/invert.py" in words or words[:2] == ["smi-hf", "invert"]:
             words += ["--model_name_or_path", str(tiny_checkpoint), *SMALL]
         if words[:2] == ["smi-hf", "demo"]:
-            words += SMALL
+            words += [*SMALL, "--num_distillation_images", "4", "--num_epochs", "1"]
         if words[0] == "python":
             words[0] = sys.executable
         answer = run_command(*words, cwd=workspace)

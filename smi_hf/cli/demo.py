@@ -1,9 +1,10 @@
 """`smi-hf demo`: the whole way on a small embedded model, on any machine, without a download."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.environment import missing_packages
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from smi_hf.models import Teacher
 
 _NUM_HELD_OUT_IMAGES = 1000
+_DISTILLATION_STEPS = 100
 
 _EPILOG = """examples:
   smi-hf demo
@@ -30,6 +32,10 @@ class DemoArguments:
     num_images: int = field(default=32, metadata={"help": "Number of synthetic images."})
     num_steps: int = field(default=400, metadata={"help": "Optimisation steps an image."})
     seed: int = field(default=0, metadata={"help": "Seed of the runs."})
+    num_distillation_images: int = field(
+        default=512, metadata={"help": "Synthetic images that a student learns from."}
+    )
+    num_epochs: int = field(default=60, metadata={"help": "Epochs of the student."})
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -38,8 +44,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
         DemoArguments,
         prog="smi-hf demo",
         description="Invert a small embedded Vision Transformer (digits on clutter, 64x64 px) into sparse images, "
-        "read the dataset back with stock load_dataset, compare with dense inversion, and quantize the model with the "
-        "images. No download.",
+        "read the dataset back with stock load_dataset, compare with dense inversion, quantize the model with the "
+        "images, and teach a smaller one on them. No download.",
         epilog=_EPILOG,
     ).parse(arguments)
 
@@ -71,6 +77,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
         console.print("Quantization is left out: it needs the onnx extra, which the full lane has (smi-hf doctor)")
     else:
         console.print(_quantization(teacher, demo, folder))
+    if missing_packages("plots"):
+        console.print("Distillation is left out: its learning curve needs the plots extra (smi-hf doctor)")
+    else:
+        console.print(f"\nInverting {demo.num_distillation_images} images to teach a student of half the depth")
+        console.print(_distillation(teacher, demo))
     console.print(f"Preview: {folder / 'preview.png'}, what each prune left: {folder / 'preview_stages.png'}")
 
 
@@ -86,14 +97,22 @@ def _held_out_accuracy(teacher: "Teacher") -> float:
     return float((predictions == torch.from_numpy(labels)).float().mean())
 
 
-def _invert(teacher: "Teacher", demo: DemoArguments, policy: str) -> "DatasetRecord":
+def _invert(
+    teacher: "Teacher",
+    demo: DemoArguments,
+    policy: str,
+    *,
+    name: str | None = None,
+    num_images: int | None = None,
+    num_steps: int | None = None,
+) -> "DatasetRecord":
     from smi_hf.inversion import SparseInversionConfig, SparseInversionTrainer
 
     config = SparseInversionConfig(
-        output_dir=str(Path(demo.output_dir) / policy),
+        output_dir=str(Path(demo.output_dir) / (name or policy)),
         overwrite_output_dir=True,
-        num_images=demo.num_images,
-        num_steps=demo.num_steps,
+        num_images=num_images or demo.num_images,
+        num_steps=num_steps or demo.num_steps,
         seed=demo.seed,
         classes=["balanced"],
         policy=policy,
@@ -169,3 +188,62 @@ def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path)
             disable_tqdm=True,
         )
     return quantization_table(rows, f"Static int8 in {output_dir}, judged on {len(images)} held-out images")
+
+
+def _distillation(teacher: "Teacher", demo: DemoArguments) -> "Table":
+    """A student half as deep as the teacher, from scratch, beside one that is taught on noise."""
+    import shutil
+
+    import torch
+    from transformers import AutoModelForImageClassification
+
+    from smi_hf.cli.tables import distillation_table
+    from smi_hf.data import load
+    from smi_hf.data.image_sets import ImageSet
+    from smi_hf.data.patch_sets import gaussian_noise
+    from smi_hf.demo import TEACHER_PATH
+    from smi_hf.demo.digits import digits_dataset
+    from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer, experiment
+    from smi_hf.models.preprocessing import load_image_processor
+
+    _invert(teacher, demo, "smi", name="pool", num_images=demo.num_distillation_images, num_steps=_DISTILLATION_STEPS)
+    folder = Path(demo.output_dir) / "student"
+    shutil.rmtree(folder, ignore_errors=True)
+    images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label")
+    image_processor = load_image_processor(str(TEACHER_PATH))
+    pool = load(Path(demo.output_dir) / "pool", for_model=teacher.model)
+    config = copy.deepcopy(teacher.model.config)
+    config.num_hidden_layers //= 2
+
+    def new_student(run: int) -> Any:
+        torch.manual_seed(demo.seed + run)
+        return AutoModelForImageClassification.from_config(config)
+
+    def make_trainer(student: Any, dataset: Any, output_dir: Path) -> SparseDistillationTrainer:
+        args = SparseDistillationConfig(
+            output_dir=str(output_dir),
+            num_train_epochs=demo.num_epochs,
+            per_device_train_batch_size=32,
+            learning_rate=1e-3,
+            lr_scheduler_type="cosine",
+            warmup_steps=20,
+            # A mirrored 2 is no 2.
+            augmentations=["shift", "colour"],
+            eval_strategy="steps",
+            eval_steps=0.25,
+            save_strategy="no",
+            logging_strategy="no",
+            use_cpu=True,
+            seed=demo.seed,
+        )
+        return SparseDistillationTrainer(student, teacher, args, dataset, images, image_processor)
+
+    trainer = make_trainer(new_student(0), pool, folder)
+    first = experiment.teach(trainer, len(pool))
+    trainer.save_model()
+    noise = gaussian_noise(teacher.model, len(pool), seed=demo.seed)
+    rows = {"inverted, kept patches": [pool], noise.source: [noise]}
+    students = experiment.teach_rows(new_student, make_trainer, rows, first=first)
+    compared = experiment.compare(students, teacher, images, image_processor, disable_tqdm=True)
+    experiment.save_results(compared, {"teacher": teacher.name, "num_epochs": demo.num_epochs}, folder)
+    return distillation_table(compared, f"Student of {config.num_hidden_layers} layers in {folder}, from scratch")

@@ -12,6 +12,7 @@ from smi_hf.registry import suggest
 COMMANDS = {
     "invert": "make a dataset of sparse synthetic images from a Vision Transformer",
     "quantize": "make an int8 model of it, calibrated on those images",
+    "distill": "teach it to a student on those images",
     "evaluate": "measure a model's accuracy on real images",
     "demo": "try everything on a small embedded model, without a download",
     "doctor": "show versions, extras and devices, and what works here",

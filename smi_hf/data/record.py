@@ -45,6 +45,10 @@ class DatasetRecord:
         return PatchGrid(*self.image_size, *self.patch_size)
 
     @property
+    def num_images(self) -> int:
+        return self.settings["num_images"]
+
+    @property
     def normalization(self) -> Normalization:
         return Normalization(tuple(self.image_mean), tuple(self.image_std))
 
@@ -52,9 +56,14 @@ class DatasetRecord:
         """This record at the end of its run."""
         return replace(self, status="complete", results=results)
 
-    def differences(self, other: "DatasetRecord") -> list[str]:
-        """Where two runs would not make the same images, one line each; empty if they would."""
-        mine, theirs = self._identity(), other._identity()
+    def differences(self, before: "DatasetRecord") -> list[str]:
+        """Why this run would not continue another, one line each; empty if it does.
+
+        More images continue it: those that are there stay as they are.
+        """
+        mine, theirs = self._identity(), before._identity()
+        if self.num_images > before.num_images:
+            theirs["num_images"] = mine["num_images"]
         return [
             f"{name} was {theirs.get(name)!r} and is now {mine.get(name)!r}"
             for name in sorted(mine.keys() | theirs.keys())

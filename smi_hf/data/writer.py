@@ -83,12 +83,16 @@ class SparseDatasetWriter:
         if overwrite:
             self._discard()
             return
-        differences = self.record.differences(DatasetRecord.load(self.folder))
-        if differences:
+        before = DatasetRecord.load(self.folder)
+        if differences := self.record.differences(before):
             raise UsageError(
                 f"output_dir {self.folder} holds a dataset of other settings: {'; '.join(differences)}. Choose "
                 f"another folder, use the old settings to continue it, or discard it with --overwrite_output_dir"
             )
+        if self.record.num_images > before.num_images:
+            # An unfinished dataset has no card. An image depends on its number alone, so those there stay as they are.
+            (self.folder / CARD_FILE).unlink(missing_ok=True)
+            self.record.save(self.folder)
 
     def _discard(self) -> None:
         # The record goes last: without it the folder would be a stranger's, and could not be discarded again.

@@ -11,6 +11,7 @@ from smi_hf.environment import EXTRAS, missing_packages
 ROOT = Path(__file__).resolve().parents[2]
 INVERT_RECIPES = sorted(ROOT.glob("recipes/*/invert*.yaml"))
 QUANTIZE_RECIPES = sorted(ROOT.glob("recipes/*/quantize*.yaml"))
+DISTILL_RECIPES = sorted(ROOT.glob("recipes/*/distill*.yaml"))
 ACCELERATE_CONFIGS = sorted(ROOT.glob("recipes/accelerate/*.yaml"))
 
 
@@ -20,7 +21,12 @@ def test_there_are_recipes():
 
 
 def test_no_recipe_is_of_a_kind_that_these_tests_do_not_know():
-    assert set(ROOT.glob("recipes/**/*.yaml")) == {*INVERT_RECIPES, *QUANTIZE_RECIPES, *ACCELERATE_CONFIGS}
+    assert set(ROOT.glob("recipes/**/*.yaml")) == {
+        *INVERT_RECIPES,
+        *QUANTIZE_RECIPES,
+        *DISTILL_RECIPES,
+        *ACCELERATE_CONFIGS,
+    }
 
 
 @pytest.mark.parametrize("recipe", INVERT_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -72,6 +78,20 @@ def test_a_quantize_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, inver
     if "eval_dataset" in written:
         rows = json.loads((tmp_path / "model" / "results.json").read_text())["rows"]
         assert len(rows) == 2 + len(controls)
+
+
+@pytest.mark.parametrize("recipe", DISTILL_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_distill_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, inverted, photographs, tmp_path):
+    from smi_hf.cli.main import main
+
+    written = yaml.safe_load(recipe.read_text())
+    small = ["--teacher", tiny_checkpoint, "--student", tiny_checkpoint, "--dataset", inverted / "smi"]
+    small += ["--output_dir", tmp_path / "student", "--num_train_epochs", 1, "--held_out", 0.3]
+    small += ["--use_cpu", "true", "--disable_tqdm", "true"]
+    if "eval_dataset" in written:
+        small += ["--eval_dataset", photographs, "--eval_split", "train"]
+    assert main(["distill", "--config", str(recipe), *map(str, small)]) == 0
+    assert (tmp_path / "student" / "config.json").is_file()
 
 
 @pytest.mark.parametrize("file", ACCELERATE_CONFIGS, ids=lambda path: path.name)

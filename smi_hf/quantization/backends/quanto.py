@@ -136,6 +136,21 @@ def quantized_copy(
 ) -> SparseClassifier:
     """A copy of a float32 classifier with the named Linear layers quantized and frozen.
 
+    Raises:
+        UsageError: activations are to be quantized and there is no calibration set.
+    """
+    from optimum.quanto import freeze
+
+    quantized = unfrozen_copy(model, calibration, settings, layers)
+    freeze(quantized.model)
+    return quantized
+
+
+def unfrozen_copy(
+    model: SparseClassifier, calibration: PatchSet | None, settings: QuantizationSettings, layers: Sequence[str]
+) -> SparseClassifier:
+    """As `quantized_copy`, but weights are kept in floating point and quantized anew at each forward.
+
     Not by quanto's `Calibration`: that averages over batches with a momentum, so scales depend on the order and number
     of batches (the argument that would change it is not applied to inputs), and what exceeds the average is clipped.
     Scales here are those of min-max calibration, and no less accurate.
@@ -143,7 +158,7 @@ def quantized_copy(
     Raises:
         UsageError: activations are to be quantized and there is no calibration set.
     """
-    from optimum.quanto import freeze, quantize
+    from optimum.quanto import quantize
 
     is_calibrated = settings.activations != FLOAT_BITS
     if is_calibrated and calibration is None:
@@ -159,11 +174,10 @@ def quantized_copy(
         activations=f"qint{settings.activations}" if is_calibrated else None,
         include=list(layers),
     )
-    freeze(quantized.model)
     _keep_outputs_in_float(quantized.model)
     if is_calibrated:
         maxima = activation_maxima(model, calibration)
-        for name, layer in _quantized_layers(quantized.model).items():
+        for name, layer in quantized_layers(quantized.model).items():
             # Outputs' too, for those who load the model by quanto's own class: see load_model.
             layer.input_scale, layer.output_scale = (_scale(maximum, settings.activations) for maximum in maxima[name])
     return quantized
@@ -253,14 +267,15 @@ def _predictor(model: PreTrainedModel) -> Predictor:
     return predict
 
 
-def _quantized_layers(model: PreTrainedModel) -> dict[str, Any]:
+def quantized_layers(model: PreTrainedModel) -> dict[str, Any]:
+    """The layers that quanto computes, a `QModuleMixin` each, by name."""
     from optimum.quanto import QModuleMixin
 
     return {name: module for name, module in model.named_modules() if isinstance(module, QModuleMixin)}
 
 
 def _keep_outputs_in_float(model: PreTrainedModel) -> None:
-    for layer in _quantized_layers(model).values():
+    for layer in quantized_layers(model).values():
         layer.disable_output_quantization()
 
 

@@ -1,0 +1,259 @@
+"""How a student sees sparse images: the kept patches alone where it can, else the image with its gaps filled.
+
+Legend: `B` images, `K` kept patches, `T` tokens, `S` summary tokens, `D` hidden size, `C` channels,
+`H W` image pixels, `P Q` patch pixels, `L` labels.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModelForImageClassification, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
+
+from smi_hf.errors import UsageError
+from smi_hf.models import SparseClassifier, Teacher
+from smi_hf.models.families.base import FAMILIES
+from smi_hf.models.loading import load_config
+from smi_hf.models.sparse import embeddings_bypassed
+from smi_hf.patches import Normalization, PatchGrid
+
+logger = logging.getLogger(__name__)
+
+
+class Student(Protocol):
+    """A model in training, as its trainer sees it.
+
+    `through` is always the model as `Trainer` wrapped it (for several processes, mixed precision or compilation), so
+    that whatever that wrapper does happens.
+
+    Args:
+        model: the Hugging Face classifier itself.
+        sees: what it is shown, in words.
+    """
+
+    model: PreTrainedModel
+    sees: str
+
+    def forward(
+        self, through: nn.Module, patches_BKCPQ: Tensor, kept_BK: Tensor, **kwargs: Any
+    ) -> ImageClassifierOutput:
+        """Its answer to patches, normalised for the teacher, at places of the teacher's grid."""
+
+
+class SparseStudent:
+    """A student of the teacher's grid and of a family that `SparseClassifier` serves: sees the kept patches alone."""
+
+    sees = "kept patches"
+
+    def __init__(self, model: PreTrainedModel, grid: PatchGrid, rescale: "Rescale") -> None:
+        self.model = model
+        self.sparse = SparseClassifier(model, grid.image_size)
+        self._rescale = rescale
+
+    def forward(
+        self, through: nn.Module, patches_BKCPQ: Tensor, kept_BK: Tensor, **kwargs: Any
+    ) -> ImageClassifierOutput:
+        tokens_BTD = self.sparse.embed(self._rescale(patches_BKCPQ), kept_BK)
+        with embeddings_bypassed(self.sparse.embeddings):
+            return through(pixel_values=tokens_BTD, **kwargs)
+
+    @torch.no_grad()
+    def summarize(self, patches_BKCPQ: Tensor, kept_BK: Tensor) -> Tensor:
+        """What a head can read of the last layer: each prefix token and the mean of the patches, (B, S, D)."""
+        with self._last_layer() as seen:
+            self.sparse.forward_patches(self._rescale(patches_BKCPQ), kept_BK)
+        (hidden_BTD,) = seen
+        num_prefix = self.sparse.num_prefix_tokens
+        return torch.cat([hidden_BTD[:, :num_prefix], hidden_BTD[:, num_prefix:].mean(dim=1, keepdim=True)], dim=1)
+
+    def forward_summary(self, through: nn.Module, summary_BSD: Tensor) -> ImageClassifierOutput:
+        """The head's answer to what `summarize` gave: the logits of the whole model, its backbone not run.
+
+        Heads read prefix tokens, or the mean of the patches, which is that of one patch that is their mean.
+        """
+        with _backbone_bypassed(self._backbone):
+            return through(pixel_values=summary_BSD)
+
+    @property
+    def _backbone(self) -> nn.Module:
+        return getattr(self.model, self.sparse.family.backbone)
+
+    @contextmanager
+    def _last_layer(self) -> Iterator[list[Tensor]]:
+        seen: list[Tensor] = []
+        handle = self._backbone.register_forward_hook(
+            lambda module, arguments, output: seen.append(output.last_hidden_state)
+        )
+        try:
+            yield seen
+        finally:
+            handle.remove()
+
+
+class DenseStudent:
+    """Any image classifier: sees the whole image, the pruned patches in the middle of its range (0, normalised)."""
+
+    sees = "filled images"
+
+    def __init__(
+        self, model: PreTrainedModel, grid: PatchGrid, rescale: "Rescale", image_size: tuple[int, int]
+    ) -> None:
+        self.model = model
+        self._grid = grid
+        self._rescale = rescale
+        self._image_size = image_size
+
+    def forward(
+        self, through: nn.Module, patches_BKCPQ: Tensor, kept_BK: Tensor, **kwargs: Any
+    ) -> ImageClassifierOutput:
+        images_BCHW = self._grid.paste(self._rescale(patches_BKCPQ), kept_BK, fill=0)
+        if self._image_size != self._grid.image_size:
+            images_BCHW = F.interpolate(images_BCHW, self._image_size, mode="bicubic", antialias=True)
+        return through(pixel_values=images_BCHW, **kwargs)
+
+
+def make_student(model: PreTrainedModel, teacher: Teacher, normalization: Normalization | None = None) -> Student:
+    """A classifier as a student of a teacher.
+
+    Args:
+        normalization: the student's; the teacher's if None.
+    """
+    grid = teacher.model.grid
+    rescale = Rescale(teacher.normalization, normalization or teacher.normalization)
+    config = model.config
+    native, patch = (_pair(getattr(config, name, None)) for name in ("image_size", "patch_size"))
+    native = native or grid.image_size
+    is_served = config.model_type in FAMILIES
+    if is_served and FAMILIES.get(config.model_type).interpolates_by_itself:
+        # What such a configuration names is what it was trained on last (DINOv2: 518), not what it is used with.
+        native = grid.image_size
+    if is_served and native == grid.image_size and patch == grid.patch_size:
+        return SparseStudent(model, grid, rescale)
+    reason = "has another patch grid than its teacher" if is_served else "cannot be shown some patches alone"
+    logger.info("the student (%s) %s: it is shown images whose pruned patches are filled", config.model_type, reason)
+    return DenseStudent(model, grid, rescale, native)
+
+
+def _pair(size: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    """(height, width) of a size as Hugging Face configurations write them."""
+    return (size, size) if isinstance(size, int) else size and tuple(size)
+
+
+def load_student(
+    model_name_or_path: str,
+    teacher: Teacher,
+    *,
+    revision: str | None = None,
+    replace_head: bool = True,
+    from_scratch: bool = False,
+    seed: int = 0,
+) -> PreTrainedModel:
+    """An image classifier with the teacher's labels.
+
+    Args:
+        model_name_or_path: Hub id or folder; its configuration alone is used if `from_scratch`.
+        replace_head: whether a head of other labels may be replaced by a new one.
+        from_scratch: whether weights are drawn anew.
+        seed: of new weights.
+
+    Raises:
+        UsageError: it is no image classifier, or has other labels and its head may not be replaced.
+    """
+    config = load_config(model_name_or_path, revision=revision)
+    ours = teacher.label_names
+    theirs = [str(config.id2label[label]) for label in range(config.num_labels)]
+    if theirs != ours and not (replace_head or from_scratch):
+        raise UsageError(
+            f"student {model_name_or_path!r} has {len(theirs)} labels ({theirs[0]!r}, ...), its teacher {len(ours)} "
+            f"({ours[0]!r}, ...), and its head may not be replaced; allow it with --replace_head true, or give a "
+            f"student of the teacher's labels"
+        )
+    config.id2label = dict(enumerate(ours))
+    config.label2id = {name: label for label, name in enumerate(ours)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            if from_scratch:
+                return AutoModelForImageClassification.from_config(config)
+            model = AutoModelForImageClassification.from_pretrained(
+                model_name_or_path, revision=revision, config=config, ignore_mismatched_sizes=True, dtype=torch.float32
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UsageError(f"student {model_name_or_path!r} cannot be loaded: {error}") from error
+        if theirs != ours:
+            # Also where the new labels are as many as the old ones, and the old head would fit.
+            for module in head_modules(model):
+                for parameter in module.parameters(recurse=False):
+                    # transformers 5 marks what came from a checkpoint, and initialises nothing so marked.
+                    parameter._is_hf_initialized = False
+                model._init_weights(module)
+    return model
+
+
+def head_modules(model: PreTrainedModel) -> list[nn.Module]:
+    """The layers of a classifier outside its backbone that have weights.
+
+    Raises:
+        UsageError: there are none.
+    """
+    inside = {id(module) for module in model.base_model.modules()}
+    modules = [
+        module
+        for module in model.modules()
+        if module is not model and id(module) not in inside and list(module.parameters(recurse=False))
+    ]
+    if not modules:
+        raise UsageError(
+            f"{type(model).__name__} has no layer outside its backbone, so its head can be neither replaced nor "
+            f"taught alone; give a student of the teacher's labels, and leave out freeze_backbone"
+        )
+    return modules
+
+
+def has_unused_weights(student: Student, grid: PatchGrid) -> bool:
+    """Whether its answer leaves out a weight that is to learn, such as the mask token of a DINOv2."""
+    model = student.model
+    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    black = torch.zeros(1, grid.num_patches, 3, *grid.patch_size, device=model.device)
+    was_training = model.training
+    model.eval()
+    with torch.enable_grad():
+        logits_BL = student.forward(model, black, grid.all_patches(1, device=model.device)).logits
+    model.train(was_training)
+    gradients = torch.autograd.grad(logits_BL.sum(), learning, allow_unused=True)
+    return any(gradient is None for gradient in gradients)
+
+
+class Rescale:
+    """Pixels normalised for one model, normalised for another: (..., C, P, Q) to the same."""
+
+    def __init__(self, given: Normalization, wanted: Normalization) -> None:
+        self.is_identity = given == wanted
+        mean, std, wanted_mean, wanted_std = (
+            torch.tensor(values)[:, None, None] for values in (given.mean, given.std, wanted.mean, wanted.std)
+        )
+        self._factor, self._offset = std / wanted_std, (mean - wanted_mean) / wanted_std
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        if self.is_identity:
+            return pixels
+        return pixels * self._factor.to(pixels) + self._offset.to(pixels)
+
+
+@contextmanager
+def _backbone_bypassed(backbone: nn.Module) -> Iterator[None]:
+    """While it lasts, the backbone returns as its last layer what it is given."""
+    backbone.forward = _return_last_layer
+    try:
+        yield
+    finally:
+        del backbone.forward
+
+
+def _return_last_layer(pixel_values: Tensor, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
+    return BaseModelOutputWithPooling(last_hidden_state=pixel_values)

@@ -1,0 +1,397 @@
+"""Distillation as a `transformers.Trainer`: teacher and student are shown the kept patches of the same views.
+
+Legend: `B` images, `K` kept patches, `S` summary tokens, `D` hidden size, `L` labels, `C` channels,
+`P Q` patch pixels.
+"""
+
+import copy
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+from transformers import EvalPrediction, PreTrainedModel, Trainer
+from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+
+from smi_hf.data import SparseDataset
+from smi_hf.data.image_sets import ImageSet
+from smi_hf.data.patch_sets import PatchSet
+from smi_hf.data.reader import check_fits
+from smi_hf.distillation.config import SparseDistillationConfig
+from smi_hf.distillation.examples import Answers, Images, RealImages, SparseImages, Views
+from smi_hf.distillation.losses import ANSWER_LOSSES, attention_divergence, feature_error
+from smi_hf.distillation.students import DenseStudent, SparseStudent, has_unused_weights, head_modules, make_student
+from smi_hf.distillation.views import make_views
+from smi_hf.errors import RunError, UsageError
+from smi_hf.models import Teacher
+from smi_hf.models.preprocessing import normalization_of
+from smi_hf.models.sparse import attention_implementation
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_FILE = "distillation.json"
+# In a checkpoint: the student's weights under its modules' own names.
+WEIGHTS_FILE = "student.safetensors"
+_ANSWER_BATCH = 64
+_DECIDED_HERE = frozenset({"compute_loss_func", "compute_metrics", "data_collator", "preprocess_logits_for_metrics"})
+
+
+class SparseDistillationTrainer(Trainer):
+    """Teaches a student the answers that a teacher gives to the kept patches of synthetic images.
+
+    Everything of `Trainer` works as ever: callbacks, trackers, mixed precision, accumulation, resume, processes.
+
+    Args:
+        model: the student, a Hugging Face image classifier with the teacher's labels (`load_student`).
+        teacher: frozen, in evaluation mode; it decides grid and normalisation.
+        args: what is taught and how.
+        train_dataset: a sparse dataset of this teacher (`smi_hf.load`), or images in memory.
+        eval_dataset: real images, judged by top-1 and top-5; if None, a share `held_out` of the synthetic images is
+            kept from training and agreement with the teacher is judged on it.
+        image_processor: the student's, saved beside it; decides its normalisation, which is the teacher's if None.
+        **kwargs: as for `Trainer` (callbacks, optimizers), but for what is decided here: batches, losses and metrics.
+
+    Raises:
+        UsageError: dataset, teacher and student do not fit each other, or a setting does not fit the student.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        teacher: Teacher,
+        args: SparseDistillationConfig,
+        train_dataset: SparseDataset | PatchSet,
+        eval_dataset: ImageSet | None = None,
+        image_processor: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.teacher = teacher
+        if refused := sorted(_DECIDED_HERE & kwargs.keys()):
+            raise UsageError(
+                f"{refused[0]} is not taken: batches, losses and metrics are this trainer's own; choose among them in "
+                f"SparseDistillationConfig, or override a method in a subclass"
+            )
+        if model is teacher.model.model:
+            raise UsageError(
+                "student and teacher are the same model, and the teacher is frozen; load the student once more"
+            )
+        if model.config.num_labels != teacher.model.config.num_labels:
+            raise UsageError(
+                f"the student has {model.config.num_labels} labels, but its teacher has "
+                f"{teacher.model.config.num_labels}; give it a new head with smi_hf.distillation.load_student"
+            )
+        if isinstance(train_dataset, SparseDataset):
+            _check_made_from(train_dataset, teacher, args.other_teacher)
+        else:
+            _check_grid(train_dataset, teacher)
+        if eval_dataset is not None and image_processor is None:
+            raise UsageError("an eval_dataset of real images needs the student's image_processor; give it as well")
+        normalization = None if image_processor is None else normalization_of(image_processor, model.config)
+        self.student = make_student(model, teacher, normalization)
+        if isinstance(self.student, DenseStudent) and (args.feature_weight or args.attention_weight):
+            raise UsageError(
+                "feature_weight and attention_weight compare tokens, but this student is shown filled images; leave "
+                "them out"
+            )
+        if args.freeze_backbone:
+            heads = head_modules(model)
+            model.requires_grad_(False)
+            for module in heads:
+                module.requires_grad_(True)
+        if args.world_size > 1 and args.ddp_find_unused_parameters is None:
+            # `Trainer` would look for unused weights at every step, and warn where there are none.
+            args = copy.copy(args)
+            args.ddp_find_unused_parameters = has_unused_weights(self.student, teacher.model.grid)
+        images, held_out = _split(train_dataset, args.held_out if eval_dataset is None else 0.0)
+        self.judged_on = "held-out synthetic images" if eval_dataset is None else "real images"
+        judge = Views(held_out, 1) if eval_dataset is None else RealImages(eval_dataset, image_processor)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=Views(images, args.num_views),
+            eval_dataset=judge,
+            processing_class=image_processor,
+            compute_metrics=_agreement if eval_dataset is None else _accuracy,
+            preprocess_logits_for_metrics=lambda logits, labels: logits.topk(min(5, logits.shape[-1])).indices,
+            **kwargs,
+        )
+        # Our losses are means over images, to be divided by the accumulation steps.
+        self.model_accepts_loss_kwargs = False
+        self.teacher.model.to(self.args.device)
+        self._parts: dict[str, list[Tensor]] = defaultdict(list)
+        if eval_dataset is None:
+            logger.info("judged by agreement with the teacher on %d held-out synthetic images", len(held_out))
+
+    # Batches: a dataset here gives numbers, and its own collate makes tensors of them.
+
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader:
+        self.data_collator = self.train_dataset.collate
+        return super().get_train_dataloader()
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader:
+        self.data_collator = (eval_dataset or self.eval_dataset).collate
+        return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> torch.utils.data.DataLoader:
+        self.data_collator = test_dataset.collate
+        return super().get_test_dataloader(test_dataset)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """As `Trainer.train`, after the answers to fixed views have been computed once.
+
+        Raises:
+            UsageError: the checkpoint to resume from was made with other settings.
+            RunError: the loss is not finite.
+        """
+        self._check_resume(resume_from_checkpoint)
+        if self.args.num_views and self.train_dataset.answers is None:
+            self.train_dataset.answers = self._answer_all(self.train_dataset)
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if self.args.freeze_backbone:
+            # Nothing of it may drift: neither dropout nor the running means of a convolutional network.
+            self.student.model.base_model.eval()
+        if "summary" in inputs:
+            output = self.student.forward_summary(model, inputs["summary"])
+            parts = self._answer_losses(output.logits, inputs["teacher_logits"], inputs["labels"])
+        else:
+            patches_BKCPQ, kept_BK = self._views(inputs, self.args.augmentations)
+            output, parts = self._compare(model, patches_BKCPQ, kept_BK, inputs)
+        loss = torch.stack(list(parts.values())).sum()
+        if not loss.isfinite():
+            each = ", ".join(f"{name} {float(part.detach()):.3g}" for name, part in parts.items())
+            raise RunError(
+                f"the loss is {float(loss.detach())} at step {self.state.global_step} ({each}); lower the learning "
+                f"rate ({self.args.learning_rate}), or leave out fp16"
+            )
+        if model.training:
+            for name, part in parts.items():
+                self._parts[name].append(part.detach())
+        return (loss, output) if return_outputs else loss
+
+    def _views(self, inputs: dict[str, Tensor], augmentations: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Patches and their places for each image of a batch, as its view says."""
+        views = inputs["view"].tolist()
+        if self.args.num_views == 0 and self.model.training:
+            # A view of its own for each epoch; 0 would be the image as it is.
+            views = [1 + int(self.state.epoch or 0)] * len(views)
+        return make_views(
+            inputs["pixel_values"],
+            inputs["kept_patches"],
+            self.teacher.model.grid,
+            augmentations,
+            seed=self.args.seed,
+            image_indices=inputs["image_index"].tolist(),
+            views=views,
+        )
+
+    def _compare(
+        self, model: nn.Module, patches_BKCPQ: Tensor, kept_BK: Tensor, inputs: dict[str, Tensor]
+    ) -> tuple[ImageClassifierOutput, dict[str, Tensor]]:
+        """The student's output, and every weighted part of its loss."""
+        args = self.args
+        wanted = {"output_hidden_states": True} if args.feature_weight else {}
+        with ExitStack() as stack:
+            if args.attention_weight:
+                wanted |= {"output_attentions": True}
+                for each in (self.student.model, self.teacher.model.model):
+                    stack.enter_context(attention_implementation(each, "eager"))
+            output = self.student.forward(model, patches_BKCPQ, kept_BK, **wanted)
+            teacher_BL = inputs.get("teacher_logits")
+            if teacher_BL is None or wanted:
+                with torch.no_grad():
+                    taught = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK, **wanted)
+                teacher_BL = taught.logits
+        parts = self._answer_losses(output.logits, teacher_BL, inputs["labels"])
+        K = kept_BK.shape[1]
+        if args.feature_weight:
+            features = (each.hidden_states[-1][:, -K:].float() for each in (output, taught))
+            parts["features"] = args.feature_weight * feature_error(*features)
+        if args.attention_weight:
+            rows = (each.attentions[-1][:, :, 0, -K:].float().mean(dim=1) for each in (output, taught))
+            parts["attention"] = args.attention_weight * attention_divergence(*rows)
+        return output, parts
+
+    def _answer_losses(self, student_BL: Tensor, teacher_BL: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
+        args = self.args
+        parts = {args.loss: ANSWER_LOSSES[args.loss](student_BL.float(), teacher_BL.float(), args.temperature)}
+        if args.hard_label_weight:
+            # Without a mean of none, which is NaN: images such as noise have no labels (-100).
+            summed = F.cross_entropy(student_BL.float(), labels_B, reduction="sum")
+            parts["hard_labels"] = args.hard_label_weight * summed / (labels_B >= 0).sum().clamp_min(1)
+        return parts
+
+    @torch.no_grad()
+    def _answer_all(self, views: Views) -> Answers:
+        """Runs the teacher, and a frozen backbone, once for each view; processes share the work."""
+        process, num_processes = self.args.process_index, self.args.world_size
+        starts = range(0, len(views), _ANSWER_BATCH)
+        mine = []
+        was_training = self.model.training
+        self.model.eval()
+        with tqdm(
+            total=len(range(process, len(starts), num_processes)) * _ANSWER_BATCH,
+            desc="Teacher's answers",
+            unit="view",
+            disable=self.args.disable_tqdm or not self.is_world_process_zero(),
+        ) as bar:
+            for number in range(process, len(starts), num_processes):
+                items = list(range(starts[number], min(starts[number] + _ANSWER_BATCH, len(views))))
+                mine.append((number, self._answer(views.collate(items))))
+                bar.update(len(items))
+        self.model.train(was_training)
+        answers = [answer for _, answer in sorted(gather_object(mine), key=lambda pair: pair[0])]
+        teacher, labels, summary = (
+            None if column[0] is None else torch.cat(column).unflatten(0, (-1, views.num_views))
+            for column in zip(*answers)
+        )
+        return Answers(teacher, labels[:, 0], summary)
+
+    def _answer(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+        inputs = self._prepare_inputs(batch)
+        patches_BKCPQ, kept_BK = self._views(inputs, self.args.augmentations)
+        logits_BL = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.float().cpu()
+        summary_BSD = None
+        if self.args.freeze_backbone and isinstance(self.student, SparseStudent):
+            summary_BSD = self.student.summarize(patches_BKCPQ, kept_BK).cpu()
+        return logits_BL, inputs["labels"].cpu(), summary_BSD
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Logits of a batch, and what they should be: labels of real images, the teacher's choice for synthetic."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            if "kept_patches" not in inputs:
+                return None, model(pixel_values=inputs["pixel_values"]).logits, inputs["labels"]
+            # All kept patches: students of different augmentations are judged on the same images.
+            patches_BKCPQ, kept_BK = self._views(inputs, augmentations=())
+            output, parts = self._compare(model, patches_BKCPQ, kept_BK, inputs)
+            choice_B = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.argmax(dim=-1)
+        return sum(parts.values()), output.logits, choice_B
+
+    def floating_point_ops(self, inputs: dict[str, Tensor]) -> int:
+        """0: `Trainer` counts tokens of a text model; costs are in `smi_hf.evaluation.cost`."""
+        return 0
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """As `Trainer.log`; the parts of the loss beside their sum where there are several."""
+        if "loss" in logs and len(self._parts) > 1:
+            # Means over all processes, as is their sum, which `Trainer` logs.
+            means = {name: torch.stack(values).mean() for name, values in self._parts.items()}
+            logs |= {f"loss_{name}": float(self.accelerator.gather(mean).mean()) for name, mean in means.items()}
+        if "loss" in logs:
+            self._parts.clear()
+        super().log(logs, *args, **kwargs)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        folder = Path(output_dir or self.args.output_dir)
+        (folder / SETTINGS_FILE).write_text(json.dumps(self._settings(), indent=2) + "\n")
+        if folder.name.startswith(PREFIX_CHECKPOINT_DIR):
+            # transformers 5 saves a ViT under the names of transformers 4, but `Trainer` loads it as if it had not: it
+            # warns that weights are missing and goes on (https://github.com/huggingface/transformers/issues/48805).
+            # And a student that is being quantized is no model that from_pretrained knows.
+            save_model(self.model, str(folder / WEIGHTS_FILE))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_model(self.model, str(Path(resume_from_checkpoint) / WEIGHTS_FILE), device=str(self.args.device))
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "teacher": self.teacher.name,
+            "teacher_revision": self.teacher.revision,
+            "num_images": len(self.train_dataset.images),
+            **self.args.distillation_settings,
+        }
+
+    def _check_resume(self, resume_from_checkpoint: str | bool | None) -> None:
+        if not resume_from_checkpoint:
+            return
+        folder = resume_from_checkpoint
+        if folder is True:
+            folder = get_last_checkpoint(self.args.output_dir)
+        if folder is None or not (Path(folder) / SETTINGS_FILE).is_file():
+            raise UsageError(
+                f"there is no checkpoint of a distillation to resume from in {folder or self.args.output_dir}; leave "
+                f"out resume_from_checkpoint to begin anew"
+            )
+        before = json.loads((Path(folder) / SETTINGS_FILE).read_text())
+        now = json.loads(json.dumps(self._settings()))
+        changed = [
+            f"{name} was {before.get(name)!r} and is now {value!r}"
+            for name, value in now.items()
+            if before.get(name) != value
+        ]
+        if changed:
+            raise UsageError(
+                f"checkpoint {folder} was made with other settings: {'; '.join(changed)}. Resume with the old ones, "
+                f"or begin anew in another output_dir"
+            )
+
+
+def _check_made_from(dataset: SparseDataset, teacher: Teacher, other_teacher: bool) -> None:
+    check_fits(dataset.record, teacher.model)
+    made_from = dataset.record.teacher
+    if not other_teacher and made_from["weights_sha256"] != teacher.weights_sha256():
+        raise UsageError(
+            f"the dataset was inverted from {made_from['name']!r} (revision {made_from['revision']}), whose weights "
+            f"are not those of teacher {teacher.name!r} (revision {teacher.revision}); use that teacher, or say "
+            f"--other_teacher true if this is meant"
+        )
+
+
+def _check_grid(images: PatchSet, teacher: Teacher) -> None:
+    grid = teacher.model.grid
+    grid.cut(images.pixels_BCHW[:1])
+    first, last = int(images.kept_BK.min()), int(images.kept_BK.max())
+    if first < 0 or last >= grid.num_patches:
+        raise UsageError(
+            f"the images keep patch {first if first < 0 else last}, but the teacher's grid has patches 0 to "
+            f"{grid.num_patches - 1}"
+        )
+
+
+def _split(given: SparseDataset | PatchSet, held_out: float) -> tuple[Images, Images]:
+    """Images to train on, and the last ones, of that share but at least one, to judge on."""
+    count = max(1, round(held_out * len(given))) if held_out else 0
+    if count >= len(given):
+        raise UsageError(f"the dataset has {len(given)} images, too few to hold {count} out for judging")
+    cut = len(given) - count
+    if isinstance(given, SparseDataset):
+        return SparseImages(given, 0, cut), SparseImages(given, cut, len(given))
+    return given.part(0, cut), given.part(cut, len(given))
+
+
+def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    from smi_hf.evaluation.metrics import TopKAccuracy
+
+    choices, labels = prediction.predictions.tolist(), prediction.label_ids.tolist()
+    return TopKAccuracy().compute(predictions=choices, references=labels)
+
+
+def _agreement(prediction: EvalPrediction) -> dict[str, float]:
+    return {"agreement": float(np.mean(prediction.predictions[:, 0] == prediction.label_ids))}
