@@ -35,7 +35,7 @@ class DemoArguments:
     num_distillation_images: int = field(
         default=512, metadata={"help": "Synthetic images that a student learns from."}
     )
-    num_epochs: int = field(default=60, metadata={"help": "Epochs of the student."})
+    num_epochs: int = field(default=30, metadata={"help": "Epochs of the student."})
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
