@@ -9,6 +9,8 @@ from smi_hf.distillation.views import AUGMENTATIONS
 from smi_hf.errors import UsageError
 from smi_hf.registry import suggest
 
+_TOKEN_LOSSES = ("feature_weight", "hidden_state_weight", "attention_weight")
+
 
 @dataclass
 class SparseDistillationConfig(TrainingArguments):
@@ -27,6 +29,10 @@ class SparseDistillationConfig(TrainingArguments):
     )
     feature_weight: float = field(
         default=0.0, metadata={"help": "Weight of matching how tokens of the last layer lie to each other."}
+    )
+    hidden_state_weight: float = field(
+        default=0.0,
+        metadata={"help": "Weight of matching every layer's tokens; for a student of the teacher's architecture."},
     )
     attention_weight: float = field(
         default=0.0, metadata={"help": "Weight of matching the CLS token's attention in the last block."}
@@ -79,17 +85,17 @@ class SparseDistillationConfig(TrainingArguments):
                 )
         if not self.temperature > 0:
             raise UsageError(f"temperature must be above 0, but {self.temperature} was given")
-        for name in ("hard_label_weight", "feature_weight", "attention_weight", "num_views"):
+        for name in ("hard_label_weight", *_TOKEN_LOSSES, "num_views"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative, but {getattr(self, name)} was given")
         if not 0 < self.held_out < 1:
             raise UsageError(f"held_out is a share of the images between 0 and 1, but {self.held_out} was given")
         if self.remove_unused_columns:
             raise UsageError("remove_unused_columns must be false: the kept patches would be dropped")
-        if self.freeze_backbone and (self.feature_weight or self.attention_weight):
+        if self.freeze_backbone and (given := self.token_losses):
             raise UsageError(
-                "feature_weight and attention_weight teach the backbone, but freeze_backbone lets only the head "
-                "learn; leave one of them out"
+                f"{' and '.join(given)} teach the backbone, but freeze_backbone lets only the head learn; leave one "
+                f"of them out"
             )
         if self.freeze_backbone and self.num_views == 0:
             self.num_views = 16 if self.augmentations else 1
@@ -102,7 +108,12 @@ class SparseDistillationConfig(TrainingArguments):
             self.num_views = 1
 
     @property
+    def token_losses(self) -> list[str]:
+        """Which weights were given of losses that compare tokens, and so teach the backbone."""
+        return [name for name in _TOKEN_LOSSES if getattr(self, name)]
+
+    @property
     def distillation_settings(self) -> dict[str, object]:
         """What decides what a student learns, beside Trainer's own arguments; a resumed run must not change it."""
-        names = ("temperature", "loss", "hard_label_weight", "feature_weight", "attention_weight", "freeze_backbone")
+        names = ("temperature", "loss", "hard_label_weight", *_TOKEN_LOSSES, "freeze_backbone")
         return {name: getattr(self, name) for name in (*names, "augmentations", "num_views", "seed")}

@@ -4,7 +4,7 @@ Legend: `B` images, `L` labels, `T` tokens, `D` hidden size, `K` kept patches.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -55,6 +55,19 @@ def feature_error(student_BTD: Tensor, teacher_BTD: Tensor) -> Tensor:
     student_BTD, teacher_BTD = F.normalize(student_BTD, dim=-1), F.normalize(teacher_BTD, dim=-1)
     student_BTT, teacher_BTT = (tokens @ tokens.transpose(1, 2) for tokens in (student_BTD, teacher_BTD))
     return F.mse_loss(student_BTT, teacher_BTT)
+
+
+def hidden_state_error(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Squared error of every layer's tokens, as a share of the teacher's mean square; mean over layers, >= 0.
+
+    For a student of the teacher's architecture, above all its own quantized self: an error is seen where it arises.
+    Source: TinyBERT (arXiv 1909.10351, equation 8), without its projection.
+
+    Args:
+        student, teacher: `hidden_states` of equal shapes (B, T, D), the embeddings first, which are left out.
+    """
+    pairs = [(mine.float(), its.float()) for mine, its in zip(student[1:], teacher[1:])]
+    return torch.stack([F.mse_loss(mine, its) / its.square().mean() for mine, its in pairs]).mean()
 
 
 def attention_divergence(student_BK: Tensor, teacher_BK: Tensor) -> Tensor:

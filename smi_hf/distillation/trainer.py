@@ -5,9 +5,7 @@ Legend: `B` images, `K` kept patches, `S` summary tokens, `D` hidden size, `L` l
 """
 
 import copy
-import json
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,21 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.modeling_outputs import ImageClassifierOutput
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.image_sets import ImageSet
 from smi_hf.data.patch_sets import PatchSet
 from smi_hf.data.reader import check_fits
+from smi_hf.distillation.checkpoints import add_to_saved, check_resume, load_weights
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.examples import Answers, Images, RealImages, SparseImages, Views
-from smi_hf.distillation.losses import ANSWER_LOSSES, attention_divergence, feature_error
+from smi_hf.distillation.losses import ANSWER_LOSSES, attention_divergence, feature_error, hidden_state_error
 from smi_hf.distillation.students import DenseStudent, SparseStudent, has_unused_weights, head_modules, make_student
 from smi_hf.distillation.views import make_views
 from smi_hf.errors import RunError, UsageError
@@ -40,9 +37,6 @@ from smi_hf.models.sparse import attention_implementation
 
 logger = logging.getLogger(__name__)
 
-SETTINGS_FILE = "distillation.json"
-# In a checkpoint: the student's weights under its modules' own names.
-WEIGHTS_FILE = "student.safetensors"
 _ANSWER_BATCH = 64
 _DECIDED_HERE = frozenset({"compute_loss_func", "compute_metrics", "data_collator", "preprocess_logits_for_metrics"})
 
@@ -99,11 +93,12 @@ class SparseDistillationTrainer(Trainer):
             raise UsageError("an eval_dataset of real images needs the student's image_processor; give it as well")
         normalization = None if image_processor is None else normalization_of(image_processor, model.config)
         self.student = make_student(model, teacher, normalization)
-        if isinstance(self.student, DenseStudent) and (args.feature_weight or args.attention_weight):
+        if isinstance(self.student, DenseStudent) and (given := args.token_losses):
             raise UsageError(
-                "feature_weight and attention_weight compare tokens, but this student is shown filled images; leave "
-                "them out"
+                f"{' and '.join(given)} compare tokens, but this student is shown filled images; leave it out"
             )
+        if args.hidden_state_weight:
+            _check_same_shape(self.student, teacher)
         if args.freeze_backbone:
             heads = head_modules(model)
             model.requires_grad_(False)
@@ -129,7 +124,9 @@ class SparseDistillationTrainer(Trainer):
         # Our losses are means over images, to be divided by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.teacher.model.to(self.args.device)
-        self._parts: dict[str, list[Tensor]] = defaultdict(list)
+        # Sums since the last log, and of how many batches.
+        self._parts: dict[str, Tensor] = {}
+        self._num_batches = 0
         if eval_dataset is None:
             logger.info("judged by agreement with the teacher on %d held-out synthetic images", len(held_out))
 
@@ -154,7 +151,7 @@ class SparseDistillationTrainer(Trainer):
             UsageError: the checkpoint to resume from was made with other settings.
             RunError: the loss is not finite.
         """
-        self._check_resume(resume_from_checkpoint)
+        check_resume(resume_from_checkpoint, self.args.output_dir, self._settings())
         if self.args.num_views and self.train_dataset.answers is None:
             self.train_dataset.answers = self._answer_all(self.train_dataset)
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
@@ -179,8 +176,8 @@ class SparseDistillationTrainer(Trainer):
                 f"rate ({self.args.learning_rate}), or leave out fp16"
             )
         if model.training:
-            for name, part in parts.items():
-                self._parts[name].append(part.detach())
+            self._parts = {name: part.detach() + self._parts.get(name, 0) for name, part in parts.items()}
+            self._num_batches += 1
         return (loss, output) if return_outputs else loss
 
     def _views(self, inputs: dict[str, Tensor], augmentations: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -204,7 +201,7 @@ class SparseDistillationTrainer(Trainer):
     ) -> tuple[ImageClassifierOutput, dict[str, Tensor]]:
         """The student's output, and every weighted part of its loss."""
         args = self.args
-        wanted = {"output_hidden_states": True} if args.feature_weight else {}
+        wanted = {"output_hidden_states": True} if args.feature_weight or args.hidden_state_weight else {}
         with ExitStack() as stack:
             if args.attention_weight:
                 wanted |= {"output_attentions": True}
@@ -221,6 +218,9 @@ class SparseDistillationTrainer(Trainer):
         if args.feature_weight:
             features = (each.hidden_states[-1][:, -K:].float() for each in (output, taught))
             parts["features"] = args.feature_weight * feature_error(*features)
+        if args.hidden_state_weight:
+            layers = (each.hidden_states for each in (output, taught))
+            parts["hidden_states"] = args.hidden_state_weight * hidden_state_error(*layers)
         if args.attention_weight:
             rows = (each.attentions[-1][:, :, 0, -K:].float().mean(dim=1) for each in (output, taught))
             parts["attention"] = args.attention_weight * attention_divergence(*rows)
@@ -292,27 +292,21 @@ class SparseDistillationTrainer(Trainer):
         """As `Trainer.log`; the parts of the loss beside their sum where there are several."""
         if "loss" in logs and len(self._parts) > 1:
             # Means over all processes, as is their sum, which `Trainer` logs.
-            means = {name: torch.stack(values).mean() for name, values in self._parts.items()}
+            means = {name: total / self._num_batches for name, total in self._parts.items()}
             logs |= {f"loss_{name}": float(self.accelerator.gather(mean).mean()) for name, mean in means.items()}
         if "loss" in logs:
-            self._parts.clear()
+            self._parts, self._num_batches = {}, 0
         super().log(logs, *args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        folder = Path(output_dir or self.args.output_dir)
-        (folder / SETTINGS_FILE).write_text(json.dumps(self._settings(), indent=2) + "\n")
-        if folder.name.startswith(PREFIX_CHECKPOINT_DIR):
-            # transformers 5 saves a ViT under the names of transformers 4, but `Trainer` loads it as if it had not: it
-            # warns that weights are missing and goes on (https://github.com/huggingface/transformers/issues/48805).
-            # And a student that is being quantized is no model that from_pretrained knows.
-            save_model(self.model, str(folder / WEIGHTS_FILE))
+        add_to_saved(Path(output_dir or self.args.output_dir), self.model, self._settings())
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
-            load_model(self.model, str(Path(resume_from_checkpoint) / WEIGHTS_FILE), device=str(self.args.device))
+            load_weights(Path(resume_from_checkpoint), self.model, self.args.device)
 
     def _load_best_model(self) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -323,34 +317,10 @@ class SparseDistillationTrainer(Trainer):
     def _settings(self) -> dict[str, Any]:
         return {
             "teacher": self.teacher.name,
-            "teacher_revision": self.teacher.revision,
+            "teacher_weights_sha256": self.teacher.weights_sha256(),
             "num_images": len(self.train_dataset.images),
             **self.args.distillation_settings,
         }
-
-    def _check_resume(self, resume_from_checkpoint: str | bool | None) -> None:
-        if not resume_from_checkpoint:
-            return
-        folder = resume_from_checkpoint
-        if folder is True:
-            folder = get_last_checkpoint(self.args.output_dir)
-        if folder is None or not (Path(folder) / SETTINGS_FILE).is_file():
-            raise UsageError(
-                f"there is no checkpoint of a distillation to resume from in {folder or self.args.output_dir}; leave "
-                f"out resume_from_checkpoint to begin anew"
-            )
-        before = json.loads((Path(folder) / SETTINGS_FILE).read_text())
-        now = json.loads(json.dumps(self._settings()))
-        changed = [
-            f"{name} was {before.get(name)!r} and is now {value!r}"
-            for name, value in now.items()
-            if before.get(name) != value
-        ]
-        if changed:
-            raise UsageError(
-                f"checkpoint {folder} was made with other settings: {'; '.join(changed)}. Resume with the old ones, "
-                f"or begin anew in another output_dir"
-            )
 
 
 def _check_made_from(dataset: SparseDataset, teacher: Teacher, other_teacher: bool) -> None:
@@ -372,6 +342,20 @@ def _check_grid(images: PatchSet, teacher: Teacher) -> None:
         raise UsageError(
             f"the images keep patch {first if first < 0 else last}, but the teacher's grid has patches 0 to "
             f"{grid.num_patches - 1}"
+        )
+
+
+def _check_same_shape(student: SparseStudent, teacher: Teacher) -> None:
+    """Checks that the tokens of each layer can be compared one by one."""
+    ours, theirs = (
+        (model.config.num_hidden_layers, model.config.hidden_size, model.num_prefix_tokens)
+        for model in (student.sparse, teacher.model)
+    )
+    if ours != theirs:
+        raise UsageError(
+            f"hidden_state_weight compares every token of every layer, but the student has {ours[0]} layers of "
+            f"{ours[1]} channels and {ours[2]} prefix tokens, its teacher {theirs[0]}, {theirs[1]} and {theirs[2]}; "
+            f"use feature_weight, which compares how tokens lie to each other"
         )
 
 

@@ -154,18 +154,20 @@ class SparseClassifier(nn.Module):
     def _prefix_and_positions(self) -> Tensor:
         """What the stock embeddings add to the projected patches: prefix tokens, then positions, (1, R + N, D).
 
-        Read off the stock module by running it on one image with the projection's weights set to zero, so that
+        Read off the stock module by running it on black images with the projection's weights set to zero, so that
         registers, distillation tokens and interpolated positions come out as that module defines them.
         """
         weight = self._projection.weight
-        black_1CHW = torch.zeros(1, self.num_channels, *self.grid.image_size, dtype=weight.dtype, device=weight.device)
+        # Two: expanded to a batch of one, the CLS token would get a gradient with strides of its own, which
+        # DistributedDataParallel copies and warns of.
+        black_2CHW = torch.zeros(2, self.num_channels, *self.grid.image_size, dtype=weight.dtype, device=weight.device)
         prefix = "patch_embeddings.projection."
         silent = {prefix + name: torch.zeros_like(value) for name, value in self._projection.named_parameters()}
         arguments = self.family.embeddings_arguments(self.config, self.grid.image_size)
         training = self.embeddings.training
         self.embeddings.eval()
         try:
-            return torch.func.functional_call(self.embeddings, silent, (black_1CHW,), arguments)
+            return torch.func.functional_call(self.embeddings, silent, (black_2CHW,), arguments)[:1]
         finally:
             self.embeddings.train(training)
 

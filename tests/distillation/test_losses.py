@@ -8,6 +8,7 @@ from smi_hf.distillation.losses import (
     ANSWER_LOSSES,
     attention_divergence,
     feature_error,
+    hidden_state_error,
     jensen_shannon,
     kl_divergence,
     logit_error,
@@ -147,3 +148,11 @@ def test_a_patch_that_gets_no_attention_leaves_the_loss_and_its_gradient_finite(
     loss = attention_divergence(student, rows(1))
     loss.backward()
     assert loss.isfinite() and student.grad.isfinite().all()
+
+
+def test_hidden_states_are_compared_layer_by_layer_as_shares_of_the_teachers_mean_square():
+    teacher = [torch.full((2, 3, 4), value) for value in (1.0, 2.0, 100.0)]
+    # The embeddings are left out; 10 % off in the first layer and 20 % in the second.
+    student = [torch.zeros(2, 3, 4), teacher[1] * 1.1, teacher[2] * 0.8]
+    assert float(hidden_state_error(student, teacher)) == pytest.approx((0.01 + 0.04) / 2, rel=1e-5)
+    assert float(hidden_state_error(teacher, teacher)) == 0

@@ -20,8 +20,8 @@ from smi_hf import RunError, Teacher, UsageError, load
 from smi_hf.data.image_sets import load_image_set
 from smi_hf.data.patch_sets import PatchSet, gaussian_noise
 from smi_hf.distillation import SparseDistillationTrainer
+from smi_hf.distillation.checkpoints import SETTINGS_FILE
 from smi_hf.distillation.losses import kl_divergence
-from smi_hf.distillation.trainer import SETTINGS_FILE
 
 NO_VIEWS = {"augmentations": ["none"]}
 # Float32 sums in another order, and Trainer's rounding of what it logs to 4 digits.
@@ -147,13 +147,14 @@ def test_images_without_labels_teach_their_answers_alone(make_trainer, teacher, 
 
 
 def test_matched_parts_are_logged_by_name_and_their_sum_is_the_loss(make_trainer):
-    trainer = make_trainer(feature_weight=2.0, attention_weight=0.5)
+    trainer = make_trainer(feature_weight=2.0, attention_weight=0.5, hidden_state_weight=3.0)
     trainer.train()
     entries = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert len(entries) == 8
     for entry in entries:
         parts = {name: value for name, value in entry.items() if name.startswith("loss_")}
-        assert parts.keys() == {"loss_kl", "loss_features", "loss_attention"} and min(parts.values()) > 0
+        assert parts.keys() == {"loss_kl", "loss_features", "loss_attention", "loss_hidden_states"}
+        assert min(parts.values()) > 0
         assert entry["loss"] == pytest.approx(sum(parts.values()), **CLOSE)
 
 
@@ -163,13 +164,13 @@ def test_a_loss_of_one_part_is_logged_once(make_trainer):
     assert not [name for entry in trainer.state.log_history for name in entry if name.startswith("loss_")]
 
 
-@pytest.mark.parametrize("part", ["feature", "attention"])
+@pytest.mark.parametrize("part", ["feature", "attention", "hidden_state"])
 def test_matching_a_part_brings_it_closer(part, make_trainer):
     trainer = make_trainer(
         **{f"{part}_weight": 10.0}, num_train_epochs=10, learning_rate=3e-3, optim="adamw_torch", **NO_VIEWS
     )
     trainer.train()
-    name = {"feature": "loss_features", "attention": "loss_attention"}[part]
+    name = {"feature": "loss_features", "attention": "loss_attention", "hidden_state": "loss_hidden_states"}[part]
     curve = [entry[name] for entry in trainer.state.log_history if name in entry]
     assert np.mean(curve[-4:]) < 0.8 * np.mean(curve[:4])
 
@@ -322,7 +323,7 @@ def test_mixed_precision_trains(precision, make_trainer, losses):
         {},
         {"num_views": 2},
         {"freeze_backbone": True, "num_views": 2},
-        {"feature_weight": 1.0, "attention_weight": 1.0},
+        {"feature_weight": 1.0, "attention_weight": 1.0, "hidden_state_weight": 1.0},
     ],
     ids=["new views", "fixed views", "frozen backbone", "matched parts"],
 )
@@ -436,12 +437,24 @@ def test_dropping_columns_is_refused(make_args):
         make_args(remove_unused_columns=True)
 
 
-@pytest.mark.parametrize("name", ["feature_weight", "attention_weight"])
+@pytest.mark.parametrize("name", ["feature_weight", "attention_weight", "hidden_state_weight"])
 def test_matching_parts_is_refused_where_there_is_nothing_to_match(name, make_trainer, make_args):
-    with pytest.raises(UsageError, match="compare tokens, but this student is shown filled images; leave them out"):
+    with pytest.raises(UsageError, match="compare tokens, but this student is shown filled images; leave it out"):
         make_trainer(model=make_resnet(), **{name: 1.0})
     with pytest.raises(UsageError, match="teach the backbone, but freeze_backbone lets only the head learn"):
         make_args(freeze_backbone=True, **{name: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape"),
+    [
+        ({"num_hidden_layers": 1}, "1 layers of 24 channels and 1 prefix tokens, its teacher 2, 24 and 1"),
+        ({"hidden_size": 12}, "2 layers of 12 channels"),
+    ],
+)
+def test_matching_every_layer_is_refused_for_a_student_of_another_shape(changes, shape, make_trainer, make_vit):
+    with pytest.raises(UsageError, match=f"the student has {shape}"):
+        make_trainer(model=make_vit(**changes), hidden_state_weight=1.0)
 
 
 @pytest.mark.parametrize(
