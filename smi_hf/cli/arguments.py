@@ -1,6 +1,7 @@
 """Options from a YAML file and the command line: the file gives defaults, the command line wins."""
 
 import argparse
+import dataclasses
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -48,12 +49,18 @@ class ArgumentParser(HfArgumentParser):
     Args:
         dataclass_types: dataclasses whose fields become options.
         presets: names of files in `smi_hf/cli/presets`, offered as `--preset`.
+        positionals: dataclass of what is given in order, without a name; all required.
         **kwargs: as for `argparse.ArgumentParser`.
     """
 
-    def __init__(self, dataclass_types: Any, *, presets: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, dataclass_types: Any, *, presets: Sequence[str] = (), positionals: Any = None, **kwargs: Any
+    ) -> None:
         # An abbreviation that works today is ambiguous when the next option comes.
         super().__init__(dataclass_types, allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
+        self._ordered = positionals
+        for field in dataclasses.fields(positionals) if positionals else ():
+            self.add_argument(field.name, help=field.metadata["help"])
         self.add_argument(
             "--config",
             metavar="FILE",
@@ -70,7 +77,7 @@ class ArgumentParser(HfArgumentParser):
         self._config_file: str | None = None
 
     def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
-        """One instance of each dataclass.
+        """One instance of each dataclass, that of the positionals first.
 
         Raises:
             UsageError: a file, key or value is wrong. argparse itself exits with code 2 on a wrong option.
@@ -88,7 +95,7 @@ class ArgumentParser(HfArgumentParser):
         defaults = [word for file in files for word in self._arguments_of(file)]
         namespace = self.parse_args([*defaults, *given])
         instances = []
-        for dataclass_type in self.dataclass_types:
+        for dataclass_type in [*([self._ordered] if self._ordered else []), *self.dataclass_types]:
             names = [name for name in dataclass_type.__dataclass_fields__ if hasattr(namespace, name)]
             instances.append(dataclass_type(**{name: getattr(namespace, name) for name in names}))
         return tuple(instances)
@@ -105,7 +112,8 @@ class ArgumentParser(HfArgumentParser):
             raise UsageError(f"--config {file} is not valid YAML: {error}") from error
         if not isinstance(values, dict):
             raise UsageError(f"--config {file} must hold one 'option: value' a line")
-        known = [action.dest for action in self._actions if action.dest not in ("help", "config", "preset")]
+        named = [action.dest for action in self._actions if action.option_strings]
+        known = [name for name in named if name not in ("help", "config", "preset")]
         arguments = []
         for key, value in values.items():
             if key not in known:

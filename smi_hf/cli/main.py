@@ -14,6 +14,7 @@ COMMANDS = {
     "quantize": "make an int8 model of it, calibrated on those images",
     "distill": "teach it to a student on those images",
     "evaluate": "measure a model's accuracy on real images",
+    "push": "publish any of these on the Hub, with a card",
     "demo": "try everything on a small embedded model, without a download",
     "doctor": "show versions, extras and devices, and what works here",
 }

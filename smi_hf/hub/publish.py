@@ -1,58 +1,141 @@
-"""Uploading a finished dataset folder to the Hub."""
+"""Publishing what a run made: exactly its files, with a card for the repository, in one commit."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-
-from huggingface_hub import HfApi
 
 from smi_hf.data.card import render_card
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import CARD_FILE, DATA_FOLDER, PREVIEW_FILE, RECORD_FILE, STAGES_FILE
+from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.errors import UsageError
+from smi_hf.hub.repository import Repository, open_repository
 
-# Nothing else of the folder is published.
-_PUBLISHED = [f"{DATA_FOLDER}/train-*.parquet", RECORD_FILE, PREVIEW_FILE, STAGES_FILE]
+Contents = dict[str, Path | bytes]
 
 
-def push_dataset(
-    folder: str | Path, repo_id: str, *, private: bool = False, revision: str | None = None, token: str | None = None
-) -> str:
-    """Publishes a dataset folder as a dataset repository, the card in a commit of its own.
+@dataclass(frozen=True)
+class Kind:
+    """What can be published.
 
     Args:
-        folder: a complete dataset folder.
-        repo_id: "user/name" on the Hub; made if it does not exist.
-        revision: branch to commit to.
-        token: access token; the one of `hf auth login` if None.
+        repo_type: "dataset" or "model".
+        name: in words.
+        marker: file that everything of this kind has: its record.
+        stale: patterns of files in a repository that a push replaces as a whole.
+        contents: from a folder and the repository's id to what is published of it.
+        message: of the commit.
+    """
 
-    Returns:
-        Address of the commit.
+    repo_type: str
+    name: str
+    marker: str
+    stale: tuple[str, ...]
+    contents: Callable[[Path, str], Contents]
+    message: str
+
+
+def _dataset_contents(folder: Path, repo_id: str) -> Contents:
+    """Record, shards, pictures, and a card that names the repository; nothing else that lies in the folder.
 
     Raises:
-        UsageError: the folder holds no complete sparse dataset.
-        huggingface_hub.errors.HfHubHTTPError: the Hub refuses.
+        UsageError: it holds no complete sparse dataset, or its shards are not those that the run wrote.
     """
-    folder = Path(folder)
     record = DatasetRecord.load(folder)
     if record.status != "complete":
         raise UsageError(f"{folder} is not complete: run the same smi-hf invert command again, then push")
-    api = HfApi(token=token, library_name="smi_hf")
-    api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-    # The card names the repository, so it is rendered for it; it goes first, the images complete the set.
-    card = render_card(record, repo_id=repo_id)
-    api.upload_file(
-        path_or_fileobj=str(card).encode(),
-        path_in_repo=CARD_FILE,
-        repo_id=repo_id,
-        repo_type="dataset",
-        revision=revision,
-        commit_message="Add dataset card",
+    writer = SparseDatasetWriter(folder, record)
+    if writer.content_sha256() != record.results["content_sha256"]:
+        raise UsageError(
+            f"the shards in {folder / DATA_FOLDER} are not those that {RECORD_FILE} was written for: some were added, "
+            f"removed or changed since; put them back, or make the dataset again"
+        )
+    pictures = (path for path in (folder / PREVIEW_FILE, folder / STAGES_FILE) if path.is_file())
+    return {
+        CARD_FILE: str(render_card(record, repo_id=repo_id)).encode(),
+        RECORD_FILE: folder / RECORD_FILE,
+        **{path.name: path for path in pictures},
+        **{f"{DATA_FOLDER}/{path.name}": path for path in writer.shards()},
+    }
+
+
+DATASET = Kind(
+    repo_type="dataset",
+    name="sparse dataset",
+    marker=RECORD_FILE,
+    stale=(f"{DATA_FOLDER}/*.parquet", PREVIEW_FILE, STAGES_FILE),
+    contents=_dataset_contents,
+    message="Sparse synthetic images",
+)
+
+
+def open_for(
+    kind: Kind,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    token: str | None = None,
+) -> Repository:
+    """Finds or makes the repository that a folder will be pushed to, and checks all that can be checked before.
+
+    Args:
+        kind: what will be pushed.
+        repo_id, private, revision, create_pr, token: as for `open_repository`.
+
+    Raises:
+        UsageError: the push would be refused, or replace what smi_hf did not make.
+        RunError: the Hub could not be reached, or kept failing.
+    """
+    repository = open_repository(
+        repo_id, repo_type=kind.repo_type, private=private, revision=revision, create_pr=create_pr, token=token
     )
-    commit = api.upload_folder(
-        folder_path=folder,
-        allow_patterns=_PUBLISHED,
-        repo_id=repo_id,
-        repo_type="dataset",
-        revision=revision,
-        commit_message="Add sparse synthetic images",
-    )
-    return commit.commit_url
+    repository.check_is_ours(kind.marker, kind.name)
+    return repository
+
+
+def push_to(repository: Repository, folder: str | Path, kind: Kind) -> str:
+    """Publishes a folder in a repository that `open_for` opened; returns the address of the commit or pull request.
+
+    Raises:
+        UsageError: the folder does not hold what its record says, or the Hub refuses.
+        RunError: the Hub could not be reached, or kept failing; the same push, run again, continues.
+    """
+    contents = kind.contents(Path(folder), repository.repo_id)
+    commit = repository.commit(contents, message=kind.message, stale=kind.stale)
+    return commit.pr_url or commit.commit_url
+
+
+def push_dataset(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    token: str | None = None,
+) -> str:
+    """Publishes a dataset folder as a dataset repository, in one commit: readers see the whole set, or the one before.
+
+    Shards that the Hub has already are not sent again, so a push that was cut off is continued by the same call.
+
+    Args:
+        folder: a complete dataset folder.
+        repo_id: "namespace/name", or a name in the token's own namespace; made if it does not exist.
+        private: of a repository that is made.
+        revision: branch to commit to; made if it does not exist.
+        create_pr: open a pull request instead.
+        token: access token; that of `hf auth login` or HF_TOKEN if None.
+
+    Returns:
+        Address of the commit or pull request.
+
+    Raises:
+        UsageError: the folder holds no complete sparse dataset, the Hub refuses, or the repository holds other things.
+        RunError: the Hub could not be reached, or kept failing.
+    """
+    # The folder first: a repository must not be made for a dataset that cannot be pushed.
+    DATASET.contents(Path(folder), repo_id)
+    repository = open_for(DATASET, repo_id, private=private, revision=revision, create_pr=create_pr, token=token)
+    return push_to(repository, folder, DATASET)

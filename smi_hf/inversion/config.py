@@ -15,7 +15,18 @@ MIXED_PRECISIONS = ("no", "bf16")
 
 # Options that change what a run shows or where it writes, never an image: a run may be continued with others.
 RUN_ONLY_OPTIONS = frozenset(
-    {"output_dir", "overwrite_output_dir", "report_to", "logging_steps", "disable_tqdm", "num_preview_images"}
+    {
+        "output_dir",
+        "overwrite_output_dir",
+        "report_to",
+        "logging_steps",
+        "disable_tqdm",
+        "num_preview_images",
+        "push_to_hub",
+        "hub_dataset_id",
+        "hub_private_repo",
+        "hub_revision",
+    }
 )
 
 
@@ -113,6 +124,18 @@ class SparseInversionConfig:
     logging_steps: int = field(default=10, metadata={"help": "Steps between two reports to the bar and the trackers."})
     num_preview_images: int = field(default=32, metadata={"help": "Images shown in preview.png; 0 for no preview."})
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bar."})
+    push_to_hub: bool = field(
+        default=False,
+        metadata={
+            "help": "Publish the finished dataset as hub_dataset_id; token, name and write access are checked, and the "
+            "repository is made, before the first step. The token is that of hf auth login, or HF_TOKEN."
+        },
+    )
+    hub_dataset_id: str | None = field(
+        default=None, metadata={"help": "Repository to publish in. Default: the name of output_dir, in your namespace."}
+    )
+    hub_private_repo: bool = field(default=False, metadata={"help": "Make it a private repository, if it is made."})
+    hub_revision: str | None = field(default=None, metadata={"help": "Branch to publish in; made if need be."})
 
     def __post_init__(self) -> None:
         for name in ("num_images", "num_steps", "batch_size", "logging_steps"):
@@ -129,6 +152,11 @@ class SparseInversionConfig:
             f"must be one of {', '.join(MIXED_PRECISIONS)}",
         )
         self._require(bool(self.classes), "classes", "must name 'random', 'balanced', or at least one label")
+        self._require(
+            self.push_to_hub or not (self.hub_dataset_id or self.hub_private_repo or self.hub_revision),
+            "push_to_hub",
+            "must be given with hub_dataset_id, hub_private_repo or hub_revision, which say where to publish",
+        )
         POLICIES.get(self.policy)
         self._require(
             self.policy != "dense" or (self.prune_steps is None and self.prune_ratios is None),

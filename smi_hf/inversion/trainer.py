@@ -39,6 +39,8 @@ from smi_hf.models.preprocessing import load_image_processor
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
+    from smi_hf.hub.repository import Repository
+
 logger = logging.getLogger(__name__)
 
 
@@ -98,10 +100,13 @@ class SparseInversionTrainer:
             `trainer.dataset`.
 
         Raises:
-            UsageError: `output_dir` cannot be used.
+            UsageError: `output_dir` cannot be used, or the Hub refuses `push_to_hub`.
             RunError: a loss became non-finite, memory or disk ran out; what is finished stays on disk.
         """
+        repository = None
         if self.accelerator.is_main_process:
+            # Nobody shall compute for hours and then be refused.
+            repository = self._open_repository() if self.args.push_to_hub else None
             self._writer.open(overwrite=self.args.overwrite_output_dir)
         self.accelerator.wait_for_everyone()
         # Every process must have looked before any of them writes.
@@ -122,6 +127,8 @@ class SparseInversionTrainer:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self._complete(time.perf_counter() - started)
+            if repository is not None:
+                self._push_to(repository)
         self.accelerator.wait_for_everyone()
         return self.dataset
 
@@ -262,9 +269,10 @@ class SparseInversionTrainer:
             },
         )
 
+    # Publishing stands above the engines; these are the looks upwards, at the moment it is asked for.
+
     def push_to_hub(self, repo_id: str, *, private: bool = False, **options: Any) -> str:
         """Publishes the finished dataset; see `smi_hf.hub.push_dataset`. Returns the address of the commit."""
-        # Publishing stands above the engines; this is the one look upwards, at the moment it is asked for.
         from smi_hf.hub import push_dataset
 
         url = ""
@@ -272,6 +280,17 @@ class SparseInversionTrainer:
             url = push_dataset(self.output_dir, repo_id, private=private, **options)
         self.accelerator.wait_for_everyone()
         return url
+
+    def _open_repository(self) -> "Repository":
+        from smi_hf.hub.publish import DATASET, open_for
+
+        repo_id = self.args.hub_dataset_id or self.output_dir.resolve().name
+        return open_for(DATASET, repo_id, private=self.args.hub_private_repo, revision=self.args.hub_revision)
+
+    def _push_to(self, repository: "Repository") -> None:
+        from smi_hf.hub.publish import DATASET, push_to
+
+        logger.info("published: %s", push_to(repository, self.output_dir, DATASET))
 
 
 def _consecutive(numbers: Iterable[int]) -> list[list[int]]:

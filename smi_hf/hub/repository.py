@@ -1,0 +1,218 @@
+"""A repository on the Hub that files are sent to: found or made, checked for access, and committed to in one piece."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import validate_repo_id
+
+from smi_hf.environment import package_version
+from smi_hf.errors import RunError, UsageError
+from smi_hf.hub.retries import NUM_ATTEMPTS, chain, is_passing, status, with_retries
+
+Result = TypeVar("Result")
+
+# What a repository may hold before its first push: what people and the Hub put into a new one.
+_OF_A_NEW_ONE = frozenset({".gitattributes", "README.md"})
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository that can be written to; `open_repository` makes one.
+
+    Args:
+        api: with the token.
+        repo_id: "namespace/name".
+        repo_type: "dataset" or "model".
+        revision: branch, the main one if None.
+        create_pr: whether a commit becomes a pull request.
+    """
+
+    api: HfApi
+    repo_id: str
+    repo_type: str
+    revision: str | None = None
+    create_pr: bool = False
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        return {"repo_id": self.repo_id, "repo_type": self.repo_type, "revision": self.revision}
+
+    def check_is_ours(self, marker: str, what: str) -> None:
+        """Checks that what a push would replace was made by smi_hf.
+
+        Args:
+            marker: file that everything of this kind has.
+            what: the kind, in words.
+
+        Raises:
+            UsageError: it holds other files.
+        """
+        files = set(self._ask(lambda: self.api.list_repo_files(**self._where), "list its files"))
+        strange = sorted(files - _OF_A_NEW_ONE)
+        if marker not in files and strange:
+            raise UsageError(
+                f"{self.repo_type} {self.repo_id!r} on the Hub holds {len(strange)} files ({', '.join(strange[:3])}) "
+                f"and is no {what} (it has no {marker}); nothing there was changed, so choose another name"
+            )
+
+    def commit(self, files: Mapping[str, Path | bytes], *, message: str, stale: Sequence[str] = ()) -> CommitInfo:
+        """Sends files and commits them together: readers see all of them or none, whatever happens on the way.
+
+        Contents of large files are sent first, one by one; those that the Hub has already, from a push that was cut
+        off, are not sent again. Then one commit names them all.
+
+        Args:
+            files: contents by path in the repository.
+            stale: patterns of paths that are deleted if they are there and not in `files`.
+
+        Raises:
+            UsageError: no permission, or the repository is gone.
+            RunError: the Hub could not be reached, or kept failing; the same call continues.
+        """
+        for path, content in files.items():
+            self._ask(
+                lambda path=path, content=content: self.api.preupload_lfs_files(
+                    additions=[CommitOperationAdd(path, content)], create_pr=self.create_pr, **self._where
+                ),
+                f"send {path}",
+            )
+        # A pull request that was opened, and the answer lost, would be opened twice.
+        return self._ask(
+            lambda: self._commit(files, message, stale), "commit the files", is_repeatable=not self.create_pr
+        )
+
+    def _commit(self, files: Mapping[str, Path | bytes], message: str, stale: Sequence[str]) -> CommitInfo:
+        # Looked up at every attempt: if the last one was carried out and its answer lost, nothing is left to do, and
+        # the client makes no empty commit.
+        info = self.api.repo_info(**self._where)
+        there = (file.rfilename for file in info.siblings or ())
+        gone = [path for path in there if path not in files and any(PurePosixPath(path).match(each) for each in stale)]
+        return self.api.create_commit(
+            operations=[
+                *(CommitOperationAdd(path, content) for path, content in files.items()),
+                *(CommitOperationDelete(path) for path in gone),
+            ],
+            commit_message=message,
+            parent_commit=info.sha,
+            create_pr=self.create_pr,
+            **self._where,
+        )
+
+    def _ask(self, call: Callable[[], Result], doing: str, *, is_repeatable: bool = True) -> Result:
+        return ask(call, f"{self.repo_type} {self.repo_id!r}", doing, is_repeatable=is_repeatable)
+
+
+def open_repository(
+    repo_id: str,
+    *,
+    repo_type: str,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    token: str | None = None,
+) -> Repository:
+    """Finds a repository or makes it, and asks for all that a push needs: a refusal comes before the work, not after.
+
+    Args:
+        repo_id: "namespace/name", or a name in the token's own namespace.
+        repo_type: "dataset" or "model".
+        private: of a repository that is made; one that exists stays as it is.
+        revision: branch to commit to; made if it does not exist.
+        create_pr: whether the push will open a pull request, which takes no right to write.
+        token: access token; that of `hf auth login` or HF_TOKEN if None.
+
+    Raises:
+        UsageError: no name that the Hub takes, no token, or one that may not write there.
+        RunError: the Hub could not be reached, or kept failing.
+    """
+    what = f"{repo_type} {repo_id!r}"
+    api = HfApi(token=token, library_name="smi_hf", library_version=package_version("smi-hf"))
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UsageError(f"{what} cannot be pushed: {error}") from error
+    user = ask(api.whoami, what, "read whose token it is")["name"]
+    if "/" not in repo_id:
+        repo_id = f"{user}/{repo_id}"
+    ask(
+        lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True),
+        what,
+        "make the repository",
+    )
+    if revision is not None and not create_pr:
+        ask(
+            lambda: api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True),
+            what,
+            f"make the branch {revision!r}",
+        )
+    # Asks where a small file would go; nothing is sent, but it takes the right to write.
+    ask(
+        lambda: api.preupload_lfs_files(
+            repo_id,
+            additions=[CommitOperationAdd("README.md", b"-")],
+            repo_type=repo_type,
+            revision=revision,
+            create_pr=create_pr,
+        ),
+        what,
+        "write to the repository",
+    )
+    return Repository(api, repo_id, repo_type, revision, create_pr)
+
+
+def ask(call: Callable[[], Result], what: str, doing: str, *, is_repeatable: bool = True) -> Result:
+    """What a call to the Hub returns, tried again while that may help.
+
+    Raises:
+        UsageError: the Hub refuses.
+        RunError: it could not be reached, or kept failing.
+    """
+    try:
+        return with_retries(call, doing, is_repeatable=is_repeatable)
+    except (HfHubHTTPError, LocalTokenNotFoundError, OSError, RuntimeError) as error:
+        if (reason := _refusal(error)) is not None:
+            raise UsageError(f"{what} cannot be pushed: {reason}") from error
+        if is_passing(error):
+            *_, root = chain(error)
+            raise RunError(
+                f"{what} is not pushed: could not {doing}, in {NUM_ATTEMPTS} attempts ({_first_line(root)}). What was "
+                f"there before is still there; the same push, run again, continues"
+            ) from error
+        raise
+
+
+def _refusal(error: BaseException) -> str | None:
+    """Why the Hub refuses and what to do, None if it does not."""
+    for each in chain(error):
+        if isinstance(each, OfflineModeIsEnabled):
+            return "HF_HUB_OFFLINE is set; unset it"
+        if isinstance(each, LocalTokenNotFoundError) or _status_of(each) == 401:
+            return "no valid token; log in with `hf auth login`, or set HF_TOKEN to a token that may write"
+        if _status_of(each) == 403:
+            return "the token may not write there; give one that may write in that namespace, or another name"
+        if isinstance(each, RevisionNotFoundError):
+            return "there is no such revision"
+        if isinstance(each, RepositoryNotFoundError):
+            return "there is no such repository, or the token may not see it"
+        if (number := _status_of(each)) is not None and 400 <= number < 500 and not is_passing(each):
+            return f"the Hub answered {number}: {_first_line(each)}"
+    return None
+
+
+def _status_of(error: BaseException) -> int | None:
+    return status(error) if isinstance(error, HfHubHTTPError) else None
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
