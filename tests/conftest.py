@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+pytest_plugins = ["loopback.fixture"]
+
 ROOT = Path(__file__).resolve().parents[1]
 NUM_LABELS = 5
 
