@@ -103,6 +103,12 @@ def describe_device(device: Any) -> str:
     return device.type
 
 
+def describe_environment(device: Any, extra: str | None = None) -> dict[str, Any]:
+    """What a record says of the machine: `lane`, `device`, and versions of `packages`, those of an extra with them."""
+    packages = CORE_PACKAGES + tuple(name for name, _ in EXTRAS.get(extra or "", ()) if name not in CORE_PACKAGES)
+    return {"lane": dependency_lane(), "device": describe_device(device), "packages": package_versions(packages)}
+
+
 def lacks_for_target(target: str) -> str | None:
     """What this machine lacks to run a model of an ONNX Runtime preset as meant, None if nothing."""
     import torch

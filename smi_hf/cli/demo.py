@@ -169,17 +169,22 @@ def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path)
     from smi_hf.data.patch_sets import gaussian_noise, sparse_images
     from smi_hf.demo import TEACHER_PATH
     from smi_hf.demo.digits import digits_dataset
+    from smi_hf.evaluation.record import dataset_reference
+    from smi_hf.hub.cards import save_model_record
     from smi_hf.models.preprocessing import load_image_processor
     from smi_hf.quantization.comparison import compare
     from smi_hf.quantization.quantizer import Quantizer
+    from smi_hf.quantization.records import quantization_record
 
-    synthetic = sparse_images(load(dataset_folder, for_model=teacher.model))
+    dataset = load(dataset_folder, for_model=teacher.model)
+    synthetic = sparse_images(dataset)
     noise = gaussian_noise(teacher.model, len(synthetic), seed=demo.seed)
     output_dir = Path(demo.output_dir) / "int8"
     shutil.rmtree(output_dir, ignore_errors=True)
-    images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label")
+    images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label", name="generated digits")
     with Quantizer(teacher, load_image_processor(str(TEACHER_PATH)), backend="onnx") as quantizer:
         quantizer.quantize(synthetic, output_dir)
+        record = quantization_record(quantizer, [dataset_reference(dataset_folder, dataset, teacher)])
         rows = compare(
             quantizer,
             {synthetic.source: [synthetic], noise.source: [noise]},
@@ -187,6 +192,7 @@ def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path)
             written=output_dir,
             disable_tqdm=True,
         )
+    save_model_record(record.judged(rows, images), output_dir)
     return quantization_table(rows, f"Static int8 in {output_dir}, judged on {len(images)} held-out images")
 
 
@@ -204,12 +210,15 @@ def _distillation(teacher: "Teacher", demo: DemoArguments) -> "Table":
     from smi_hf.demo import TEACHER_PATH
     from smi_hf.demo.digits import digits_dataset
     from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer, experiment
+    from smi_hf.distillation.records import distillation_record
+    from smi_hf.evaluation.record import dataset_reference
+    from smi_hf.hub.cards import save_model_record
     from smi_hf.models.preprocessing import load_image_processor
 
     _invert(teacher, demo, "smi", name="pool", num_images=demo.num_distillation_images, num_steps=_DISTILLATION_STEPS)
     folder = Path(demo.output_dir) / "student"
     shutil.rmtree(folder, ignore_errors=True)
-    images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label")
+    images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label", name="generated digits")
     image_processor = load_image_processor(str(TEACHER_PATH))
     pool = load(Path(demo.output_dir) / "pool", for_model=teacher.model)
     config = copy.deepcopy(teacher.model.config)
@@ -245,5 +254,7 @@ def _distillation(teacher: "Teacher", demo: DemoArguments) -> "Table":
     rows = {"inverted, kept patches": [pool], noise.source: [noise]}
     students = experiment.teach_rows(new_student, make_trainer, rows, first=first)
     compared = experiment.compare(students, teacher, images, image_processor, disable_tqdm=True)
-    experiment.save_results(compared, {"teacher": teacher.name, "num_epochs": demo.num_epochs}, folder)
+    datasets = [dataset_reference(folder.with_name("pool"), pool, teacher)]
+    record = distillation_record(trainer, datasets, started_from=str(TEACHER_PATH), from_scratch=True)
+    save_model_record(record.judged(compared, images, pictures=experiment.save_curves(compared, folder)), folder)
     return distillation_table(compared, f"Student of {config.num_hidden_layers} layers in {folder}, from scratch")

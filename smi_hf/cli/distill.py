@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from smi_hf.data.patch_sets import PatchSet
     from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer
     from smi_hf.distillation.experiment import Taught
+    from smi_hf.evaluation.record import ModelRecord
     from smi_hf.models import Teacher
     from smi_hf.quantization.backends.base import QuantizationSettings
 
@@ -161,9 +162,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if not trainer.is_world_process_zero():
         return
     if images:
-        lesson.report(students)
+        lesson.report(trainer, students)
     else:
-        print(f"agreement with the teacher on {trainer.judged_on}: {100 * figures['eval_agreement']:.1f} %")
+        agreement = figures["eval_agreement"]
+        held_out = {"num_images": len(trainer.eval_dataset), "agreement": agreement}
+        lesson.save_records(replace(lesson.record(trainer), held_out=held_out))
+        print(f"agreement with the teacher on {trainer.judged_on}: {100 * agreement:.1f} %")
     print(f"student in {args.output_dir}, taught on {trainer.student.sees} in {students[_SPARSE, 0].seconds:.1f} s")
 
 
@@ -175,6 +179,7 @@ class Lesson:
         images: real images to judge on, None to judge by held-out synthetic ones.
         image_processor: the student's.
         settings: how the student is rounded while it learns, None if it is not.
+        datasets: what the record says of the sparse datasets; known once they are loaded.
     """
 
     given: DistillArguments
@@ -183,12 +188,16 @@ class Lesson:
     images: "ImageSet | None"
     image_processor: Any
     settings: "QuantizationSettings | None"
+    datasets: "list[dict[str, Any]]" = field(default_factory=list)
 
     def teach_at_once(self) -> "tuple[SparseDistillationTrainer, Students]":
         """Students of every row, and the trainer of the first."""
         from smi_hf.distillation import experiment
+        from smi_hf.evaluation.record import dataset_reference
 
         sparse, rows = _images(self.given, self.teacher)
+        taught_on = zip(self.given.dataset, rows[_SPARSE])
+        self.datasets = [dataset_reference(path, dataset, self.teacher) for path, dataset in taught_on]
         new_student = self._rounded_student(sparse) if self.settings else self._new_student
         trainer = self._make_trainer(new_student(0), sparse, Path(self.args.output_dir))
         first = experiment.teach(trainer, len(sparse), self.args.resume_from_checkpoint)
@@ -202,6 +211,7 @@ class Lesson:
     def teach_in_rounds(self) -> "tuple[SparseDistillationTrainer, Students]":
         """The student of the last round, in a trainer of its own."""
         from smi_hf.distillation.rounds import teach_in_rounds
+        from smi_hf.evaluation.record import dataset_reference
 
         output_dir = Path(self.args.output_dir)
         taught = teach_in_rounds(
@@ -213,47 +223,62 @@ class Lesson:
             output_dir=output_dir,
         )
         pool = _grow(self.given, self.teacher, taught.num_images)
+        self.datasets = [dataset_reference(self.given.dataset[0], pool, self.teacher)]
         return self._make_trainer(taught.model, pool, output_dir), {(_SPARSE, 0): taught}
 
     def save(self, trainer: "SparseDistillationTrainer") -> None:
-        """The student as stock transformers reads it, and frozen to integers if it was rounded."""
+        """The student as stock transformers reads it, and frozen to integers if it was rounded, with their records."""
         trainer.save_model()
-        if self.settings and trainer.is_world_process_zero():
+        if not trainer.is_world_process_zero():
+            return
+        if self.settings:
             from smi_hf.quantization.aware_training import freeze_and_save
 
             folder = Path(self.args.output_dir) / QUANTIZED_FOLDER
             freeze_and_save(trainer.accelerator.unwrap_model(trainer.model), folder)
             self.image_processor.save_pretrained(folder)
+        self.save_records(self.record(trainer))
 
-    def report(self, students: "Students") -> None:
-        """Prints the table, and writes it with the learning curves."""
+    def report(self, trainer: "SparseDistillationTrainer", students: "Students") -> None:
+        """Prints the table, and writes it into the record, with the learning curves."""
         from smi_hf.cli.tables import distillation_table, make_console
         from smi_hf.distillation import experiment
-        from smi_hf.environment import describe_device, package_versions
 
-        given, args = self.given, self.args
         assert self.images is not None
         rows = experiment.compare(
-            students, self.teacher, self.images, self.image_processor, disable_tqdm=args.disable_tqdm
+            students, self.teacher, self.images, self.image_processor, disable_tqdm=self.args.disable_tqdm
         )
-        about = {
-            "teacher": self.teacher.name,
-            "student": Path(given.student).name if Path(given.student).exists() else given.student,
-            "from_scratch": given.from_scratch,
-            "quantization": asdict(self.settings) if self.settings else None,
-            "rounds": given.rounds,
-            **args.distillation_settings,
-            "num_train_epochs": args.num_train_epochs,
-            "learning_rate": args.learning_rate,
-            "control_seeds": given.control_seeds,
-            "eval_dataset": Path(given.eval_dataset or "").name,
-            "num_eval_images": len(self.images),
-            "device": describe_device(args.device),
-            "packages": package_versions(),
-        }
-        experiment.save_results(rows, about, Path(args.output_dir))
+        pictures = experiment.save_curves(rows, Path(self.args.output_dir))
+        self.save_records(self.record(trainer).judged(rows, self.images, pictures=pictures))
         title = f"Students of {self.teacher.name}, judged on {len(self.images)} images"
         make_console().print(distillation_table(rows, title))
+
+    def record(self, trainer: "SparseDistillationTrainer") -> "ModelRecord":
+        """What the student was made from and how."""
+        from smi_hf.distillation.records import distillation_record
+        from smi_hf.quantization.records import backend_settings
+
+        given = self.given
+        more = {"rounds": given.rounds, "control_seeds": given.control_seeds}
+        if self.settings:
+            more["quantization"] = backend_settings("quanto", self.settings)
+        return distillation_record(
+            trainer, self.datasets, started_from=given.student, from_scratch=given.from_scratch, more=more
+        )
+
+    def save_records(self, record: "ModelRecord") -> None:
+        """Record and card of the student, and of its quantized self."""
+        from smi_hf.hub.cards import save_model_record
+
+        folder = Path(self.args.output_dir)
+        save_model_record(record, folder)
+        if self.settings:
+            settings = dict(record.settings)
+            # One flat list: the back end's options as in any quantized model's record, the training's behind.
+            settings = settings.pop("quantization") | settings
+            # The curve is a picture of the training, and lies beside the student.
+            quantized = replace(record, kind="quantized", settings=settings, pictures=[])
+            save_model_record(quantized, folder / QUANTIZED_FOLDER)
 
     def _new_student(self, run: int) -> Any:
         from smi_hf.distillation import load_student

@@ -1,7 +1,7 @@
 """`smi-hf quantize`: a checkpoint and a sparse dataset in, a model that stock Optimum loads out."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,10 @@ from smi_hf.quantization.backends.base import BACKENDS
 if TYPE_CHECKING:
     import numpy as np
 
+    from smi_hf.data import SparseDataset
     from smi_hf.data.image_sets import ImageSet
     from smi_hf.data.patch_sets import PatchSet
+    from smi_hf.evaluation.record import ModelRecord
     from smi_hf.models import Teacher
     from smi_hf.quantization.quantizer import Quantizer
 
@@ -136,12 +138,16 @@ def run(arguments: Sequence[str] | None = None) -> None:
         epilog=_EPILOG,
     ).parse(arguments)
 
+    from smi_hf.data import load
     from smi_hf.data.image_sets import load_image_set
+    from smi_hf.evaluation.record import dataset_reference
+    from smi_hf.hub.cards import save_model_record
     from smi_hf.models import load_teacher
     from smi_hf.models.preprocessing import load_image_processor
     from smi_hf.quantization.backends.base import QuantizationSettings, check_settings
     from smi_hf.quantization.models import check_not_quantized
     from smi_hf.quantization.quantizer import Quantizer
+    from smi_hf.quantization.records import quantization_record
 
     settings = QuantizationSettings(
         given.weights,
@@ -163,7 +169,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
             given.eval_dataset, teacher.label_names, split=given.eval_split, max_images=given.max_images
         )
     # All that can be wrong with the input is found before anything is computed.
-    calibrations = _calibrations(given, teacher, image_processor)
+    datasets = {path: load(path, for_model=teacher.model).first(given.num_images) for path in given.dataset}
+    sparse = [datasets[path] for path in given.dataset]
+    references = [dataset_reference(path, datasets[path], teacher) for path in given.dataset]
+    calibrations = _calibrations(given, sparse, teacher, image_processor)
     calibration = next(iter(calibrations.values()))[0]
     assert calibration is not None, "the first row is the sparse dataset"
 
@@ -174,21 +183,24 @@ def run(arguments: Sequence[str] | None = None) -> None:
             f"{given.backend} model in {output_dir}: {len(quantizer.layers)} of {len(quantizer.float_model.layers)} "
             f"layers quantized, calibrated on {len(calibration)} images ({calibration.source})"
         )
+        record = quantization_record(
+            quantizer, references, calibration_patches=given.calibration_patches, seeds=given.seeds
+        )
+        save_model_record(record, output_dir)
         if images is not None:
-            _compare(given, quantizer, calibrations, images)
+            _compare(given, quantizer, calibrations, images, record)
         if given.sensitivity:
             _sensitivity(given, quantizer, calibration, images)
 
 
 def _calibrations(
-    given: QuantizeArguments, teacher: "Teacher", image_processor: Any
+    given: QuantizeArguments, datasets: "Sequence[SparseDataset]", teacher: "Teacher", image_processor: Any
 ) -> "dict[str, list[PatchSet | None]]":
     """Calibration sets of each row, one a run, the sparse datasets first; None is dynamic quantization."""
-    from smi_hf.data import load
     from smi_hf.data.patch_sets import all_patches, sparse_images
 
     model = teacher.model
-    sparse = [sparse_images(load(path, for_model=model), given.num_images) for path in given.dataset]
+    sparse = [sparse_images(dataset) for dataset in datasets]
     if given.calibration_patches == "all":
         sparse = [all_patches(images, model) for images in sparse]
     rows: dict[str, list[PatchSet | None]] = {sparse[0].source: list(sparse)}
@@ -206,10 +218,12 @@ def _compare(
     quantizer: "Quantizer",
     calibrations: "dict[str, list[PatchSet | None]]",
     images: "ImageSet",
+    record: "ModelRecord",
 ) -> None:
+    """Prints the table, and writes it into the model's record and card."""
     from smi_hf.cli.tables import make_console, quantization_table
-    from smi_hf.environment import describe_device, package_versions
-    from smi_hf.quantization.comparison import compare, save_results
+    from smi_hf.hub.cards import save_model_record
+    from smi_hf.quantization.comparison import compare
 
     rows = compare(
         quantizer,
@@ -219,20 +233,7 @@ def _compare(
         batch_size=given.batch_size,
         disable_tqdm=given.disable_tqdm,
     )
-    about = {
-        "teacher": quantizer.teacher.name,
-        "backend": given.backend,
-        **asdict(quantizer.settings),
-        "quantized_layers": len(quantizer.layers),
-        "num_calibration_images": given.num_images,
-        "calibration_patches": given.calibration_patches,
-        "seeds": given.seeds,
-        "eval_dataset": Path(given.eval_dataset or "").name,
-        "num_eval_images": len(images),
-        "device": describe_device("cpu"),
-        "packages": package_versions(),
-    }
-    save_results(rows, about, Path(given.output_dir))
+    save_model_record(record.judged(rows, images), Path(given.output_dir))
     widths = f"weights {given.weights} bits, activations {given.activations}"
     title = f"{given.backend}, {widths}, judged on {len(images)} images"
     make_console().print(quantization_table(rows, title))

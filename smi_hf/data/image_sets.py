@@ -1,5 +1,6 @@
 """Real images for judging models: any image-classification dataset of `datasets`."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,15 +27,29 @@ class ImageSet:
         dataset: its rows.
         image_column, label_column: where image and label stand.
         model_labels: the model's label for each label of the dataset.
+        name: Hub id, or name (not path) of the local file or folder, for records.
+        is_on_hub: whether `name` is a Hub id.
     """
 
     dataset: "Dataset"
     image_column: str
     label_column: str
     model_labels: dict[int, int] | None = None
+    name: str = "images in memory"
+    is_on_hub: bool = False
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def reference(self) -> dict[str, Any]:
+        """What a record says of them: `dataset`, `type` (Hub id, or who read a local one), `split`, `num_images`."""
+        split, reader = self.dataset.split, self.dataset.builder_name
+        return {
+            "dataset": self.name,
+            "type": self.name if self.is_on_hub else reader or "generated",
+            "split": None if split is None else str(split),
+            "num_images": len(self),
+        }
 
     def spread(self, max_images: int) -> "ImageSet":
         """At most that many of them, drawn evenly over the set, which may be sorted by label."""
@@ -94,7 +109,7 @@ def load_image_set(
     if not len(dataset):
         raise UsageError(f"dataset {name_or_path} is empty")
     model_labels = _map_labels(dataset, label_column, label_names, name_or_path)
-    images = ImageSet(dataset, image_column, label_column, model_labels)
+    images = ImageSet(dataset, image_column, label_column, model_labels, *_origin(name_or_path))
     return images if max_images is None else images.spread(max_images)
 
 
@@ -121,6 +136,16 @@ def _load(name_or_path: str, split: str | None) -> "Dataset":
     raise UsageError(
         f"dataset {name_or_path} has no split {split!r}{suggest(split, splits)}; it has {', '.join(splits)}"
     )
+
+
+def _origin(name_or_path: str) -> tuple[str, bool]:
+    """Name for records of what `_load` loads, without its split, and whether that is a Hub id."""
+    unsplit = name_or_path.rpartition(":")[0]
+    for candidate in (name_or_path, unsplit):
+        if candidate and Path(candidate).exists():
+            # Not resolve(): a file in a cache may be a link to one that is named by its digest.
+            return Path(os.path.abspath(candidate)).name, False
+    return unsplit or name_or_path, True
 
 
 def _image_column(dataset: "Dataset", name: str) -> str:

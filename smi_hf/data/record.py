@@ -16,7 +16,8 @@ class DatasetRecord:
     """What a sparse dataset was made from and how.
 
     Args:
-        teacher: `name`, `revision` (a commit of the Hub or None), `model_type`, `weights_sha256`.
+        teacher: `name`, `revision` (a commit of the Hub or None), `model_type`, `weights_sha256`, and `license` (as of
+            `read_license`; older records have none).
         label_names: the teacher's labels, by number.
         image_size, patch_size: (height, width) in pixels.
         image_mean, image_std: normalisation, one value a channel, for pixels in [0, 1].

@@ -1,10 +1,9 @@
 """Students taught on different images and compared: every row of the table in one run, judged on the same images."""
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from smi_hf.data.image_sets import ImageSet
 from smi_hf.data.patch_sets import PatchSet
 from smi_hf.distillation.trainer import SparseDistillationTrainer
 from smi_hf.evaluation.accuracy import Predictor, look_at, pytorch_predictor
-from smi_hf.evaluation.scores import Scores, score, summary
+from smi_hf.evaluation.scores import Scores, score
 from smi_hf.models import Teacher
 
-RESULTS_FILE = "results.json"
 CHART_FILE = "learning_curves.png"
 TEACHER_NAME = "teacher"
 
@@ -116,14 +114,13 @@ def compare(
     return rows
 
 
-def save_results(rows: Sequence[Row], about: Mapping[str, Any], folder: Path) -> None:
-    """Writes `results.json` (the rows and what they were measured on) and `learning_curves.png`."""
-    listed = [{**asdict(row), **summary(row.runs)} for row in rows]
-    with replaced_atomically(folder / RESULTS_FILE) as temporary:
-        temporary.write_text(json.dumps({**about, "rows": listed}, indent=2) + "\n")
-    if any(row.curve for row in rows):
-        with replaced_atomically(folder / CHART_FILE) as temporary:
-            _plot(rows, temporary)
+def save_curves(rows: Sequence[Row], folder: Path) -> list[str]:
+    """Writes `learning_curves.png` if accuracy was measured during a training; returns the names of what it wrote."""
+    if not any(row.curve for row in rows):
+        return []
+    with replaced_atomically(folder / CHART_FILE) as temporary:
+        _plot(rows, temporary)
+    return [CHART_FILE]
 
 
 def _plot(rows: Sequence[Row], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Publishing datasets on the Hub."""
+"""Cards, and publishing on the Hub."""
 
 import lazy_loader
 

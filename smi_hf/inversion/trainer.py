@@ -16,9 +16,10 @@ from transformers import PreTrainedModel
 from smi_hf.data.card import save_card
 from smi_hf.data.preview import image_grid, save_png
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import PREVIEW_FILE, SparseImages
+from smi_hf.data.schema import PREVIEW_FILE, STAGES_FILE, SparseImages
+from smi_hf.data.sizes import shard_sizes
 from smi_hf.data.writer import SparseDatasetWriter
-from smi_hf.environment import dependency_lane, describe_device, package_versions
+from smi_hf.environment import describe_environment
 from smi_hf.errors import RunError, UsageError
 from smi_hf.evaluation.agreement import target_top1
 from smi_hf.inversion.callbacks import (
@@ -232,7 +233,14 @@ class SparseInversionTrainer:
             "seconds_this_session": round(seconds, 1),
             "num_processes": self.accelerator.num_processes,
             "content_sha256": self._writer.content_sha256(),
+            **shard_sizes(self._writer.shards()),
+            "pictures": self._pictures(),
         }
+
+    def _pictures(self) -> list[str]:
+        """Pictures that the folder will have."""
+        stages = [STAGES_FILE] if (self.output_dir / STAGES_FILE).is_file() else []
+        return ([PREVIEW_FILE] if self.args.num_preview_images else []) + stages
 
     def _rows(self) -> "IterableDataset":
         """The rows on disk, streamed: a cached copy would double a large dataset for one look at it."""
@@ -249,12 +257,7 @@ class SparseInversionTrainer:
     def _make_record(self) -> DatasetRecord:
         grid = self.teacher.model.grid
         return DatasetRecord(
-            teacher={
-                "name": self.teacher.name,
-                "revision": self.teacher.revision,
-                "model_type": self.teacher.model.config.model_type,
-                "weights_sha256": self.teacher.weights_sha256(),
-            },
+            teacher=self.teacher.reference(),
             label_names=self.teacher.label_names,
             image_size=grid.image_size,
             patch_size=grid.patch_size,
@@ -262,11 +265,7 @@ class SparseInversionTrainer:
             image_std=self.teacher.normalization.std,
             settings=self.args.image_settings() | {"mixed_precision": self.mixed_precision},
             keep_counts=self.args.prune_schedule.keep_counts(grid.num_patches),
-            environment={
-                "lane": dependency_lane(),
-                "device": describe_device(self.accelerator.device),
-                "packages": package_versions(),
-            },
+            environment=describe_environment(self.accelerator.device),
         )
 
     # Publishing stands above the engines; these are the looks upwards, at the moment it is asked for.

@@ -21,6 +21,7 @@ from transformers import (
 
 from smi_hf.errors import UsageError
 from smi_hf.models.families.base import find_family
+from smi_hf.models.licenses import read_license
 from smi_hf.models.preprocessing import image_size_for, load_image_processor, normalization_of
 from smi_hf.models.sparse import SparseClassifier
 from smi_hf.patches import Normalization
@@ -37,12 +38,14 @@ class Teacher:
         normalization: what its image processor does to pixels in [0, 1].
         name: Hub id, or the folder's name for a local checkpoint (never a path of this machine).
         revision: commit on the Hub, None for a local checkpoint.
+        license: as of `read_license`, None if it is unknown.
     """
 
     model: SparseClassifier
     normalization: Normalization
     name: str
     revision: str | None = None
+    license: dict[str, Any] | None = None
 
     @property
     def label_names(self) -> list[str]:
@@ -78,12 +81,24 @@ class Teacher:
         sparse.verify()
         name = name or model.config._name_or_path or model.config.model_type
         is_local = Path(name).exists() or _looks_like_path(name)
+        revision = revision or getattr(model.config, "_commit_hash", None)
         return cls(
             model=sparse,
             normalization=normalization,
             name=Path(name).resolve().name if is_local else name,
-            revision=revision or getattr(model.config, "_commit_hash", None),
+            revision=revision,
+            license=read_license(name, revision=revision),
         )
+
+    def reference(self) -> dict[str, Any]:
+        """What a record says of it: `name`, `revision`, `model_type`, `weights_sha256` and `license`."""
+        return {
+            "name": self.name,
+            "revision": self.revision,
+            "model_type": self.model.config.model_type,
+            "weights_sha256": self.weights_sha256(),
+            "license": self.license,
+        }
 
     def weights_sha256(self) -> str:
         """A digest of all weights and their names: two checkpoints with one digest give the same images."""

@@ -1,20 +1,16 @@
 """What a quantized model is worth: every row of the table measured on the same images in the same run."""
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from smi_hf.data.files import replaced_atomically
 from smi_hf.data.image_sets import ImageSet
 from smi_hf.data.patch_sets import PatchSet
 from smi_hf.evaluation.accuracy import Predictor, latencies_ms, look_at
-from smi_hf.evaluation.scores import Scores, score, summary
+from smi_hf.evaluation.scores import Scores, score
 from smi_hf.quantization.quantizer import Quantizer
 
-RESULTS_FILE = "results.json"
 FLOAT_NAME = "float32"
 
 
@@ -102,10 +98,3 @@ def folder_size(folder: Path) -> int:
     """Bytes of the weights in a folder."""
     weights = (".onnx", ".onnx_data", ".safetensors", ".bin", ".xml")
     return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in weights)
-
-
-def save_results(rows: Sequence[Row], about: Mapping[str, Any], folder: Path) -> None:
-    """Writes `results.json`: the rows, with means and spreads, and what they were measured on."""
-    listed = [{**asdict(row), **summary(row.runs)} for row in rows]
-    with replaced_atomically(folder / RESULTS_FILE) as temporary:
-        temporary.write_text(json.dumps({**about, "rows": listed}, indent=2) + "\n")
