@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from smi_hf.data.card import render_card
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import CARD_FILE, DATA_FOLDER, PREVIEW_FILE, RECORD_FILE, STAGES_FILE
 from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.errors import UsageError
-from smi_hf.hub.repository import Repository, open_repository
+from smi_hf.hub.repository import Repository, check_name, open_repository
 
 Contents = dict[str, Path | bytes]
 
@@ -107,6 +108,11 @@ def push_to(repository: Repository, folder: str | Path, kind: Kind) -> str:
     return commit.pr_url or commit.commit_url
 
 
+def push(folder: str | Path, repo_id: str, **options: Any) -> str:
+    """Publishes whatever a folder of smi_hf holds; arguments, result and errors are those of `push_dataset`."""
+    return _push(folder, repo_id, _kind_of(Path(folder)), **options)
+
+
 def push_dataset(
     folder: str | Path,
     repo_id: str,
@@ -135,7 +141,18 @@ def push_dataset(
         UsageError: the folder holds no complete sparse dataset, the Hub refuses, or the repository holds other things.
         RunError: the Hub could not be reached, or kept failing.
     """
-    # The folder first: a repository must not be made for a dataset that cannot be pushed.
-    DATASET.contents(Path(folder), repo_id)
-    repository = open_for(DATASET, repo_id, private=private, revision=revision, create_pr=create_pr, token=token)
-    return push_to(repository, folder, DATASET)
+    return _push(folder, repo_id, DATASET, private=private, revision=revision, create_pr=create_pr, token=token)
+
+
+def _push(folder: str | Path, repo_id: str, kind: Kind, **options: Any) -> str:
+    check_name(repo_id)
+    # Before the Hub is asked: no repository must be made for what cannot be pushed.
+    kind.contents(Path(folder), repo_id)
+    return push_to(open_for(kind, repo_id, **options), folder, kind)
+
+
+def _kind_of(folder: Path) -> Kind:
+    for kind in (DATASET,):
+        if (folder / kind.marker).is_file():
+            return kind
+    raise UsageError(f"{folder} holds nothing to push; give a folder that smi-hf invert, quantize or distill wrote")

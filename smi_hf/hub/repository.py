@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -136,12 +135,11 @@ def open_repository(
         UsageError: no name that the Hub takes, no token, or one that may not write there.
         RunError: the Hub could not be reached, or kept failing.
     """
+    check_name(repo_id)
     what = f"{repo_type} {repo_id!r}"
     api = HfApi(token=token, library_name="smi_hf", library_version=package_version("smi-hf"))
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise UsageError(f"{what} cannot be pushed: {error}") from error
+    if constants.HF_HUB_OFFLINE:
+        raise UsageError(f"{what} cannot be pushed: HF_HUB_OFFLINE is set; unset it")
     user = ask(api.whoami, what, "read whose token it is")["name"]
     if "/" not in repo_id:
         repo_id = f"{user}/{repo_id}"
@@ -171,6 +169,18 @@ def open_repository(
     return Repository(api, repo_id, repo_type, revision, create_pr)
 
 
+def check_name(repo_id: str) -> None:
+    """Checks that the Hub would take a name for a repository.
+
+    Raises:
+        UsageError: it would not.
+    """
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UsageError(f"{repo_id!r} cannot be the name of a repository: {_first_line(error)}") from error
+
+
 def ask(call: Callable[[], Result], what: str, doing: str, *, is_repeatable: bool = True) -> Result:
     """What a call to the Hub returns, tried again while that may help.
 
@@ -195,8 +205,6 @@ def ask(call: Callable[[], Result], what: str, doing: str, *, is_repeatable: boo
 def _refusal(error: BaseException) -> str | None:
     """Why the Hub refuses and what to do, None if it does not."""
     for each in chain(error):
-        if isinstance(each, OfflineModeIsEnabled):
-            return "HF_HUB_OFFLINE is set; unset it"
         if isinstance(each, LocalTokenNotFoundError) or _status_of(each) == 401:
             return "no valid token; log in with `hf auth login`, or set HF_TOKEN to a token that may write"
         if _status_of(each) == 403:

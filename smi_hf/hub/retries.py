@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ NUM_ATTEMPTS = 6
 # Refused, and so not carried out: too many requests, or another commit came between looking and committing.
 _REFUSED = frozenset({412, 429})
 _FAILED = frozenset({408, 500, 502, 503, 504})
-_BACK_OFF = wait_exponential_jitter(initial=0.5, max=30)
+_BACK_OFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5)
 _LONGEST_WAIT = 300.0
 
 

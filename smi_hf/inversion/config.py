@@ -127,12 +127,13 @@ class SparseInversionConfig:
     push_to_hub: bool = field(
         default=False,
         metadata={
-            "help": "Publish the finished dataset as hub_dataset_id; token, name and write access are checked, and the "
-            "repository is made, before the first step. The token is that of hf auth login, or HF_TOKEN."
+            "help": "Publish the finished dataset as hub_dataset_id. Token, name and write access are checked, and "
+            "the repository is made, before the first step. The token is that of hf auth login, or HF_TOKEN."
         },
     )
     hub_dataset_id: str | None = field(
-        default=None, metadata={"help": "Repository to publish in. Default: the name of output_dir, in your namespace."}
+        default=None,
+        metadata={"help": "Repository to publish in. Default: the name of output_dir, of yours."},
     )
     hub_private_repo: bool = field(default=False, metadata={"help": "Make it a private repository, if it is made."})
     hub_revision: str | None = field(default=None, metadata={"help": "Branch to publish in; made if need be."})
