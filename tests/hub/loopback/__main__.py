@@ -1,7 +1,9 @@
 """`python -m loopback --port 0 --token T=me:write` in tests/hub: the server for processes outside pytest."""
 
 import argparse
+import contextlib
 import signal
+import threading
 
 from loopback.server import LoopbackHub
 
@@ -17,8 +19,9 @@ def main() -> None:
             name, _, role = account.partition(":")
             hub.add_user(name, role=role or "write", token=token)
         print(hub.url, hub.token, flush=True)
-        # Waits in the main thread, where Python handles signals.
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -54,12 +54,14 @@ class LoopbackHub:
         storage_url: address of the store of large files, another origin; clients come there by redirects.
         token: of the user "me", who may write.
         faults: orders for errors and broken connections.
-        requests: all requests in order of arrival, also those to hosts that are not ours (see `environment`).
+        requests: all requests in order of arrival, also those to hosts that are not ours (`clients.py` says how).
+        environment: for processes whose clients use this server; the fixture `hub` fills it.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.state, self.faults = State(), Faults()
         self.requests: list[RequestRecord] = []
+        self.environment: dict[str, str] = {}
         self.token = self.add_user("me")
         self._sockets = [_listen(port), _listen(0)]
         self.url, self.storage_url = (f"http://127.0.0.1:{s.getsockname()[1]}" for s in self._sockets)
