@@ -63,8 +63,8 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _connection_errors() -> tuple[type[Exception], ...]:
     # huggingface_hub speaks HTTP through requests, httpx or httpx2, as its version is; its own error tells which.
-    client = importlib.import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
-    names = ("ConnectionError", "Timeout", "TransportError")
+    client = importlib.import_module(HfHubHTTPError.__bases__[0].__module__)
+    names = ("ConnectionError", "Timeout", "ChunkedEncodingError", "TransportError")
     return (ConnectionError, TimeoutError, *(getattr(client, name) for name in names if hasattr(client, name)))
 
 

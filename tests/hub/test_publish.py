@@ -143,17 +143,17 @@ def test_nothing_that_is_published_names_token_user_or_path(hub, folder, tmp_pat
 
 @pytest.mark.parametrize("seed", range(4))
 def test_with_many_failing_requests_a_push_completes_and_nothing_is_doubled(seed, hub, many_shards):
-    folder = many_shards(4)
-    # 2 % of the few requests of so small a push would hardly ever strike.
-    hub.faults.add(status=500, rate=0.12, seed=seed)
-    hub.faults.add(status=503, after=True, rate=0.08, seed=seed + 100)
-    hub.faults.add(broken="answer", rate=0.05, seed=seed + 200)
-    hub.faults.add(status=429, retry_after=0, rate=0.05, seed=seed + 300)
+    folder = many_shards(8)
+    # 8 % together: of the few requests of so small a push, 2 % would hardly ever strike.
+    hub.faults.add(status=500, rate=0.02, seed=seed)
+    hub.faults.add(status=503, after=True, rate=0.02, seed=seed + 100)
+    hub.faults.add(broken="answer", rate=0.02, seed=seed + 200)
+    hub.faults.add(status=429, retry_after=0, rate=0.02, seed=seed + 300)
     push_dataset(folder, "me/set")
     hub.faults.clear()
     assert any(record.fault for record in hub.requests)
     assert commits(hub) == 1
-    assert read("me/set", hub.environment).startswith("4 ")
+    assert read("me/set", hub.environment).startswith("8 ")
 
 
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(hub, folder):
