@@ -263,7 +263,12 @@ class Lesson:
         if self.settings:
             more["quantization"] = backend_settings("quanto", self.settings)
         return distillation_record(
-            trainer, self.datasets, started_from=given.student, from_scratch=given.from_scratch, more=more
+            trainer,
+            self.datasets,
+            started_from=given.student,
+            from_scratch=given.from_scratch,
+            more=more,
+            extra="quanto" if self.settings else None,
         )
 
     def save_records(self, record: "ModelRecord") -> None:

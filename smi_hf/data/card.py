@@ -101,6 +101,7 @@ def template_environment(*folders: Path) -> Environment:
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.globals["endpoint"] = ENDPOINT
     return environment

@@ -33,6 +33,7 @@ def distillation_record(
     started_from: str | None = None,
     from_scratch: bool = False,
     more: Mapping[str, Any] | None = None,
+    extra: str | None = None,
 ) -> ModelRecord:
     """The record of a trainer's student, not judged yet.
 
@@ -41,6 +42,7 @@ def distillation_record(
         started_from: Hub id or folder that the student was loaded from; its name alone is kept of a folder.
         from_scratch: whether only its architecture came from there.
         more: settings that the trainer does not know.
+        extra: extra of smi-hf whose versions matter as well.
     """
     args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model)
     training = args.to_dict()
@@ -66,6 +68,6 @@ def distillation_record(
         trainer.teacher.reference(),
         datasets,
         settings,
-        describe_environment(args.device),
+        describe_environment(args.device, extra),
         student=student,
     )

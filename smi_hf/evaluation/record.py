@@ -105,7 +105,7 @@ class ModelRecord:
         try:
             record = cls(**values)
             record._check()
-        except (KeyError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise UsageError(f"{source} is not a record of a compressed model: {error}") from error
         return record
 
@@ -183,4 +183,4 @@ def _check_keys(name: str, values: Mapping[str, Any], keys: Sequence[str]) -> No
     if not isinstance(values, Mapping):
         raise TypeError(f"{name} is {type(values).__name__}, but must hold {', '.join(keys)}")
     if missing := [key for key in keys if key not in values]:
-        raise KeyError(f"{name} lacks {', '.join(missing)}")
+        raise ValueError(f"{name} lacks {', '.join(missing)}")

@@ -50,6 +50,7 @@ def images():
 def dataset_folder(record, images, tmp_path):
     """A complete dataset written with the package's own parts."""
     from smi_hf.data.card import save_card
+    from smi_hf.data.sizes import shard_sizes
     from smi_hf.data.writer import SparseDatasetWriter
 
     folder = tmp_path / "dataset"
@@ -58,6 +59,7 @@ def dataset_folder(record, images, tmp_path):
     for first in (2, 0):
         writer.write(images(first))
     results = {"target_top1": 1.0, "mean_target_probability": 0.5, "content_sha256": writer.content_sha256()}
+    results |= shard_sizes(writer.shards())
     complete = record.completed(results)
     save_card(complete, folder)
     complete.save(folder)

@@ -1,11 +1,13 @@
 """`smi-hf distill`: student, table, learning curve, rounds, and mistakes."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
+from smi_hf.evaluation.record import ModelRecord
 
 needs_plots = pytest.mark.skipif(bool(missing_packages("plots")), reason="the plots extra is absent")
 
@@ -43,6 +45,9 @@ def test_distill_writes_the_student_a_table_with_controls_and_a_curve(distill, p
     assert [epoch for epoch, _ in rows["Gaussian noise"]["curve"]] == [1.0, 2.0]
     assert (tmp_path / "student" / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
     assert "inverted, kept patches" in capsys.readouterr().out
+    assert results["measured"]["num_images"] == 20
+    assert results["pictures"] == ["learning_curves.png"]
+    assert "(learning_curves.png)" in (tmp_path / "student" / "README.md").read_text()
 
     # What was saved is the student of the first row, which stock transformers loads and the evaluator judges alike.
     given = ["--model_name_or_path", tmp_path / "student", "--dataset", photographs, "--disable_tqdm"]
@@ -51,9 +56,38 @@ def test_distill_writes_the_student_a_table_with_controls_and_a_curve(distill, p
     assert figures["top1"] == rows["inverted, kept patches"]["top1"]
 
 
-def test_without_real_images_agreement_is_judged_on_held_out_synthetic_ones(distill, capsys):
+def test_without_real_images_agreement_is_judged_on_held_out_synthetic_ones(distill, tmp_path, capsys):
     assert distill("--held_out", 0.4) == 0
     assert "agreement with the teacher on held-out synthetic images: " in capsys.readouterr().out
+    record = ModelRecord.load(tmp_path / "student")
+    assert record.held_out["num_images"] == 2
+    assert 0 <= record.held_out["agreement"] <= 1
+
+
+def test_a_student_has_a_record_and_a_card_that_name_no_path(distill, tiny_checkpoint, sparse_folder, tmp_path):
+    assert distill("--num_images", 5, "--held_out", 0.4, "--temperature", 3) == 0
+    record = ModelRecord.load(tmp_path / "student")
+    assert (record.kind, record.rows, record.measured) == ("distilled", [], None)
+    assert (record.student["name"], record.student["from_scratch"]) == ("tiny-vit", True)
+    assert (record.datasets[0]["name"], record.datasets[0]["num_images"]) == ("set", 5)
+    settings = record.settings
+    assert (settings["temperature"], settings["num_train_epochs"], settings["rounds"]) == (3.0, 2, 0)
+    written = (tmp_path / "student" / "README.md").read_text() + record.to_json()
+    assert not [name for name in (tmp_path, sparse_folder, tiny_checkpoint, Path.home()) if str(name) in written]
+
+
+@pytest.mark.skipif(bool(missing_packages("quanto")), reason="the quanto extra is absent")
+def test_the_integers_of_a_rounded_student_have_a_record_and_a_card_of_their_own(distill, tmp_path):
+    assert distill("--quantize_weights", 4, "--held_out", 0.4, "--temperature", 3) == 0
+    student, integers = (ModelRecord.load(tmp_path / folder) for folder in ("student", "student/quantized"))
+    assert (student.kind, integers.kind) == ("distilled", "quantized")
+    assert student.settings["quantization"]["weights"] == integers.settings["weights"] == 4
+    assert integers.settings["backend"] == "quanto"
+    assert integers.settings["temperature"] == 3.0
+    assert (integers.student, integers.held_out) == (student.student, student.held_out)
+    assert "optimum-quanto" in integers.environment["packages"]
+    assert "load_model(Path(folder))" in (tmp_path / "student" / "quantized" / "README.md").read_text()
+    assert "lies in its folder `quantized`" in (tmp_path / "student" / "README.md").read_text()
 
 
 def test_rounds_grow_one_pool_and_continue_where_they_were_cut_off(distill, tiny_checkpoint, tmp_path, capsys, caplog):

@@ -1,9 +1,14 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from smi_hf import load
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
+from smi_hf.evaluation.record import ModelRecord
 
 needs_openvino = pytest.mark.skipif(bool(missing_packages("openvino")), reason="needs the full lane")
 needs_onnx = pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra needs the full lane")
@@ -20,7 +25,7 @@ def test_quantize_writes_the_model_and_a_table_with_its_controls(
     results = json.loads((tmp_path / "int8" / "results.json").read_text())
     names = ["float32", "inverted, kept patches", "Gaussian noise", "dynamic", "real images"]
     assert [row["name"] for row in results["rows"]] == names
-    assert results["num_eval_images"] == 20
+    assert results["measured"] == {"dataset": "test.parquet", "type": "parquet", "split": "train", "num_images": 20}
     reference = results["rows"][0]
     assert reference["agreement"] == 1.0
     assert all(0 <= row["top1"] <= row["top5"] == 1.0 for row in results["rows"])
@@ -68,7 +73,39 @@ def test_several_datasets_and_seeds_are_several_runs_of_a_row(tiny_checkpoint, s
     sparse = results["rows"][1]
     assert sparse["runs"][0] == sparse["runs"][1]
     assert sparse["top1_std"] == 0.0
-    assert (results["weights"], results["activations"]) == (4, 8)
+    assert (results["settings"]["weights"], results["settings"]["activations"]) == (4, 8)
+    assert [dataset["num_images"] for dataset in results["datasets"]] == [6, 6]
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param("onnx", marks=needs_onnx), pytest.param("openvino", marks=needs_openvino), "quanto"]
+)
+def test_every_model_has_a_record_and_a_card_whose_code_runs(
+    backend, tiny_checkpoint, sparse_folder, tmp_path, monkeypatch, capsys
+):
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "model"]
+    assert main(["quantize", *map(str, given), "--backend", backend, "--num_images", "4"]) == 0
+    record = ModelRecord.load(tmp_path / "model")
+    assert (record.kind, record.settings["backend"], record.rows) == ("quantized", backend, [])
+    assert record.teacher["name"] == "tiny-vit"
+    assert record.datasets[0] | {"content_sha256": None} == {
+        "name": "set",
+        "revision": None,
+        "content_sha256": None,
+        "num_images": 4,
+        "num_kept": load(sparse_folder).record.keep_counts[-1],
+        "is_from_teacher": True,
+    }
+    card = (tmp_path / "model" / "README.md").read_text()
+    written = card + record.to_json()
+    assert not [name for name in (tmp_path, sparse_folder, tiny_checkpoint, Path.home()) if str(name) in written]
+
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 36), "red").save("photograph.jpg")
+    capsys.readouterr()
+    exec(code.replace("path/to/this/folder", str(tmp_path / "model")), {})
+    assert re.fullmatch(r"LABEL_\d\n", capsys.readouterr().out)
 
 
 @pytest.mark.skipif(bool(missing_packages("plots")), reason="the plots extra is absent")

@@ -1,13 +1,9 @@
-import json
-import math
-
 import pytest
 
 from smi_hf.data.image_sets import load_image_set
 from smi_hf.data.patch_sets import gaussian_noise
-from smi_hf.evaluation.scores import Scores
 from smi_hf.quantization.backends.base import QuantizationSettings
-from smi_hf.quantization.comparison import Row, compare, save_results
+from smi_hf.quantization.comparison import compare
 from smi_hf.quantization.quantizer import Quantizer
 
 
@@ -28,16 +24,3 @@ def test_float32_is_the_first_row_and_each_seed_is_a_run(rows):
 
 def test_a_simulation_has_neither_size_nor_speed(rows):
     assert all(row.size_mb is None and row.latency_ms_1 is None for row in rows)
-
-
-def test_mean_and_spread_are_those_of_the_runs(tmp_path):
-    runs = tuple(Scores(top1, 1.0, 0.5) for top1 in (0.7, 0.8, 0.9))
-    save_results([Row("three", runs, size_mb=1.0), Row("one", runs[:1])], {"seeds": [0, 1, 2]}, tmp_path)
-    saved = json.loads((tmp_path / "results.json").read_text())
-    assert saved["seeds"] == [0, 1, 2]
-    three, one = saved["rows"]
-    assert [run["top1"] for run in three["runs"]] == [0.7, 0.8, 0.9]
-    assert math.isclose(three["top1"], 0.8)
-    assert math.isclose(three["top1_std"], 0.1)
-    assert one["top1_std"] is None
-    assert three["size_mb"] == 1.0
