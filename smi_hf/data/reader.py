@@ -184,7 +184,8 @@ def load(
         for_model: the model that it will be used with; the dataset must have its grid and labels.
         revision: branch, tag or commit on the Hub.
         streaming: give rows as they are read, without a copy in the cache of `datasets`. Columns and the model are
-            checked at once; a row when it is met, and then the error comes from the loop over them.
+            checked at once; rows when they are read, some at a time, and then the error comes from the loop over
+            them. That an image is there twice goes unnoticed.
 
     Raises:
         UsageError: it is not a sparse dataset, not complete, damaged, or does not fit the model.

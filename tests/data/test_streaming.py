@@ -42,7 +42,8 @@ def test_a_stream_gives_the_batches_of_the_dataset(dataset_folder, num_workers):
         ({"image": {"bytes": b"GIF89a", "path": None}}, "image 3 is no PNG"),
     ],
 )
-def test_a_row_that_cannot_be_is_named_when_it_is_met(dataset_folder, changes, message):
+def test_a_row_that_cannot_be_is_named_when_its_block_is_met(dataset_folder, changes, message, monkeypatch):
+    monkeypatch.setattr("smi_hf.data.reader._STREAMED_ROWS", 2)
     rewrite(dataset_folder, 3, **changes)
     streamed = load(dataset_folder, streaming=True)
     rows = iter(streamed.dataset)
