@@ -201,10 +201,12 @@ def load(
         )
     if for_model is not None:
         check_fits(record, for_model)
+    source: dict[str, Any] = {"path": str(path_or_repo), "revision": revision}
     if folder.is_dir():
-        _check_shards(folder, record)
+        # By their names: of a folder `datasets` would give the copy that it made before the shards were changed.
+        source = {"path": "parquet", "data_files": _checked_shards(folder, record)}
     try:
-        dataset = load_dataset(str(path_or_repo), split="train", revision=revision, streaming=streaming)
+        dataset = load_dataset(**source, split="train", streaming=streaming)
         features = dataset.features
     except (DatasetGenerationError, pyarrow.ArrowException, ValueError, OSError) as error:
         # The cause says more than "An error occurred while generating the dataset".
@@ -221,8 +223,8 @@ def load(
     return SparseDataset(checked.with_format(None), record)
 
 
-def _check_shards(folder: Path, record: DatasetRecord) -> None:
-    """Opens every shard of a folder, which says which one is damaged, and does not ask the cache of `datasets`."""
+def _checked_shards(folder: Path, record: DatasetRecord) -> list[str]:
+    """The shards of a folder, each opened to say which one is damaged, and their rows counted."""
     shards = sorted((folder / DATA_FOLDER).glob("*.parquet"))
     if not shards:
         raise UsageError(f"dataset {folder} cannot be read: it has no shard in {DATA_FOLDER}/")
@@ -236,6 +238,7 @@ def _check_shards(folder: Path, record: DatasetRecord) -> None:
                 f"smi-hf invert again, which makes its images again, or download it again"
             ) from error
     check_count(num_images, record)
+    return list(map(str, shards))
 
 
 def _record_from_hub(repo: str, revision: str | None) -> DatasetRecord:
