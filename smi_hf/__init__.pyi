@@ -1,4 +1,4 @@
-from .data import SparseDataset, load
+from .data import SparseDataset, concatenate, load
 from .distillation import SparseDistillationConfig, SparseDistillationTrainer, load_student
 from .errors import RunError, UsageError
 from .inversion import SparseInversionCallback, SparseInversionConfig, SparseInversionTrainer
@@ -15,6 +15,7 @@ __all__ = [
     "SparseInversionTrainer",
     "Teacher",
     "UsageError",
+    "concatenate",
     "load",
     "load_student",
     "load_teacher",

@@ -40,6 +40,12 @@ def remove_temporaries(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def one_line(error: BaseException, *, max_length: int = 300) -> str:
+    """What another library says, fit to stand in a sentence."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."
+
+
 def check_new_folder(folder: Path) -> None:
     """Checks, without writing, that a folder can be made.
 

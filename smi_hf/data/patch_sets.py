@@ -89,11 +89,17 @@ def sparse_images(dataset: SparseDataset, num_images: int | None = None) -> Patc
     """The first `num_images` images of a sparse dataset (all if None), kept patches alone.
 
     Raises:
-        UsageError: it has fewer.
+        UsageError: it has fewer, they keep different numbers of patches, or the dataset is streamed.
     """
     dataset = dataset.first(num_images)
-    batch = dataset.collate(list(dataset.dataset))
-    name = "inverted, dense" if dataset.record.settings["policy"] == "dense" else "inverted, kept patches"
+    if dataset.is_mixed:
+        counts = ", ".join(map(str, dataset.by_kept_count()))
+        raise UsageError(
+            f"images of {counts} kept patches cannot be one set; take a part of the dataset, "
+            f"dataset.by_kept_count()[K]"
+        )
+    batch = dataset.batch(range(len(dataset)))
+    name = "inverted, dense" if dataset.record.settings.get("policy") == "dense" else "inverted, kept patches"
     return PatchSet(batch["pixel_values"], batch["kept_patches"], name, batch["labels"])
 
 

@@ -3,25 +3,34 @@
 Legend: `B` images, `K` kept patches, `C` channels, `H W` image pixels.
 """
 
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import torch
+from PIL import Image
 from torch import Tensor
 
+from smi_hf.data.files import one_line
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import COLUMNS, RECORD_FILE, distinct_names
+from smi_hf.data.schema import DATA_FOLDER, RECORD_FILE
+from smi_hf.data.validation import check_count, check_features, check_fits, check_rows, kept_counts, validate
 from smi_hf.errors import UsageError
-from smi_hf.patches import Normalization, PatchGrid
+from smi_hf.patches import Normalization
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
     from smi_hf.models import SparseClassifier
 
-_ROWS_AT_ONCE = 1000
+# Rows of a stream are checked in blocks of this many.
+_STREAMED_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -29,43 +38,116 @@ class SparseDataset:
     """A sparse dataset that has been checked, with its record.
 
     Args:
-        dataset: columns as in `smi_hf.data.schema`.
-        record: what it was made from and how.
+        dataset: columns as in `smi_hf.data.schema`; an `IterableDataset` where it is streamed, which gives its rows in
+            order, as often as asked, and no row by number.
+        record: what it was made from and how. Of a concatenated dataset: what its sources have in common.
+        sources: of a concatenated dataset the records that it was put together from; the column `source` says which
+            one a row belongs to. Empty for a dataset as it was loaded.
     """
 
-    dataset: "Dataset"
+    dataset: "Dataset | IterableDataset"
     record: DatasetRecord
+    sources: tuple[DatasetRecord, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return self.record.num_images if self.is_streamed else len(self.dataset)
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether rows come from disk or network as they are asked for, in order."""
+        from datasets import IterableDataset
+
+        return isinstance(self.dataset, IterableDataset)
+
+    @property
+    def kept_counts(self) -> np.ndarray:
+        """How many patches each image keeps, int64 (len,); no image is read.
+
+        Raises:
+            UsageError: it is streamed.
+        """
+        rows = self.random_access("kept_counts").select_columns(["kept_patches"]).with_format("arrow")
+        return kept_counts(rows[:]["kept_patches"])
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether images keep different numbers of patches, so that `SameCountSampler` must make the batches."""
+        return len(np.unique(self.kept_counts)) > 1
+
+    def by_kept_count(self) -> "dict[int, SparseDataset]":
+        """Parts whose images keep equally many patches, by that number, from few to many."""
+        counts = self.kept_counts
+        return {
+            int(count): replace(self, dataset=self.dataset.select(np.flatnonzero(counts == count)))
+            for count in np.unique(counts)
+        }
 
     def first(self, num_images: int | None) -> "SparseDataset":
         """Its first images; all if None.
 
         Raises:
-            UsageError: it has fewer.
+            UsageError: it has fewer, or is streamed.
         """
         if num_images is None:
             return self
         if num_images > len(self):
             raise UsageError(f"num_images is {num_images}, but the dataset has {len(self)} images")
-        return replace(self, dataset=self.dataset.select(range(num_images)))
+        return replace(self, dataset=self.random_access("first").select(range(num_images)))
+
+    def batch(self, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Some images as `collate` gives them.
+
+        Raises:
+            UsageError: they keep different numbers of patches, one cannot be decoded, or the dataset is streamed.
+        """
+        rows = self.random_access("batch").with_format("arrow")[list(numbers)]
+        return self.collate(rows.to_pylist())
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         """`collate` with this dataset's normalisation: the `collate_fn` of a DataLoader over `dataset`."""
         return collate(rows, self.record.normalization)
 
+    def random_access(self, what: str) -> "Dataset":
+        """The rows by number.
+
+        Args:
+            what: what needs them, for the message.
+
+        Raises:
+            UsageError: the dataset is streamed.
+        """
+        if self.is_streamed:
+            raise UsageError(f"{what} needs images by number, and this dataset is streamed; load it without streaming")
+        return self.dataset
+
 
 def collate(rows: list[dict[str, Any]], normalization: Normalization) -> dict[str, Tensor]:
     """Rows of a sparse dataset as a batch for a sparse forward.
 
+    There is no padding: it would need an attention mask, which a forward of kept patches alone does not have. Images
+    that keep different numbers of patches go into different batches, as `SameCountSampler` draws them.
+
     Args:
-        rows: with equally many kept patches.
+        rows: with equally many kept patches; `image` decoded, or as `datasets` stores it (`bytes` of a PNG).
 
     Returns:
         `pixel_values` normalised float32 (B, C, H, W), `kept_patches` int64 (B, K), `labels` int64 (B,).
+
+    Raises:
+        UsageError: images keep different numbers of patches or have different sizes, or one cannot be decoded.
     """
-    pixels = np.stack([np.asarray(row["image"].convert("RGB")) for row in rows])
+    counts = sorted({len(row["kept_patches"]) for row in rows})
+    if len(counts) > 1:
+        raise UsageError(
+            f"a batch has images of {counts[0]} and of {counts[-1]} kept patches, which one forward cannot take; give "
+            f"the DataLoader sampler=SameCountSampler(dataset.kept_counts, batch_size), or split the dataset with "
+            f"by_kept_count()"
+        )
+    images = [_decoded(row) for row in rows]
+    sizes = sorted({image.shape[:2] for image in images})
+    if len(sizes) > 1:
+        raise UsageError(f"a batch has images of different sizes (height, width): {sizes[0]} and {sizes[-1]} px")
+    pixels = np.stack(images)
     return {
         "pixel_values": normalization.from_uint8(torch.from_numpy(pixels).permute(0, 3, 1, 2)),
         "kept_patches": torch.tensor([row["kept_patches"] for row in rows], dtype=torch.int64),
@@ -73,8 +155,27 @@ def collate(rows: list[dict[str, Any]], normalization: Normalization) -> dict[st
     }
 
 
+def _decoded(row: dict[str, Any]) -> np.ndarray:
+    """The image of a row, uint8 (H, W, 3)."""
+    image = row["image"]
+    try:
+        if isinstance(image, dict):
+            image = Image.open(io.BytesIO(image["bytes"]), formats=["PNG"])
+        return np.asarray(image.convert("RGB"))
+    # All that Pillow raises for bytes that are no PNG, a damaged one, or a decompression bomb.
+    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
+        raise UsageError(
+            f"image {row.get('image_index')} cannot be decoded ({one_line(error)}); download the dataset or make it "
+            f"again"
+        ) from error
+
+
 def load(
-    path_or_repo: str | Path, *, for_model: "SparseClassifier | None" = None, revision: str | None = None
+    path_or_repo: str | Path,
+    *,
+    for_model: "SparseClassifier | None" = None,
+    revision: str | None = None,
+    streaming: bool = False,
 ) -> SparseDataset:
     """Loads a sparse dataset and checks every row.
 
@@ -82,6 +183,9 @@ def load(
         path_or_repo: a dataset folder, or a dataset repository on the Hub.
         for_model: the model that it will be used with; the dataset must have its grid and labels.
         revision: branch, tag or commit on the Hub.
+        streaming: give rows as they are read, without a copy in the cache of `datasets`. Columns and the model are
+            checked at once; rows when they are read, some at a time, and then the error comes from the loop over
+            them. That an image is there twice goes unnoticed.
 
     Raises:
         UsageError: it is not a sparse dataset, not complete, damaged, or does not fit the model.
@@ -95,14 +199,46 @@ def load(
         raise UsageError(
             f"dataset {path_or_repo} is not complete: its run was interrupted; run the same smi-hf invert again"
         )
-    try:
-        dataset = load_dataset(str(path_or_repo), split="train", revision=revision)
-    except (DatasetGenerationError, ValueError, OSError) as error:
-        raise UsageError(f"dataset {path_or_repo} cannot be read: {error}") from error
-    validate(dataset, record)
     if for_model is not None:
         check_fits(record, for_model)
-    return SparseDataset(dataset, record)
+    source: dict[str, Any] = {"path": str(path_or_repo), "revision": revision}
+    if folder.is_dir():
+        # By their names: of a folder `datasets` would give the copy that it made before the shards were changed.
+        source = {"path": "parquet", "data_files": _checked_shards(folder, record)}
+    try:
+        dataset = load_dataset(**source, split="train", streaming=streaming)
+        features = dataset.features
+    except (DatasetGenerationError, pyarrow.ArrowException, ValueError, OSError) as error:
+        # The cause says more than "An error occurred while generating the dataset".
+        reason = one_line(error.__cause__ or error)
+        raise UsageError(f"dataset {path_or_repo} cannot be read: {reason}") from error
+    if not streaming:
+        validate(dataset, record)
+        return SparseDataset(dataset, record)
+    check_features(features, record)
+    # As arrow columns, so that an image is decoded after its row has passed.
+    checked = dataset.with_format("arrow").map(
+        partial(check_rows, record=record), batched=True, batch_size=_STREAMED_ROWS, features=features
+    )
+    return SparseDataset(checked.with_format(None), record)
+
+
+def _checked_shards(folder: Path, record: DatasetRecord) -> list[str]:
+    """The shards of a folder, each opened to say which one is damaged, and their rows counted."""
+    shards = sorted((folder / DATA_FOLDER).glob("*.parquet"))
+    if not shards:
+        raise UsageError(f"dataset {folder} cannot be read: it has no shard in {DATA_FOLDER}/")
+    num_images = 0
+    for path in shards:
+        try:
+            num_images += pyarrow.parquet.read_metadata(path).num_rows
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UsageError(
+                f"dataset {folder} cannot be read: shard {path.name} is damaged ({one_line(error)}); run the same "
+                f"smi-hf invert again, which makes its images again, or download it again"
+            ) from error
+    check_count(num_images, record)
+    return list(map(str, shards))
 
 
 def _record_from_hub(repo: str, revision: str | None) -> DatasetRecord:
@@ -121,61 +257,3 @@ def _record_from_hub(repo: str, revision: str | None) -> DatasetRecord:
     except (HfHubHTTPError, HFValidationError) as error:
         raise UsageError(f"dataset {repo!r} is neither a folder here nor on the Hub: {error}") from error
     return DatasetRecord.from_json(Path(path).read_text(), f"{repo}/{RECORD_FILE}")
-
-
-def check_fits(record: DatasetRecord, model: "SparseClassifier") -> None:
-    """Checks that a dataset can be shown to a model.
-
-    Raises:
-        UsageError: grid or number of labels differ.
-    """
-    if record.grid != model.grid:
-        raise UsageError(
-            f"the dataset has {_describe(record.grid)}, but the model has {_describe(model.grid)}; "
-            f"use a dataset inverted from a model of the same grid"
-        )
-    if len(record.label_names) != model.config.num_labels:
-        raise UsageError(
-            f"the dataset has {len(record.label_names)} labels, but the model has {model.config.num_labels}; "
-            f"use a dataset inverted from a model of the same labels"
-        )
-
-
-def _describe(grid: PatchGrid) -> str:
-    return (
-        f"images of {grid.image_height}x{grid.image_width} px in patches of {grid.patch_height}x{grid.patch_width} px"
-    )
-
-
-def validate(dataset: "Dataset", record: DatasetRecord) -> None:
-    """Checks columns, label names, and every row's label and kept patches; memory does not grow with the rows.
-
-    Raises:
-        UsageError: with the first violation and its image index.
-    """
-    missing = [name for name in COLUMNS if name not in dataset.column_names]
-    if missing:
-        raise UsageError(
-            f"the dataset lacks the column {missing[0]!r} of a sparse dataset; it has {dataset.column_names}"
-        )
-    if getattr(dataset.features["label"], "names", None) != distinct_names(record.label_names):
-        raise UsageError(f"the label names of the dataset are not those in its {RECORD_FILE}; one of them was changed")
-    if len(dataset) != record.settings["num_images"]:
-        raise UsageError(
-            f"the dataset has {len(dataset)} images, but its {RECORD_FILE} promises {record.settings['num_images']}"
-        )
-    num_patches, num_labels = record.grid.num_patches, len(record.label_names)
-    columns = dataset.select_columns(["image_index", "label", "kept_patches"]).with_format("arrow")
-    for rows in columns.iter(batch_size=_ROWS_AT_ONCE):
-        for index, label, kept in zip(*(rows[name].to_pylist() for name in rows.column_names)):
-            if label is None or not 0 <= label < num_labels:
-                raise UsageError(f"image {index} has label {label}, but the teacher has labels 0 to {num_labels - 1}")
-            if not kept:
-                raise UsageError(f"image {index} keeps no patch")
-            outside = [patch for patch in kept if not 0 <= patch < num_patches]
-            if outside:
-                raise UsageError(
-                    f"image {index} keeps patch {outside[0]}, but the grid has patches 0 to {num_patches - 1}"
-                )
-            if len(set(kept)) != len(kept):
-                raise UsageError(f"image {index} keeps a patch twice")

@@ -23,6 +23,8 @@ CARD_FILE = "README.md"
 PREVIEW_FILE = "preview.png"
 STAGES_FILE = "preview_stages.png"
 COLUMNS = ("image", "label", "kept_patches", "image_index", "seed", "target_probability", "steps")
+# Concatenated datasets have it besides: which of the datasets that were put together a row comes from, int16.
+SOURCE_COLUMN = "source"
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,31 @@
-"""Writing a sparse dataset: a shard for each finished batch, at once and atomically."""
+"""Writing a sparse dataset: a shard for each finished batch, at once and atomically, and in the end few large ones."""
 
 import errno
 import hashlib
 import io
 import logging
-import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow
-import pyarrow.parquet
 import torch
 from PIL import Image
 
 from smi_hf.data.files import remove_temporaries, replaced_atomically
+from smi_hf.data.merging import (
+    MAX_GROUP_ROWS,
+    MAX_SHARD_BYTES,
+    covered_shards,
+    is_whole,
+    list_shards,
+    merge_shards,
+    new_parquet,
+    plan_merge,
+    shard_path,
+    shard_range,
+)
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import (
     CARD_FILE,
@@ -32,7 +42,6 @@ from smi_hf.patches import PatchGrid
 logger = logging.getLogger(__name__)
 
 _READ_ONLY_ERRORS = frozenset({errno.EROFS, errno.ENAMETOOLONG})
-_SHARD_NAME = re.compile(r"train-(\d+)-(\d+)\.parquet")
 
 
 class SparseDatasetWriter:
@@ -41,11 +50,13 @@ class SparseDatasetWriter:
     Args:
         folder: the dataset folder.
         record: what the dataset is made from; decides whether a folder that exists may be continued.
+        max_shard_bytes: `merge` makes no larger shards; a single batch is never divided.
     """
 
-    def __init__(self, folder: Path, record: DatasetRecord) -> None:
+    def __init__(self, folder: Path, record: DatasetRecord, *, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
         self.folder = folder
         self.record = record
+        self.max_shard_bytes = max_shard_bytes
 
     def open(self, *, overwrite: bool = False) -> None:
         """Makes the folder ready: new, or continued if it holds the same run unfinished. One process calls this.
@@ -61,6 +72,7 @@ class SparseDatasetWriter:
             (self.folder / DATA_FOLDER).mkdir(parents=True, exist_ok=True)
             for folder in (self.folder, self.folder / DATA_FOLDER):
                 remove_temporaries(folder)
+            self._remove_damaged_and_doubled()
             if not (self.folder / RECORD_FILE).exists():
                 self.record.save(self.folder)
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
@@ -100,21 +112,42 @@ class SparseDatasetWriter:
         for name in (CARD_FILE, PREVIEW_FILE, STAGES_FILE, RECORD_FILE):
             (self.folder / name).unlink(missing_ok=True)
 
+    def _remove_damaged_and_doubled(self) -> None:
+        shards = self.shards()
+        damaged = [path for path in shards if not is_whole(path)]
+        if damaged:
+            # No longer complete, so no card and no record may say that it is.
+            (self.folder / CARD_FILE).unlink(missing_ok=True)
+            self.record.save(self.folder)
+        for path in damaged:
+            logger.warning("shard %s is damaged; its images are made again", path.name)
+            path.unlink()
+        # What a merge was killed before removing; counted twice otherwise.
+        for path in covered_shards([path for path in shards if path not in damaged]):
+            path.unlink()
+
     def finished_images(self) -> set[int]:
-        """Which images of the run are on disk. A shard that cannot be read is removed, so that it is made again."""
+        """Which images of the run are on disk, in shards that can be opened."""
         finished: set[int] = set()
         for path in self.shards():
-            first, last = map(int, _SHARD_NAME.fullmatch(path.name).groups())
-            try:
-                whole = pyarrow.parquet.read_metadata(path).num_rows == last - first + 1
-            except (pyarrow.ArrowException, OSError):
-                whole = False
-            if whole:
+            if is_whole(path):
+                first, last = shard_range(path)
                 finished.update(range(first, last + 1))
-            else:
-                logger.warning("shard %s is damaged; its images are made again", path.name)
-                path.unlink()
         return finished
+
+    def merge(self) -> None:
+        """Merges small shards into shards of at most about `max_shard_bytes`, once all images are there.
+
+        One process calls this. Memory does not grow with the images, and every image is on disk at any moment; what a
+        kill leaves twice `open` removes. Shards that are half full or more stay as they are.
+
+        Raises:
+            OSError: the file system refuses, for instance for lack of space; nothing is lost.
+            RunError: a shard cannot be read.
+        """
+        schema = dataset_features(self.record.label_names).arrow_schema
+        for shards in plan_merge(self.shards(), self.max_shard_bytes):
+            merge_shards(self.folder, shards, schema)
 
     def content_sha256(self) -> str:
         """A digest of all shards; memory does not grow with them."""
@@ -126,7 +159,7 @@ class SparseDatasetWriter:
 
     def shards(self) -> list[Path]:
         """The shards on disk, in order of their images."""
-        return sorted(path for path in (self.folder / DATA_FOLDER).iterdir() if _SHARD_NAME.fullmatch(path.name))
+        return list_shards(self.folder)
 
     def write(self, images: SparseImages) -> Path:
         """Writes one shard and returns its path.
@@ -153,9 +186,9 @@ class SparseDatasetWriter:
             },
             schema=features.arrow_schema,
         )
-        path = self.folder / DATA_FOLDER / f"train-{first:08d}-{last:08d}.parquet"
-        with replaced_atomically(path) as temporary:
-            pyarrow.parquet.write_table(table, temporary)
+        path = shard_path(self.folder, first, last)
+        with replaced_atomically(path) as temporary, new_parquet(temporary, table.schema) as parquet:
+            parquet.write_table(table, row_group_size=MAX_GROUP_ROWS)
         return path
 
 

@@ -36,8 +36,7 @@ class SparseImages:
         return self.last - self.first
 
     def batch(self, numbers: list[int]) -> dict[str, Tensor]:
-        rows = self.dataset.dataset.select([self.first + number for number in numbers])
-        return self.dataset.collate(list(rows))
+        return self.dataset.batch([self.first + number for number in numbers])
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import errno
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,14 +195,20 @@ class SparseInversionTrainer:
         return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
 
     def _write(self, images: SparseImages) -> None:
-        try:
+        with self._space_for(f"images {images.image_indices[0]} to {images.image_indices[-1]}"):
             self._writer.write(images)
+
+    @contextmanager
+    def _space_for(self, what: str) -> Iterator[None]:
+        """Says what there was no space for."""
+        try:
+            yield
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise RunError(
-                f"no space left for images {images.image_indices[0]} to {images.image_indices[-1]} in "
-                f"{self.output_dir}; make room and run the same command again, which continues"
+                f"no space left for {what} in {self.output_dir}; make room and run the same command again, which "
+                f"continues"
             ) from error
 
     def _complete(self, seconds: float) -> None:
@@ -210,6 +216,8 @@ class SparseInversionTrainer:
         finished = self._writer.finished_images()
         assert finished == set(range(self.args.num_images)), "an image is missing though every process has ended"
         if self._num_session_images or DatasetRecord.load(self.output_dir).status != "complete":
+            with self._space_for("merging shards"):
+                self._writer.merge()
             self.record = self.record.completed(self._results(seconds))
             self._save_preview()
             save_card(self.record, self.output_dir)

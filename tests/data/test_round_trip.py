@@ -1,4 +1,6 @@
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from datasets import ClassLabel, load_dataset
@@ -27,11 +29,6 @@ def test_labels_that_share_a_name_stay_apart(dataset_folder):
     feature = load_dataset(str(dataset_folder), split="train").features["label"]
     assert isinstance(feature, ClassLabel)
     assert feature.names == ["crane (0)", "dog", "crane (2)"] == distinct_names(["crane", "dog", "crane"])
-
-
-def test_streaming_gives_the_same_rows(dataset_folder):
-    streamed = list(load_dataset(str(dataset_folder), split="train", streaming=True))
-    assert [row["kept_patches"] for row in streamed] == [row["kept_patches"] for row in load(dataset_folder).dataset]
 
 
 def test_the_collator_gives_normalised_pixels_and_tensors(dataset_folder, images):
@@ -100,13 +97,41 @@ def test_a_record_that_cannot_be_read_is_refused(dataset_folder, text, message):
         load(dataset_folder)
 
 
-def test_a_truncated_shard_is_refused(dataset_folder, tmp_path, monkeypatch):
-    # The same dataset was read by other tests, and `datasets` would answer from its cache.
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_truncated_shard_is_refused(dataset_folder, streaming):
     shard = sorted((dataset_folder / "data").iterdir())[0]
     shard.write_bytes(shard.read_bytes()[:-50])
-    with pytest.raises(UsageError, match="cannot be read"):
+    message = rf"dataset \S+ cannot be read: shard {shard.name} is damaged \(.+\); run the same smi-hf invert again"
+    with pytest.raises(UsageError, match=message) as caught:
+        load(dataset_folder, streaming=streaming)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_missing_shard_is_noticed(dataset_folder, streaming):
+    shards = sorted((dataset_folder / "data").iterdir())
+    shards[0].unlink()
+    with pytest.raises(UsageError, match=r"the dataset has 2 images, but its smi\.json promises 4"):
+        load(dataset_folder, streaming=streaming)
+    shards[1].unlink()
+    with pytest.raises(UsageError, match="it has no shard in data/"):
+        load(dataset_folder, streaming=streaming)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_foreign_parquet_in_the_place_of_a_shard_is_refused_in_one_line(dataset_folder, streaming):
+    for shard in (dataset_folder / "data").iterdir():
+        pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"]}), shard)
+    with pytest.raises(UsageError, match="lacks the column 'image' of a sparse dataset; it has text"):
+        load(dataset_folder, streaming=streaming)
+
+
+def test_a_foreign_parquet_beside_a_shard_is_refused_in_one_line(dataset_folder):
+    shard = sorted((dataset_folder / "data").iterdir())[1]
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"]}), shard)
+    with pytest.raises(UsageError, match="cannot be read") as caught:
         load(dataset_folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_writer_survives_leftovers_of_a_killed_process(record, images, tmp_path):

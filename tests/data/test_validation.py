@@ -1,6 +1,12 @@
+import io
+import struct
+import zlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from datasets import Dataset, List, Value
+from PIL import Image
 
 from smi_hf import UsageError, load
 from smi_hf.data import validate
@@ -34,6 +40,105 @@ def with_row(dataset, **changes):
 def test_a_row_that_cannot_be_is_named(sparse, changes, message):
     with pytest.raises(UsageError, match=message):
         validate(with_row(sparse.dataset, **changes), sparse.record)
+
+
+def png(width, height):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def bomb(side):
+    """A PNG whose header promises `side` x `side` pixels, in a few bytes."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def with_image(dataset, data):
+    """The dataset with the bytes of its image 2 replaced, as they would stand in a shard."""
+    table = dataset.with_format("arrow")[:]
+    rows = table.to_pylist()
+    rows[2]["image"] = {"bytes": data, "path": None}
+    return Dataset(type(table).from_pylist(rows, schema=dataset.features.arrow_schema))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (bomb(20_000), "image 2 has 20000x20000 px, but the smi.json of the dataset says 16x24 px"),
+        (png(16, 24), "image 2 has 24x16 px, but the smi.json of the dataset says 16x24 px"),
+        (png(24, 16)[:-7], "image 2 is a PNG that ends too early"),
+        (png(24, 16)[:20], "image 2 is no PNG"),
+        (b"GIF89a" + bytes(100), "image 2 is no PNG"),
+        (b"", "image 2 is no PNG"),
+        (None, "image 2 is no PNG"),
+    ],
+    ids=["bomb", "other size", "truncated", "header alone", "gif", "empty", "missing"],
+)
+def test_an_image_that_cannot_be_is_named_without_decoding_any(sparse, data, message, monkeypatch):
+    def decode(*args, **kwargs):
+        raise AssertionError("an image was decoded")
+
+    dataset = with_image(sparse.dataset, data)
+    monkeypatch.setattr(Image, "open", decode)
+    with pytest.raises(UsageError, match=message):
+        validate(dataset, sparse.record)
+
+
+def test_an_image_of_the_right_size_passes(sparse):
+    validate(with_image(sparse.dataset, png(24, 16)), sparse.record)
+
+
+def test_damage_that_only_decoding_finds_is_one_sentence(sparse, dataset_folder):
+    data = bytearray(sparse.dataset.with_format("arrow")["image"][2].as_py()["bytes"])
+    data[60:90] = bytes(30)
+    damaged = replace(sparse, dataset=with_image(sparse.dataset, bytes(data)))
+    validate(damaged.dataset, damaged.record)
+    with pytest.raises(UsageError, match=r"image 2 cannot be decoded \(.+\); download the dataset or make it again"):
+        damaged.batch([1, 2])
+
+
+def test_a_decompression_bomb_that_reaches_the_collator_is_not_decoded(sparse):
+    row = {"image": {"bytes": bomb(20_000), "path": None}, "image_index": 2, "kept_patches": [1], "label": 0}
+    with pytest.raises(UsageError, match=r"image 2 cannot be decoded \(Image size \(400000000 pixels\) exceeds limit"):
+        sparse.collate([row])
+
+
+def test_images_of_different_sizes_are_not_stacked(sparse):
+    rows = [{**sparse.dataset[0], "image": Image.new("RGB", size)} for size in ((24, 16), (16, 24))]
+    with pytest.raises(UsageError, match=r"different sizes \(height, width\): \(16, 24\) and \(24, 16\) px"):
+        sparse.collate(rows)
+
+
+def test_an_image_that_is_there_twice_is_named(sparse):
+    doubled = sparse.dataset.select([0, 1, 1, 2])
+    with pytest.raises(UsageError, match="image 1 is in the dataset twice"):
+        validate(doubled, sparse.record)
+
+
+def test_a_column_of_another_type_is_named(sparse):
+    dataset = sparse.dataset.cast_column("kept_patches", List(Value("int64")))
+    message = (
+        "column 'kept_patches' of the dataset holds list<.*int64>, but that of a sparse dataset holds list<.*int16>"
+    )
+    with pytest.raises(UsageError, match=message):
+        validate(dataset, sparse.record)
+
+
+def test_counts_are_those_of_the_rows_whatever_was_selected(sparse):
+    lists = [[0], [1, 2], [0, 1, 2, 3], [5]]
+    dataset = sparse.dataset.map(
+        lambda row, number: row | {"kept_patches": lists[number]}, with_indices=True, features=sparse.dataset.features
+    )
+    mixed = replace(sparse, dataset=dataset)
+    assert mixed.kept_counts.tolist() == [1, 2, 4, 1]
+    assert replace(mixed, dataset=dataset.select([3, 2])).kept_counts.tolist() == [1, 4]
+    assert mixed.kept_counts.dtype == np.int64
 
 
 def test_a_missing_column_is_named(sparse):

@@ -1,0 +1,184 @@
+"""Whether a dataset is a sparse dataset, and one that fits a model: each violation is one sentence.
+
+Rows are looked at as arrow columns, a block at a time, and images by the header and the end of their PNGs alone:
+nothing is decoded before its size is known.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow
+import pyarrow.compute
+
+from smi_hf.data.record import DatasetRecord
+from smi_hf.data.schema import COLUMNS, RECORD_FILE, SOURCE_COLUMN, dataset_features
+from smi_hf.errors import UsageError
+from smi_hf.patches import PatchGrid
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+    from smi_hf.models import SparseClassifier
+
+_ROWS_AT_ONCE = 1000
+# Signature, then the length and name of the first chunk, which begins with width and height, big-endian.
+_PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+_PNG_HEADER_BYTES = len(_PNG_START) + 8
+# The last chunk, which is empty, and its checksum.
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+
+
+def check_fits(record: DatasetRecord, model: "SparseClassifier") -> None:
+    """Checks that a dataset can be shown to a model.
+
+    Raises:
+        UsageError: grid or number of labels differ.
+    """
+    if record.grid != model.grid:
+        raise UsageError(
+            f"the dataset has {describe_grid(record.grid)}, but the model has {describe_grid(model.grid)}; "
+            f"use a dataset inverted from a model of the same grid"
+        )
+    if len(record.label_names) != model.config.num_labels:
+        raise UsageError(
+            f"the dataset has {len(record.label_names)} labels, but the model has {model.config.num_labels}; "
+            f"use a dataset inverted from a model of the same labels"
+        )
+
+
+def describe_grid(grid: PatchGrid) -> str:
+    """A grid in words."""
+    return (
+        f"images of {grid.image_height}x{grid.image_width} px in patches of {grid.patch_height}x{grid.patch_width} px"
+    )
+
+
+def validate(dataset: "Dataset", record: DatasetRecord) -> None:
+    """Checks columns, label names, and every row's image, label and kept patches; no image is decoded.
+
+    Memory does not grow with the rows but for three numbers each.
+
+    Raises:
+        UsageError: with the first violation and its image index.
+    """
+    check_features(dataset.features, record)
+    check_count(len(dataset), record)
+    for rows in dataset.with_format("arrow").iter(batch_size=_ROWS_AT_ONCE):
+        check_rows(rows, record)
+    _check_distinct(dataset)
+
+
+def check_features(features: "Features", record: DatasetRecord) -> None:
+    """Checks columns, their types and the label names.
+
+    Raises:
+        UsageError: with the first violation.
+    """
+    missing = [name for name in COLUMNS if name not in features]
+    if missing:
+        raise UsageError(
+            f"the dataset lacks the column {missing[0]!r} of a sparse dataset; it has {', '.join(features)}"
+        )
+    expected = dataset_features(record.label_names)
+    if getattr(features["label"], "names", None) != expected["label"].names:
+        raise UsageError(f"the label names of the dataset are not those in its {RECORD_FILE}; one of them was changed")
+    types, expected_types = features.arrow_schema, expected.arrow_schema
+    for name in COLUMNS:
+        if types.field(name).type != expected_types.field(name).type:
+            raise UsageError(
+                f"column {name!r} of the dataset holds {types.field(name).type}, but that of a sparse dataset holds "
+                f"{expected_types.field(name).type}"
+            )
+
+
+def check_count(num_images: int, record: DatasetRecord) -> None:
+    """Checks that no image is missing.
+
+    Raises:
+        UsageError: there are fewer or more than the record promises.
+    """
+    if num_images != record.num_images:
+        raise UsageError(
+            f"the dataset has {num_images} images, but its {RECORD_FILE} promises {record.num_images}; download it or "
+            f"make it again"
+        )
+
+
+def check_rows(rows: pyarrow.Table, record: DatasetRecord) -> pyarrow.Table:
+    """Checks the labels, kept patches and images of some rows, and returns them as they are.
+
+    Args:
+        rows: columns as in `smi_hf.data.schema`, images as the bytes of their PNGs.
+
+    Raises:
+        UsageError: with the first violation and its image index.
+    """
+    for name in ("image_index", "seed"):
+        if rows[name].null_count:
+            raise UsageError(f"a row of the dataset has no {name}")
+    indices = rows["image_index"].to_numpy()
+    _check_labels(rows["label"], indices, len(record.label_names))
+    _check_kept(rows["kept_patches"], indices, record.grid.num_patches)
+    _check_images(pyarrow.compute.struct_field(rows["image"], "bytes"), indices, record.image_size)
+    return rows
+
+
+def kept_counts(column: pyarrow.ChunkedArray) -> np.ndarray:
+    """How many patches each row of the column `kept_patches` has, int64; 0 where there is no list."""
+    lengths = pyarrow.compute.list_value_length(column)
+    return pyarrow.compute.fill_null(lengths, 0).to_numpy().astype(np.int64)
+
+
+def _check_labels(labels: pyarrow.ChunkedArray, indices: np.ndarray, num_labels: int) -> None:
+    numbers = pyarrow.compute.fill_null(labels, -1).to_numpy()
+    for row in np.flatnonzero((numbers < 0) | (numbers >= num_labels)):
+        raise UsageError(
+            f"image {indices[row]} has label {labels[int(row)].as_py()}, but the teacher has labels 0 to "
+            f"{num_labels - 1}"
+        )
+
+
+def _check_kept(kept: pyarrow.ChunkedArray, indices: np.ndarray, num_patches: int) -> None:
+    counts = kept_counts(kept)
+    for row in np.flatnonzero(counts == 0):
+        raise UsageError(f"image {indices[row]} keeps no patch")
+    patches = pyarrow.compute.fill_null(pyarrow.compute.list_flatten(kept), -1).to_numpy().astype(np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    for place in np.flatnonzero((patches < 0) | (patches >= num_patches)):
+        raise UsageError(
+            f"image {indices[rows[place]]} keeps patch {patches[place]}, but the grid has patches 0 to "
+            f"{num_patches - 1}"
+        )
+    keys = np.sort(rows * num_patches + patches)
+    for place in np.flatnonzero(keys[1:] == keys[:-1]):
+        raise UsageError(f"image {indices[keys[place] // num_patches]} keeps a patch twice")
+
+
+def _check_images(pngs: pyarrow.ChunkedArray, indices: np.ndarray, image_size: tuple[int, int]) -> None:
+    heads = pyarrow.compute.binary_slice(pngs, 0, _PNG_HEADER_BYTES).to_pylist()
+    ends = pyarrow.compute.binary_slice(pngs, -len(_PNG_END), None).to_pylist()
+    for head, end, index in zip(heads, ends, indices):
+        if head is None or len(head) < _PNG_HEADER_BYTES or not head.startswith(_PNG_START):
+            raise UsageError(f"image {index} is no PNG; the dataset was not written by smi_hf, or is damaged")
+        size = int.from_bytes(head[-4:], "big"), int.from_bytes(head[-8:-4], "big")
+        if size != tuple(image_size):
+            raise UsageError(
+                f"image {index} has {size[0]}x{size[1]} px, but the {RECORD_FILE} of the dataset says "
+                f"{image_size[0]}x{image_size[1]} px"
+            )
+        if end != _PNG_END:
+            raise UsageError(f"image {index} is a PNG that ends too early; download the dataset or make it again")
+
+
+def _check_distinct(dataset: "Dataset") -> None:
+    """Each image once: that is what (seed, image_index) says, within each source of a concatenated dataset."""
+    names = [name for name in (SOURCE_COLUMN, "seed", "image_index") if name in dataset.column_names]
+    columns = dataset.select_columns(names).with_format("arrow")[:]
+    keys = [columns[name].to_numpy() for name in names]
+    order = np.lexsort(keys)
+    same = np.logical_and.reduce([key[order][1:] == key[order][:-1] for key in keys])
+    for place in np.flatnonzero(same):
+        raise UsageError(
+            f"image {keys[-1][order[place]]} is in the dataset twice; remove the shard in which it is for the second "
+            f"time, or make the dataset again"
+        )
