@@ -1,6 +1,7 @@
 """`smi-hf distill`: a teacher and a sparse dataset of it in, a student out."""
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -205,7 +206,9 @@ class Lesson:
             return trainer, {(_SPARSE, 0): first}
         students = experiment.teach_rows(new_student, self._make_trainer, rows, first=first)
         if self.settings:
-            students["calibrated, not trained", 0] = experiment.Taught(new_student(0), len(sparse), 0.0, ())
+            untrained = {"rounded, not trained": new_student(0), "quanto alone": self._plain_student(sparse)}
+            for name, model in untrained.items():
+                students[name, 0] = experiment.Taught(model, len(sparse), 0.0, ())
         return trainer, students
 
     def teach_in_rounds(self) -> "tuple[SparseDistillationTrainer, Students]":
@@ -304,9 +307,25 @@ class Lesson:
         from smi_hf.quantization.aware_training import quantize_for_training
 
         calibration, image_size = sparse_images(sparse), self.teacher.model.grid.image_size
-        return lambda run: quantize_for_training(
-            SparseClassifier(self._new_student(run), image_size), calibration, self.settings
-        )
+
+        # Rounding looks at every image once a layer; the rows of the table begin alike.
+        @functools.cache
+        def rounded(run: int) -> Any:
+            student = SparseClassifier(self._new_student(run), image_size)
+            return quantize_for_training(student, calibration, self.settings, disable_tqdm=self.args.disable_tqdm)
+
+        return lambda run: copy.deepcopy(rounded(run))
+
+    def _plain_student(self, sparse: "SparseDataset") -> Any:
+        """Control: what the back end makes of the same images."""
+        from smi_hf.data.patch_sets import sparse_images
+        from smi_hf.models import SparseClassifier
+        from smi_hf.quantization.backends.base import BACKENDS, choose_layers
+        from smi_hf.quantization.backends.quanto import linear_layers, unfrozen_copy
+
+        model = SparseClassifier(self._new_student(0), self.teacher.model.grid.image_size)
+        layers = choose_layers(linear_layers(model), BACKENDS.get("quanto"), self.settings)
+        return unfrozen_copy(model, sparse_images(sparse), self.settings, layers).model
 
     def _make_trainer(self, student: Any, dataset: Any, folder: Path) -> "SparseDistillationTrainer":
         from smi_hf.distillation import SparseDistillationTrainer

@@ -56,6 +56,25 @@ def test_distill_writes_the_student_a_table_with_controls_and_a_curve(distill, p
     assert figures["top1"] == rows["inverted, kept patches"]["top1"]
 
 
+@needs_plots
+@pytest.mark.skipif(bool(missing_packages("quanto")), reason="the quanto extra is absent")
+def test_a_rounded_student_is_judged_beside_its_untrained_self_and_quanto_alone(
+    tiny_checkpoint, sparse_folder, photographs, tmp_path, capsys
+):
+    given = ["--teacher", tiny_checkpoint, "--student", tiny_checkpoint, "--dataset", sparse_folder]
+    given += ["--output_dir", tmp_path / "w2a8", "--quantize_weights", 2, "--hidden_state_weight", 10]
+    given += ["--num_train_epochs", 1, "--use_cpu", "true", "--disable_tqdm", "true", "--eval_dataset", photographs]
+    assert main(["distill", *map(str, given)]) == 0
+    rows = {row["name"]: row for row in json.loads((tmp_path / "w2a8" / "results.json").read_text())["rows"]}
+    assert list(rows) == ["teacher", "inverted, kept patches", "rounded, not trained", "quanto alone"]
+    assert "rounded, not trained" in capsys.readouterr().out
+    # What was saved answers as the row says.
+    given = ["--model_name_or_path", tmp_path / "w2a8" / "quantized", "--dataset", photographs, "--disable_tqdm"]
+    assert main(["evaluate", *map(str, given), "--json", str(tmp_path / "figures.json")]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["top1"] == rows["inverted, kept patches"]["top1"]
+
+
 def test_without_real_images_agreement_is_judged_on_held_out_synthetic_ones(distill, tmp_path, capsys):
     assert distill("--held_out", 0.4) == 0
     assert "agreement with the teacher on held-out synthetic images: " in capsys.readouterr().out

@@ -32,7 +32,6 @@ from safetensors.torch import load_file
 from smi_hf.quantization.aware_training import (
     WeightRange,
     freeze_and_save,
-    least_squares_range,
     quantize_for_training,
 )
 from smi_hf.quantization.backends.quanto import linear_layers, load_model, quantized_copy, quantized_layers
@@ -318,35 +317,6 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(teacher, make_traine
     assert resumed.state.global_step == whole.state.global_step
     expected = whole.model.state_dict()
     assert all(torch.equal(expected[name], value) for name, value in resumed.model.state_dict().items())
-
-
-@pytest.mark.parametrize("bits", [4, 2])
-def test_ranges_are_better_than_those_of_any_narrower_or_wider_reach(bits):
-    weights = torch.randn(6, 96, generator=torch.Generator().manual_seed(0))
-    weights[1] = weights[1].exp()
-    last = 2**bits - 1
-
-    def error(scale: Tensor, shift: Tensor) -> Tensor:
-        codes = ((weights + shift) / scale).round().clamp(0, last)
-        return (scale * codes - shift - weights).square().mean(dim=1)
-
-    scale, shift = least_squares_range(weights, bits)
-    assert scale.shape == shift.shape == (6, 1)
-    found = error(scale, shift)
-    low, high = weights.aminmax(dim=1, keepdim=True)
-    for first in torch.linspace(0, 0.5, 11):
-        for width in torch.linspace(0.2, 1, 17):
-            least = low + first * (high - low)
-            # Both are searches; neither is exhaustive.
-            assert (found <= 1.05 * error(width * (high - low) / last, -least)).all()
-
-
-def test_a_group_that_needs_few_values_is_represented_exactly():
-    weights = torch.tensor([[0.0] * 8, [0.3] * 8, [-0.1, 0.2] * 4, [0.0, 0.1, 0.2, 0.3] * 2])
-    scale, shift = least_squares_range(weights, 2)
-    codes = ((weights + shift) / scale).round().clamp(0, 3)
-    assert torch.allclose(scale * codes - shift, weights, atol=1e-6)
-    assert (scale > 0).all()
 
 
 def test_a_range_goes_where_its_layer_goes(teacher, patch_set):

@@ -108,7 +108,7 @@ class QuantoFloatModel:
 def linear_layers(model: SparseClassifier) -> dict[str, str]:
     """Type by name of every Linear layer that a forward calls, in the order of the calls."""
     called: dict[str, str] = {}
-    with _watched(model, lambda name, inputs, outputs: called.setdefault(name, "Linear")):
+    with linear_layers_watched(model, lambda name, inputs, outputs: called.setdefault(name, "Linear")):
         model(torch.zeros(1, model.num_channels, *model.grid.image_size))
     return called
 
@@ -125,7 +125,7 @@ def activation_maxima(model: SparseClassifier, calibration: PatchSet) -> dict[st
         before = maxima.get(name, seen)
         maxima[name] = torch.maximum(before[0], seen[0]), torch.maximum(before[1], seen[1])
 
-    with _watched(model, note):
+    with linear_layers_watched(model, note):
         for pixels_BCHW, kept_BK in calibration.batches():
             model(pixels_BCHW, kept_BK)
     return maxima
@@ -189,7 +189,7 @@ def _scale(maximum: Tensor, bits: int) -> Tensor:
 
 
 @contextmanager
-def _watched(model: SparseClassifier, note: Callable[[str, Tensor, Tensor], object]) -> Iterator[None]:
+def linear_layers_watched(model: SparseClassifier, note: Callable[[str, Tensor, Tensor], object]) -> Iterator[None]:
     """While it lasts, `note` gets name, inputs and outputs of each call of a Linear layer; no gradients are kept."""
     names = {module: name for name, module in model.model.named_modules() if isinstance(module, nn.Linear)}
 
