@@ -184,7 +184,7 @@ def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path)
     images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label", name="generated digits")
     with Quantizer(teacher, load_image_processor(str(TEACHER_PATH)), backend="onnx") as quantizer:
         quantizer.quantize(synthetic, output_dir)
-        record = quantization_record(quantizer, [dataset_reference(dataset_folder, dataset, teacher)])
+        record = quantization_record(quantizer, [dataset_reference(dataset, teacher)])
         rows = compare(
             quantizer,
             {synthetic.source: [synthetic], noise.source: [noise]},
@@ -254,7 +254,7 @@ def _distillation(teacher: "Teacher", demo: DemoArguments) -> "Table":
     rows = {"inverted, kept patches": [pool], noise.source: [noise]}
     students = experiment.teach_rows(new_student, make_trainer, rows, first=first)
     compared = experiment.compare(students, teacher, images, image_processor, disable_tqdm=True)
-    datasets = [dataset_reference(folder.with_name("pool"), pool, teacher)]
+    datasets = [dataset_reference(pool, teacher)]
     record = distillation_record(trainer, datasets, started_from=str(TEACHER_PATH), from_scratch=True)
     save_model_record(record.judged(compared, images, pictures=experiment.save_curves(compared, folder)), folder)
     return distillation_table(compared, f"Student of {config.num_hidden_layers} layers in {folder}, from scratch")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer
     from smi_hf.distillation.experiment import Taught
     from smi_hf.evaluation.record import ModelRecord
+    from smi_hf.hub.repository import Repository
     from smi_hf.models import Teacher
     from smi_hf.quantization.backends.base import QuantizationSettings
 
@@ -157,6 +158,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
         )
     image_processor = load_image_processor(given.student, revision=given.student_revision)
     lesson = Lesson(given, args, teacher, images, image_processor, settings)
+    # Nobody shall teach for hours and then be refused.
+    repository = _open_repository(args) if args.push_to_hub and args.process_index == 0 else None
     trainer, students = lesson.teach_in_rounds() if given.rounds else lesson.teach_at_once()
     lesson.save(trainer)
     figures = {} if images else trainer.evaluate()
@@ -170,6 +173,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
         lesson.save_records(replace(lesson.record(trainer), held_out=held_out))
         print(f"agreement with the teacher on {trainer.judged_on}: {100 * agreement:.1f} %")
     print(f"student in {args.output_dir}, taught on {trainer.student.sees} in {students[_SPARSE, 0].seconds:.1f} s")
+    if repository is not None:
+        from smi_hf.hub.publish import MODEL, push_to
+
+        folder = Path(args.output_dir)
+        print(f"published: {push_to(repository, folder / QUANTIZED_FOLDER if settings else folder, MODEL)}")
 
 
 @dataclass
@@ -197,8 +205,7 @@ class Lesson:
         from smi_hf.evaluation.record import dataset_reference
 
         sparse, rows = _images(self.given, self.teacher)
-        taught_on = zip(self.given.dataset, rows[_SPARSE])
-        self.datasets = [dataset_reference(path, dataset, self.teacher) for path, dataset in taught_on]
+        self.datasets = [dataset_reference(dataset, self.teacher) for dataset in rows[_SPARSE]]
         new_student = self._rounded_student(sparse) if self.settings else self._new_student
         trainer = self._make_trainer(new_student(0), sparse, Path(self.args.output_dir))
         first = experiment.teach(trainer, len(sparse), self.args.resume_from_checkpoint)
@@ -226,7 +233,7 @@ class Lesson:
             output_dir=output_dir,
         )
         pool = _grow(self.given, self.teacher, taught.num_images)
-        self.datasets = [dataset_reference(self.given.dataset[0], pool, self.teacher)]
+        self.datasets = [dataset_reference(pool, self.teacher)]
         return self._make_trainer(taught.model, pool, output_dir), {(_SPARSE, 0): taught}
 
     def save(self, trainer: "SparseDistillationTrainer") -> None:
@@ -333,7 +340,20 @@ class Lesson:
         # Not dataclasses.replace: some fields of TrainingArguments are not what they were given as.
         args = copy.copy(self.args)
         args.output_dir = str(folder)
+        # What is published is the student with its table, at the end.
+        args.push_to_hub = False
         return SparseDistillationTrainer(student, self.teacher, args, dataset, self.images, self.image_processor)
+
+
+def _open_repository(args: "SparseDistillationConfig") -> "Repository":
+    from smi_hf.hub.publish import MODEL, open_for
+
+    return open_for(
+        MODEL,
+        args.hub_model_id or Path(args.output_dir).resolve().name,
+        private=bool(args.hub_private_repo),
+        token=args.hub_token,
+    )
 
 
 def _quantization(given: DistillArguments) -> "QuantizationSettings | None":

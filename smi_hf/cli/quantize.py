@@ -171,7 +171,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     # All that can be wrong with the input is found before anything is computed.
     datasets = {path: load(path, for_model=teacher.model).first(given.num_images) for path in given.dataset}
     sparse = [datasets[path] for path in given.dataset]
-    references = [dataset_reference(path, datasets[path], teacher) for path in given.dataset]
+    references = [dataset_reference(dataset, teacher) for dataset in sparse]
     calibrations = _calibrations(given, sparse, teacher, image_processor)
     calibration = next(iter(calibrations.values()))[0]
     assert calibration is not None, "the first row is the sparse dataset"

@@ -47,7 +47,12 @@ def concatenate(datasets: Sequence[SparseDataset], *, other_teachers: bool = Fal
         keys.append(np.stack([source, columns["seed"].to_numpy(), columns["image_index"].to_numpy()], axis=1))
         parts.append(rows.select_columns(list(COLUMNS)).add_column(SOURCE_COLUMN, source.astype(np.int16)))
     _check_distinct(np.concatenate(keys))
-    return SparseDataset(concatenate_datasets(parts), _united(sources, sum(map(len, parts))), tuple(sources))
+    return SparseDataset(
+        concatenate_datasets(parts),
+        _united(sources, sum(map(len, parts))),
+        tuple(sources),
+        name=" + ".join(dataset.name for dataset in datasets),
+    )
 
 
 def _check_compatible(first: DatasetRecord, other: DatasetRecord, number: int, other_teachers: bool) -> None:

@@ -43,11 +43,15 @@ class SparseDataset:
         record: what it was made from and how. Of a concatenated dataset: what its sources have in common.
         sources: of a concatenated dataset the records that it was put together from; the column `source` says which
             one a row belongs to. Empty for a dataset as it was loaded.
+        name: Hub id, or the name of the folder, never its path; of a concatenated dataset those of its parts.
+        revision: commit on the Hub that it was read at, None for a folder.
     """
 
     dataset: "Dataset | IterableDataset"
     record: DatasetRecord
     sources: tuple[DatasetRecord, ...] = ()
+    name: str = ""
+    revision: str | None = None
 
     def __len__(self) -> int:
         return self.record.num_images if self.is_streamed else len(self.dataset)
@@ -194,14 +198,19 @@ def load(
     from datasets.exceptions import DatasetGenerationError
 
     folder = Path(path_or_repo)
-    record = DatasetRecord.load(folder) if folder.is_dir() else _record_from_hub(str(path_or_repo), revision)
+    if folder.is_dir():
+        record, name, commit = DatasetRecord.load(folder), folder.resolve().name, None
+    else:
+        name = str(path_or_repo)
+        record, commit = _record_from_hub(name, revision)
     if record.status != "complete":
         raise UsageError(
             f"dataset {path_or_repo} is not complete: its run was interrupted; run the same smi-hf invert again"
         )
     if for_model is not None:
         check_fits(record, for_model)
-    source: dict[str, Any] = {"path": str(path_or_repo), "revision": revision}
+    # Rows of the commit that the record is of, whatever is pushed in between.
+    source: dict[str, Any] = {"path": str(path_or_repo), "revision": commit}
     if folder.is_dir():
         # By their names: of a folder `datasets` would give the copy that it made before the shards were changed.
         source = {"path": "parquet", "data_files": _checked_shards(folder, record)}
@@ -214,13 +223,13 @@ def load(
         raise UsageError(f"dataset {path_or_repo} cannot be read: {reason}") from error
     if not streaming:
         validate(dataset, record)
-        return SparseDataset(dataset, record)
+        return SparseDataset(dataset, record, name=name, revision=commit)
     check_features(features, record)
     # As arrow columns, so that an image is decoded after its row has passed.
     checked = dataset.with_format("arrow").map(
         partial(check_rows, record=record), batched=True, batch_size=_STREAMED_ROWS, features=features
     )
-    return SparseDataset(checked.with_format(None), record)
+    return SparseDataset(checked.with_format(None), record, name=name, revision=commit)
 
 
 def _checked_shards(folder: Path, record: DatasetRecord) -> list[str]:
@@ -241,9 +250,17 @@ def _checked_shards(folder: Path, record: DatasetRecord) -> list[str]:
     return list(map(str, shards))
 
 
-def _record_from_hub(repo: str, revision: str | None) -> DatasetRecord:
+def _record_from_hub(repo: str, revision: str | None) -> tuple[DatasetRecord, str]:
+    """The record, and the commit that it is of."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         path = hf_hub_download(repo, RECORD_FILE, repo_type="dataset", revision=revision)
@@ -254,6 +271,25 @@ def _record_from_hub(repo: str, revision: str | None) -> DatasetRecord:
         ) from error
     except EntryNotFoundError as error:
         raise UsageError(f"dataset {repo!r} is not a sparse dataset: it has no {RECORD_FILE}") from error
+    except RevisionNotFoundError as error:
+        raise UsageError(f"dataset {repo!r} has no revision {revision!r} on the Hub") from error
+    except RepositoryNotFoundError as error:
+        hint = "; there is a model of this name, but a sparse dataset is needed" if _is_model(repo) else ""
+        raise UsageError(
+            f"dataset {repo!r} is neither a folder here nor a dataset on the Hub that you may see{hint}; check the "
+            f"name, and log in with `hf auth login` if it is private"
+        ) from error
     except (HfHubHTTPError, HFValidationError) as error:
-        raise UsageError(f"dataset {repo!r} is neither a folder here nor on the Hub: {error}") from error
-    return DatasetRecord.from_json(Path(path).read_text(), f"{repo}/{RECORD_FILE}")
+        raise UsageError(f"dataset {repo!r} is neither a folder here nor on the Hub: {one_line(error)}") from error
+    # Cached under the commit's name.
+    return DatasetRecord.from_json(Path(path).read_text(), f"{repo}/{RECORD_FILE}"), Path(path).parent.name
+
+
+def _is_model(repo: str) -> bool:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return HfApi().repo_exists(repo, repo_type="model")
+    except HfHubHTTPError:
+        return False

@@ -8,8 +8,9 @@ import copy
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.trainer_utils import HubStrategy
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.image_sets import ImageSet
@@ -34,6 +36,9 @@ from smi_hf.errors import RunError, UsageError
 from smi_hf.models import Teacher
 from smi_hf.models.preprocessing import normalization_of
 from smi_hf.models.sparse import attention_implementation
+
+if TYPE_CHECKING:
+    from smi_hf.hub.repository import Repository
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +76,8 @@ class SparseDistillationTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self.teacher = teacher
+        self.taught_on = train_dataset
+        self._repository: Repository | None = None
         if refused := sorted(_DECIDED_HERE & kwargs.keys()):
             raise UsageError(
                 f"{refused[0]} is not taken: batches, losses and metrics are this trainer's own; choose among them in "
@@ -313,6 +320,67 @@ class SparseDistillationTrainer(Trainer):
             super()._load_best_model()
         else:
             self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    # Publishing stands above the engines; these are the looks upwards, at the moment it is asked for.
+
+    def init_hf_repo(self, token: str | None = None, **options: Any) -> None:
+        """Finds or makes the repository, and checks that it can be written to: before the first step, not after."""
+        if not self.is_world_process_zero():
+            return
+        from smi_hf.hub.publish import MODEL, open_for
+
+        args = self.args
+        if args.push_to_hub and args.hub_strategy != HubStrategy.END:
+            logger.info("published is the finished student alone, with its record and card; no checkpoint before it")
+        self._repository = open_for(
+            MODEL,
+            args.hub_model_id or Path(args.output_dir).resolve().name,
+            private=bool(args.hub_private_repo),
+            token=token or args.hub_token,
+        )
+        self.hub_model_id = self._repository.repo_id
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Nothing: see `init_hf_repo`."""
+
+    def push_to_hub(self, *, token: str | None = None, **options: Any) -> str:
+        """Publishes the student with its record and card in one commit; returns the address of the commit.
+
+        A record that lies beside the student already, as `smi-hf distill` writes it with its table, is published;
+        otherwise one is written that says how the student was taught, and its agreement with the teacher if it was
+        judged by that. Where is said by `hub_model_id` and `hub_private_repo` of the arguments.
+
+        Raises:
+            UsageError: the student was taught on images in memory, or the Hub refuses.
+            RunError: the Hub could not be reached, or kept failing.
+        """
+        if not isinstance(self.taught_on, SparseDataset):
+            raise UsageError(
+                "the student was taught on images in memory, and its record could not say what they are; publish one "
+                "that was taught on a dataset of smi_hf.load"
+            )
+        if self._repository is None:
+            self.init_hf_repo(token)
+        self.save_model(_internal_call=True)
+        held_out = None
+        if not isinstance(self.eval_dataset, RealImages):
+            held_out = {"num_images": len(self.eval_dataset), "agreement": self.evaluate()["eval_agreement"]}
+        url = ""
+        if self._repository is not None:
+            from smi_hf.distillation.records import distillation_record
+            from smi_hf.evaluation.record import dataset_reference
+            from smi_hf.hub.cards import is_record_of, save_model_record
+            from smi_hf.hub.publish import MODEL, push_to
+
+            folder = Path(self.args.output_dir)
+            if not is_record_of(folder):
+                datasets = [dataset_reference(self.taught_on, self.teacher)]
+                started_from = self.accelerator.unwrap_model(self.model).config._name_or_path or None
+                record = distillation_record(self, datasets, started_from=started_from)
+                save_model_record(replace(record, held_out=held_out), folder)
+            url = push_to(self._repository, folder, MODEL)
+        self.accelerator.wait_for_everyone()
+        return url
 
     def _settings(self) -> dict[str, Any]:
         return {

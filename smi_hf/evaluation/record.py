@@ -3,18 +3,16 @@
 Cards and reports read it and invent nothing. It holds names, never a path of the machine that wrote it.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-
 from smi_hf.data.files import replaced_atomically
 from smi_hf.data.image_sets import ImageSet
 from smi_hf.data.reader import SparseDataset
-from smi_hf.data.schema import RECORD_FILE
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.scores import SCORES, summary
 from smi_hf.models import Teacher
@@ -49,6 +47,7 @@ class ModelRecord:
             floating point, or the teacher) is first, this model's row second, its own scores the first run there.
         held_out: without real images: `num_images` synthetic ones, and the `agreement` with the teacher on them.
         pictures: names of the pictures beside the record.
+        files: sha256 of each file that makes up the model, by name; what is published.
     """
 
     kind: str
@@ -61,6 +60,7 @@ class ModelRecord:
     rows: list[dict[str, Any]] = field(default_factory=list)
     held_out: dict[str, Any] | None = None
     pictures: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def judged(self, rows: Sequence[Any], images: ImageSet, *, pictures: Sequence[str] = ()) -> "ModelRecord":
@@ -72,6 +72,10 @@ class ModelRecord:
         """
         listed = [{**asdict(row), **summary(row.runs)} for row in rows]
         return replace(self, measured=images.reference(), rows=listed, pictures=list(pictures))
+
+    def with_files(self, paths: Iterable[Path]) -> "ModelRecord":
+        """This record with the files that the model is made of."""
+        return replace(self, files={path.name: file_sha256(path) for path in sorted(paths)})
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -150,33 +154,32 @@ class ModelRecord:
         return cls.from_json(path.read_text(), str(path))
 
 
-def dataset_reference(path_or_repo: str | Path, dataset: SparseDataset, teacher: Teacher) -> dict[str, Any]:
+def dataset_reference(dataset: SparseDataset, teacher: Teacher) -> dict[str, Any]:
     """What a record says of a sparse dataset that a model was calibrated or taught on.
 
     Args:
-        path_or_repo: what it was loaded by.
         teacher: the model that was quantized, or that taught.
 
     Returns:
-        `name` (of the folder, or Hub id), `revision` (commit on the Hub, else None), `content_sha256` of its shards,
-        `num_images` that were used, `num_kept` patches of each, and `is_from_teacher`: whether they are images of
-        this very model.
+        `name` and `revision` as of the dataset, `content_sha256` of its shards (None of a concatenated one),
+        `num_images` that were used, `num_kept` patches of each (None if they differ), and `is_from_teacher`: whether
+        they are images of this very model.
     """
     record = dataset.record
-    is_local = Path(path_or_repo).exists()
     return {
-        "name": Path(path_or_repo).resolve().name if is_local else str(path_or_repo),
-        "revision": None if is_local else _commit_in_cache(str(path_or_repo)),
+        "name": dataset.name,
+        "revision": dataset.revision,
         "content_sha256": record.results.get("content_sha256"),
         "num_images": len(dataset),
-        "num_kept": record.keep_counts[-1],
+        "num_kept": record.keep_counts[-1] if record.keep_counts else None,
         "is_from_teacher": record.teacher["weights_sha256"] == teacher.weights_sha256(),
     }
 
 
-def _commit_in_cache(repo: str) -> str:
-    """The commit that a dataset was read at: a cached file lies in a folder named after it."""
-    return Path(hf_hub_download(repo, RECORD_FILE, repo_type="dataset")).parent.name
+def file_sha256(path: Path) -> str:
+    """Digest of a file, read piece by piece."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_keys(name: str, values: Mapping[str, Any], keys: Sequence[str]) -> None:

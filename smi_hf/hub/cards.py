@@ -11,11 +11,18 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from smi_hf.data.card import NO_REPOSITORY, describe_versions, settings_table, template_environment
 from smi_hf.data.files import replaced_atomically
 from smi_hf.data.schema import CARD_FILE
-from smi_hf.evaluation.record import ModelRecord
+from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, file_sha256
 from smi_hf.models.licenses import describe_license, license_metadata
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _FLOAT_BITS = 32
+
+# Files of a model's folder that are the model. That of a quantized model was empty before; a Trainer's holds
+# checkpoints, logs and a pickle of its arguments, too.
+_FILES = {
+    "quantized": ("*",),
+    "distilled": ("*config.json", "model*.safetensors", "model.safetensors.index.json"),
+}
 
 
 @dataclass(frozen=True)
@@ -118,9 +125,22 @@ def save_model_card(record: ModelRecord, folder: Path) -> None:
 
 
 def save_model_record(record: ModelRecord, folder: Path) -> None:
-    """Writes the record of a model, and its card, into its folder."""
+    """Writes the record of a model, with digests of its files, and its card into its folder."""
+    patterns, beside = _FILES[record.kind], (CARD_FILE, RESULTS_FILE, *record.pictures)
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    record = record.with_files(path for path in found if path.name not in beside)
     record.save(folder)
     save_model_card(record, folder)
+
+
+def is_record_of(folder: Path) -> bool:
+    """Whether a folder holds a record of the very files that lie there."""
+    if not (folder / RESULTS_FILE).is_file():
+        return False
+    files = ModelRecord.load(folder).files
+    return bool(files) and all(
+        (folder / name).is_file() and file_sha256(folder / name) == digest for name, digest in files.items()
+    )
 
 
 def _short(name: str) -> str:

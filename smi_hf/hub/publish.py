@@ -10,6 +10,8 @@ from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import CARD_FILE, DATA_FOLDER, PREVIEW_FILE, RECORD_FILE, STAGES_FILE
 from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.errors import UsageError
+from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, file_sha256
+from smi_hf.hub.cards import render_model_card
 from smi_hf.hub.repository import Repository, check_name, open_repository
 
 Contents = dict[str, Path | bytes]
@@ -68,6 +70,41 @@ DATASET = Kind(
     contents=_dataset_contents,
     message="Sparse synthetic images",
 )
+
+
+def _model_contents(folder: Path, repo_id: str) -> Contents:
+    """Record, the files that it names, pictures, and a card that names the repository.
+
+    Raises:
+        UsageError: it holds no model of smi_hf, or its files are not those that the run wrote.
+    """
+    record = ModelRecord.load(folder)
+    if not record.files:
+        raise UsageError(f"{folder / RESULTS_FILE} does not say which files the model is made of; make it once more")
+    for name, digest in record.files.items():
+        path = folder / name
+        if not path.is_file() or file_sha256(path) != digest:
+            reason = "was changed since" if path.is_file() else "is gone"
+            raise UsageError(
+                f"{path} {reason}, and {RESULTS_FILE} is the record of the model as it was; make it once more"
+            )
+    return {
+        CARD_FILE: str(render_model_card(record, repo_id=repo_id)).encode(),
+        RESULTS_FILE: folder / RESULTS_FILE,
+        **{name: folder / name for name in (*record.files, *record.pictures)},
+    }
+
+
+MODEL = Kind(
+    repo_type="model",
+    name="model of smi_hf",
+    marker=RESULTS_FILE,
+    # Weights of the model before, under other names.
+    stale=("*.safetensors", "*.index.json", "*.onnx", "*.onnx_data", "openvino_model.*", "*.png"),
+    contents=_model_contents,
+    message="Model compressed without data",
+)
+KINDS = (DATASET, MODEL)
 
 
 def open_for(
@@ -152,7 +189,7 @@ def _push(folder: str | Path, repo_id: str, kind: Kind, **options: Any) -> str:
 
 
 def _kind_of(folder: Path) -> Kind:
-    for kind in (DATASET,):
+    for kind in KINDS:
         if (folder / kind.marker).is_file():
             return kind
     raise UsageError(f"{folder} holds nothing to push; give a folder that smi-hf invert, quantize or distill wrote")

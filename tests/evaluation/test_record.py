@@ -15,7 +15,7 @@ ENVIRONMENT = {"lane": "full", "device": "cpu", "packages": {"python": "3.11"}}
 
 @pytest.fixture
 def record(teacher, sparse_folder):
-    dataset = dataset_reference(sparse_folder, load(sparse_folder), teacher)
+    dataset = dataset_reference(load(sparse_folder), teacher)
     return ModelRecord("quantized", teacher.reference(), [dataset], {"backend": "onnx"}, ENVIRONMENT)
 
 
@@ -63,7 +63,7 @@ def test_a_split_in_a_name_is_no_part_of_it(photographs, teacher, tmp_path):
 def test_images_of_another_model_are_told_apart(teacher, sparse_folder):
     dataset = load(sparse_folder)
     other = replace(dataset.record, teacher=dataset.record.teacher | {"weights_sha256": "0" * 64})
-    assert dataset_reference(sparse_folder, replace(dataset, record=other), teacher)["is_from_teacher"] is False
+    assert dataset_reference(replace(dataset, record=other), teacher)["is_from_teacher"] is False
 
 
 def test_a_folder_without_a_record_is_refused(tmp_path):
