@@ -23,8 +23,10 @@ install-latest: .venv-latest/installed
 	.venv-latest/bin/python -m pip install --quiet --constraint constraints-latest.txt --editable ".[$(LATEST_EXTRAS)]"
 	touch $@
 
+# make demo WITH_HUB=1 also publishes what it made, on a Hub that the tests bring along.
 demo: install
-	.venv/bin/smi-hf demo --output_dir out/demo
+	$(if $(WITH_HUB),PYTHONPATH=tests/hub .venv/bin/python -m loopback) .venv/bin/smi-hf demo --output_dir out/demo \
+		$(if $(WITH_HUB),--with_hub)
 
 test: install
 	.venv/bin/python -m pytest $(PYTEST_FLAGS) -m "not slow"

@@ -1,13 +1,16 @@
 """`smi-hf demo`: the whole way on a small embedded model, on any machine, without a download."""
 
 import copy
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.environment import missing_packages
+from smi_hf.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +39,21 @@ class DemoArguments:
         default=512, metadata={"help": "Synthetic images that a student learns from."}
     )
     num_epochs: int = field(default=30, metadata={"help": "Epochs of the student."})
+    with_hub: bool = field(
+        default=False,
+        metadata={
+            "help": "Publish what was made on the Hub that HF_ENDPOINT names, and load it from there. That must be a "
+            "server on this machine, as `make demo WITH_HUB=1` starts one: a demonstration is not for the world."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        endpoint = os.environ.get("HF_ENDPOINT", "")
+        if self.with_hub and urlsplit(endpoint).hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise UsageError(
+                f"with_hub publishes on a Hub on this machine alone, but HF_ENDPOINT is {endpoint!r}; run `make demo "
+                f"WITH_HUB=1` in a checkout, or publish out/demo/smi with smi-hf push"
+            )
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -82,7 +100,30 @@ def run(arguments: Sequence[str] | None = None) -> None:
     else:
         console.print(f"\nInverting {demo.num_distillation_images} images to teach a student of half the depth")
         console.print(_distillation(teacher, demo))
+    if demo.with_hub:
+        console.print(_publication(Path(demo.output_dir)))
     console.print(f"Preview: {folder / 'preview.png'}, what each prune left: {folder / 'preview_stages.png'}")
+
+
+def _publication(output_dir: Path) -> "Table":
+    """Every dataset and model of the demonstration, pushed; the dataset read back by stock `datasets`."""
+    from datasets import load_dataset
+    from huggingface_hub import whoami
+    from rich.table import Table
+
+    from smi_hf.hub import push
+
+    repo_id = f"{whoami()['name']}/digits-smi"
+    table = Table(title="Published on the Hub on this machine", title_justify="left")
+    table.add_column("folder")
+    table.add_column("commit")
+    for name in ("smi", "dense", "int8", "student"):
+        if (output_dir / name).is_dir():
+            table.add_row(str(output_dir / name), push(output_dir / name, f"digits-{name}"))
+    pushed, local = (load_dataset(name, split="train") for name in (repo_id, str(output_dir / "smi")))
+    assert pushed.with_format("arrow")[:] == local.with_format("arrow")[:], "what was pushed is what is loaded"
+    table.caption = f"load_dataset({repo_id!r}) gives the same {len(pushed)} rows"
+    return table
 
 
 def _held_out_accuracy(teacher: "Teacher") -> float:

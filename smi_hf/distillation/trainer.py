@@ -93,6 +93,7 @@ class SparseDistillationTrainer(Trainer):
                 f"{teacher.model.config.num_labels}; give it a new head with smi_hf.distillation.load_student"
             )
         if isinstance(train_dataset, SparseDataset):
+            _check_batches(train_dataset)
             _check_made_from(train_dataset, teacher, args.other_teacher)
         else:
             _check_grid(train_dataset, teacher)
@@ -389,6 +390,16 @@ class SparseDistillationTrainer(Trainer):
             "num_images": len(self.train_dataset.images),
             **self.args.distillation_settings,
         }
+
+
+def _check_batches(dataset: SparseDataset) -> None:
+    """Checks that any of its images can be in one batch."""
+    dataset.random_access("distillation")
+    if dataset.is_mixed:
+        counts = ", ".join(map(str, dataset.by_kept_count()))
+        raise UsageError(
+            f"images of {counts} kept patches cannot be in one batch; teach on one of dataset.by_kept_count()"
+        )
 
 
 def _check_made_from(dataset: SparseDataset, teacher: Teacher, other_teacher: bool) -> None:

@@ -16,7 +16,15 @@ from transformers import (
     TrainerCallback,
 )
 
-from smi_hf import RunError, Teacher, UsageError, load
+from smi_hf import (
+    RunError,
+    SparseInversionConfig,
+    SparseInversionTrainer,
+    Teacher,
+    UsageError,
+    concatenate,
+    load,
+)
 from smi_hf.data.image_sets import load_image_set
 from smi_hf.data.patch_sets import PatchSet, gaussian_noise
 from smi_hf.distillation import SparseDistillationTrainer
@@ -443,6 +451,18 @@ def test_matching_parts_is_refused_where_there_is_nothing_to_match(name, make_tr
         make_trainer(model=make_resnet(), **{name: 1.0})
     with pytest.raises(UsageError, match="teach the backbone, but freeze_backbone lets only the head learn"):
         make_args(freeze_backbone=True, **{name: 1.0})
+
+
+def test_a_dataset_whose_images_cannot_share_a_batch_is_refused(make_trainer, sparse_folder, teacher, tmp_path):
+    config = SparseInversionConfig(
+        output_dir=str(tmp_path / "other"), num_images=2, num_steps=4, prune_steps=[2], seed=1, disable_tqdm=True
+    )
+    SparseInversionTrainer(teacher, config).train()
+    mixed = concatenate([load(sparse_folder), load(tmp_path / "other")])
+    with pytest.raises(UsageError, match=r"images of 8, 11 kept patches cannot be in one batch; .*by_kept_count\(\)"):
+        make_trainer(train_dataset=mixed)
+    with pytest.raises(UsageError, match="distillation needs images by number, and this dataset is streamed"):
+        make_trainer(train_dataset=load(sparse_folder, streaming=True))
 
 
 @pytest.mark.parametrize(
