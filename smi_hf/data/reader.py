@@ -195,7 +195,7 @@ def load(
         UsageError: it is not a sparse dataset, not complete, damaged, or does not fit the model.
     """
     from datasets import load_dataset
-    from datasets.exceptions import DatasetGenerationError
+    from datasets.exceptions import DatasetsError
 
     folder = Path(path_or_repo)
     if folder.is_dir():
@@ -217,7 +217,7 @@ def load(
     try:
         dataset = load_dataset(**source, split="train", streaming=streaming)
         features = dataset.features
-    except (DatasetGenerationError, pyarrow.ArrowException, ValueError, OSError) as error:
+    except (DatasetsError, pyarrow.ArrowException, ValueError, OSError) as error:
         # The cause says more than "An error occurred while generating the dataset".
         reason = one_line(error.__cause__ or error)
         raise UsageError(f"dataset {path_or_repo} cannot be read: {reason}") from error
