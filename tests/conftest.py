@@ -102,6 +102,18 @@ def sparse_folder(tiny_checkpoint, tmp_path_factory):
 
 
 @pytest.fixture
+def own_precision(monkeypatch):
+    """For tests of `TrainingArguments`: they leave their precision in the environment, for processes that later tests
+    start, too, and accelerate keeps the first one of a process."""
+    from accelerate.state import AcceleratorState
+
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
 def image_processor(tiny_checkpoint):
     from smi_hf.models.preprocessing import load_image_processor
 

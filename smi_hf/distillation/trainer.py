@@ -324,7 +324,7 @@ class SparseDistillationTrainer(Trainer):
 
     # Publishing stands above the engines; these are the looks upwards, at the moment it is asked for.
 
-    def init_hf_repo(self, token: str | None = None, **options: Any) -> None:
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None, revision: str | None = None) -> None:
         """Finds or makes the repository, and checks that it can be written to: before the first step, not after."""
         if not self.is_world_process_zero():
             return
@@ -336,7 +336,8 @@ class SparseDistillationTrainer(Trainer):
         self._repository = open_for(
             MODEL,
             args.hub_model_id or Path(args.output_dir).resolve().name,
-            private=bool(args.hub_private_repo),
+            private=bool(args.hub_private_repo if private is None else private),
+            revision=revision,
             token=token or args.hub_token,
         )
         self.hub_model_id = self._repository.repo_id
@@ -344,12 +345,24 @@ class SparseDistillationTrainer(Trainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Nothing: see `init_hf_repo`."""
 
-    def push_to_hub(self, *, token: str | None = None, **options: Any) -> str:
+    def push_to_hub(
+        self,
+        commit_message: str | None = None,
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        **options: Any,
+    ) -> str:
         """Publishes the student with its record and card in one commit; returns the address of the commit.
 
         A record that lies beside the student already, as `smi-hf distill` writes it with its table, is published;
         otherwise one is written that says how the student was taught, and its agreement with the teacher if it was
         judged by that. Where is said by `hub_model_id` and `hub_private_repo` of the arguments.
+
+        Args:
+            commit_message, token, revision: as for `Trainer.push_to_hub`.
+            blocking: must be true: the commit is the last step, and its success is what is returned.
+            **options: must be empty: a card is rendered from the record alone.
 
         Raises:
             UsageError: the student was taught on images in memory, or the Hub refuses.
@@ -360,8 +373,10 @@ class SparseDistillationTrainer(Trainer):
                 "the student was taught on images in memory, and its record could not say what they are; publish one "
                 "that was taught on a dataset of smi_hf.load"
             )
-        if self._repository is None:
-            self.init_hf_repo(token)
+        if refused := [*options, *([] if blocking else ["blocking"])]:
+            raise UsageError(f"{refused[0]} is not taken by push_to_hub; leave it out")
+        if self._repository is None or token or revision:
+            self.init_hf_repo(token, revision=revision)
         self.save_model(_internal_call=True)
         held_out = None
         if not isinstance(self.eval_dataset, RealImages):
@@ -379,7 +394,7 @@ class SparseDistillationTrainer(Trainer):
                 started_from = self.accelerator.unwrap_model(self.model).config._name_or_path or None
                 record = distillation_record(self, datasets, started_from=started_from)
                 save_model_record(replace(record, held_out=held_out), folder)
-            url = push_to(self._repository, folder, MODEL)
+            url = push_to(self._repository, folder, MODEL, message=commit_message)
         self.accelerator.wait_for_everyone()
         return url
 

@@ -107,41 +107,34 @@ MODEL = Kind(
 KINDS = (DATASET, MODEL)
 
 
-def open_for(
-    kind: Kind,
-    repo_id: str,
-    *,
-    private: bool = False,
-    revision: str | None = None,
-    create_pr: bool = False,
-    token: str | None = None,
-) -> Repository:
+def open_for(kind: Kind, repo_id: str, **options: Any) -> Repository:
     """Finds or makes the repository that a folder will be pushed to, and checks all that can be checked before.
 
     Args:
         kind: what will be pushed.
-        repo_id, private, revision, create_pr, token: as for `open_repository`.
+        repo_id, **options: as for `open_repository`.
 
     Raises:
         UsageError: the push would be refused, or replace what smi_hf did not make.
         RunError: the Hub could not be reached, or kept failing.
     """
-    repository = open_repository(
-        repo_id, repo_type=kind.repo_type, private=private, revision=revision, create_pr=create_pr, token=token
-    )
+    repository = open_repository(repo_id, repo_type=kind.repo_type, **options)
     repository.check_is_ours(kind.marker, kind.name)
     return repository
 
 
-def push_to(repository: Repository, folder: str | Path, kind: Kind) -> str:
+def push_to(repository: Repository, folder: str | Path, kind: Kind, *, message: str | None = None) -> str:
     """Publishes a folder in a repository that `open_for` opened; returns the address of the commit or pull request.
+
+    Args:
+        message: of the commit; that of the kind if None.
 
     Raises:
         UsageError: the folder does not hold what its record says, or the Hub refuses.
         RunError: the Hub could not be reached, or kept failing; the same push, run again, continues.
     """
     contents = kind.contents(Path(folder), repository.repo_id)
-    commit = repository.commit(contents, message=kind.message, stale=kind.stale)
+    commit = repository.commit(contents, message=message or kind.message, stale=kind.stale)
     return commit.pr_url or commit.commit_url
 
 

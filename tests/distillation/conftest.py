@@ -45,12 +45,8 @@ def _random_images(num_images: int = 18, num_kept: int = 6, seed: int = 0) -> Pa
 
 
 @pytest.fixture(autouse=True)
-def _precision_of_its_own(monkeypatch):
-    """TrainingArguments leave their precision in the environment, and accelerate keeps the first one of a process."""
-    from accelerate.state import AcceleratorState
-
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
-    AcceleratorState._reset_state(reset_partial_state=True)
+def _own_precision(own_precision):
+    """For every test here."""
 
 
 @pytest.fixture(scope="session")

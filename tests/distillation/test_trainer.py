@@ -459,7 +459,7 @@ def test_a_dataset_whose_images_cannot_share_a_batch_is_refused(make_trainer, sp
     )
     SparseInversionTrainer(teacher, config).train()
     mixed = concatenate([load(sparse_folder), load(tmp_path / "other")])
-    with pytest.raises(UsageError, match=r"images of 8, 11 kept patches cannot be in one batch; .*by_kept_count\(\)"):
+    with pytest.raises(UsageError, match=r"images of 7, 11 kept patches cannot be in one batch; .*by_kept_count\(\)"):
         make_trainer(train_dataset=mixed)
     with pytest.raises(UsageError, match="distillation needs images by number, and this dataset is streamed"):
         make_trainer(train_dataset=load(sparse_folder, streaming=True))

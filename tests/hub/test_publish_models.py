@@ -136,7 +136,10 @@ def test_a_repository_with_another_model_is_left_as_it_is(hub, distilled, tmp_pa
 def test_a_trainer_publishes_its_student_with_a_record(hub, trainer, tmp_path):
     made = trainer(push_to_hub=True, hub_model_id="me/student")
     made.train()
-    url = made.push_to_hub()
+    with pytest.raises(UsageError, match="blocking is not taken by push_to_hub"):
+        made.push_to_hub(blocking=False)
+    url = made.push_to_hub("A student")
+    assert hub.repo("models", "me/student").head.title == "A student"
     assert url.startswith(f"{hub.url}/me/student/commit/")
     record = ModelRecord.load(tmp_path / "student")
     assert record.kind == "distilled" and record.held_out["num_images"] == 2

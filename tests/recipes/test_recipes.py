@@ -81,7 +81,9 @@ def test_a_quantize_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, inver
 
 
 @pytest.mark.parametrize("recipe", DISTILL_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_distill_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, inverted, photographs, tmp_path):
+def test_a_distill_recipe_runs_on_the_tiny_model(
+    recipe, tiny_checkpoint, inverted, photographs, tmp_path, own_precision
+):
     from smi_hf.cli.main import main
 
     written = yaml.safe_load(recipe.read_text())
