@@ -25,9 +25,9 @@ from smi_hf.quantization.backends.base import QuantizationSettings, register_bac
 
 logger = logging.getLogger(__name__)
 
-# Before anything loads ONNX Runtime: from 1.29 on its wheels for Linux send events about every model to their maker, and
-# the function that should turn that off comes too late for the first ones. Who may not touch the training data of a
-# model will not want its use reported. Whoever does sets the variable to 0.
+# Before anything loads ONNX Runtime: from 1.29 on its wheels for Linux send events about every model to their maker,
+# and the function that should turn that off comes too late for the first ones. Who may not touch the training data of
+# a model will not want its use reported. Whoever does sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 MODEL_FILE = "model.onnx"
