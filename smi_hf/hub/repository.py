@@ -17,7 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from smi_hf.environment import package_version
 from smi_hf.errors import RunError, UsageError
-from smi_hf.hub.retries import NUM_ATTEMPTS, chain, is_passing, status, with_retries
+from smi_hf.hub.retries import NUM_ATTEMPTS, chain, connection_errors, describe, is_passing, status, with_retries
 
 Result = TypeVar("Result")
 
@@ -178,7 +178,7 @@ def check_name(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise UsageError(f"{repo_id!r} cannot be the name of a repository: {_first_line(error)}") from error
+        raise UsageError(f"{repo_id!r} cannot be the name of a repository: {describe(error)}") from error
 
 
 def ask(call: Callable[[], Result], what: str, doing: str, *, is_repeatable: bool = True) -> Result:
@@ -190,13 +190,13 @@ def ask(call: Callable[[], Result], what: str, doing: str, *, is_repeatable: boo
     """
     try:
         return with_retries(call, doing, is_repeatable=is_repeatable)
-    except (HfHubHTTPError, LocalTokenNotFoundError, OSError, RuntimeError) as error:
+    # ValueError: metadata of a card that the Hub does not take, RuntimeError: an upload that failed.
+    except (HfHubHTTPError, *connection_errors(), OSError, RuntimeError, ValueError) as error:
         if (reason := _refusal(error)) is not None:
             raise UsageError(f"{what} cannot be pushed: {reason}") from error
         if is_passing(error):
-            *_, root = chain(error)
             raise RunError(
-                f"{what} is not pushed: could not {doing}, in {NUM_ATTEMPTS} attempts ({_first_line(root)}). What was "
+                f"{what} is not pushed: could not {doing}, in {NUM_ATTEMPTS} attempts ({describe(error)}). What was "
                 f"there before is still there; the same push, run again, continues"
             ) from error
         raise
@@ -214,13 +214,9 @@ def _refusal(error: BaseException) -> str | None:
         if isinstance(each, RepositoryNotFoundError):
             return "there is no such repository, or the token may not see it"
         if (number := _status_of(each)) is not None and 400 <= number < 500 and not is_passing(each):
-            return f"the Hub answered {number}: {_first_line(each)}"
+            return f"the Hub answered {number}: {getattr(each, 'server_message', None) or describe(each)}"
     return None
 
 
 def _status_of(error: BaseException) -> int | None:
     return status(error) if isinstance(error, HfHubHTTPError) else None
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -35,7 +35,10 @@ def with_retries(call: Callable[[], Result], doing: str, *, is_repeatable: bool 
         wait=_seconds_to_wait,
         retry=retry_if_exception(lambda error: is_passing(error, is_repeatable=is_repeatable)),
         before_sleep=lambda state: logger.warning(
-            "could not %s (%s); trying again in %.0f s", doing, _reason(state), state.next_action.sleep
+            "could not %s (%s); trying again in %.0f s",
+            doing,
+            describe(state.outcome.exception()),
+            state.next_action.sleep,
         ),
         reraise=True,
     )
@@ -49,7 +52,7 @@ def is_passing(error: BaseException, *, is_repeatable: bool = True) -> bool:
             return False
         if isinstance(each, HfHubHTTPError):
             return status(each) in (_REFUSED | _FAILED if is_repeatable else _REFUSED)
-        if is_repeatable and isinstance(each, _connection_errors()):
+        if is_repeatable and isinstance(each, connection_errors()):
             return True
     return False
 
@@ -61,11 +64,17 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _connection_errors() -> tuple[type[Exception], ...]:
+def connection_errors() -> tuple[type[Exception], ...]:
+    """What a request raises that gets no answer, or half of one."""
     # huggingface_hub speaks HTTP through requests, httpx or httpx2, as its version is; its own error tells which.
     client = importlib.import_module(HfHubHTTPError.__bases__[0].__module__)
-    names = ("ConnectionError", "Timeout", "ChunkedEncodingError", "TransportError")
-    return (ConnectionError, TimeoutError, *(getattr(client, name) for name in names if hasattr(client, name)))
+    # httpx has a Timeout that is no error.
+    named = (
+        getattr(client, name, None)
+        for name in ("ConnectionError", "Timeout", "ChunkedEncodingError", "TransportError")
+    )
+    errors = (each for each in named if isinstance(each, type) and issubclass(each, Exception))
+    return (ConnectionError, TimeoutError, *errors)
 
 
 def status(error: HfHubHTTPError) -> int | None:
@@ -84,8 +93,11 @@ def _seconds_to_wait(state: RetryCallState) -> float:
     return min(max(_BACK_OFF(state), asked), _LONGEST_WAIT)
 
 
-def _reason(state: RetryCallState) -> str:
-    assert state.outcome is not None
-    *_, root = chain(state.outcome.exception())
-    # The first line: the others are addresses and request ids.
-    return next(iter(str(root).splitlines()), "") or type(root).__name__
+def describe(error: BaseException | None) -> str:
+    """What went wrong in a few words."""
+    for root in chain(error):
+        if isinstance(root, connection_errors()):
+            # Its text is that of three libraries, each quoting the next.
+            return f"no connection, {type(root).__name__}"
+    # The first line: the others are request ids and advice for other occasions.
+    return next((line for line in str(root).splitlines() if line.strip()), type(root).__name__)

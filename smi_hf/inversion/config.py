@@ -153,11 +153,9 @@ class SparseInversionConfig:
             f"must be one of {', '.join(MIXED_PRECISIONS)}",
         )
         self._require(bool(self.classes), "classes", "must name 'random', 'balanced', or at least one label")
-        self._require(
-            self.push_to_hub or not (self.hub_dataset_id or self.hub_private_repo or self.hub_revision),
-            "push_to_hub",
-            "must be given with hub_dataset_id, hub_private_repo or hub_revision, which say where to publish",
-        )
+        for name in ("hub_dataset_id", "hub_private_repo", "hub_revision"):
+            if getattr(self, name) and not self.push_to_hub:
+                raise UsageError(f"{name} says how to publish the dataset, but push_to_hub was not given; give both")
         POLICIES.get(self.policy)
         self._require(
             self.policy != "dense" or (self.prune_steps is None and self.prune_ratios is None),

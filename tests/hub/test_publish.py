@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
 
 from smi_hf import RunError, SparseInversionConfig, SparseInversionTrainer, UsageError
+from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import PREVIEW_FILE, RECORD_FILE, STAGES_FILE
 from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.hub import push, push_dataset, retries
@@ -313,7 +315,7 @@ def test_a_run_that_is_to_be_pushed_is_pushed(hub, run_command, tiny_checkpoint,
 
 
 def test_where_to_push_without_being_told_to_is_refused():
-    with pytest.raises(UsageError, match="push_to_hub must be given with hub_dataset_id"):
+    with pytest.raises(UsageError, match="hub_dataset_id says how to publish the dataset, but push_to_hub"):
         SparseInversionConfig(hub_dataset_id="me/set")
 
 
@@ -350,3 +352,18 @@ def test_offline_is_said_at_once(folder):
 def test_opening_a_repository_looks_and_leaves_it_alone(hub):
     open_for(DATASET, "me/set")
     assert commits(hub) == 0 and not uploads(hub)
+
+
+def test_a_hub_that_cannot_be_reached_is_said_in_one_plain_sentence(hub, folder):
+    hub.faults.add(broken="answer", match="whoami", times=100)
+    with pytest.raises(RunError, match=r"whose token it is, in 6 attempts \(no connection, \w+\)\. What was there"):
+        push_dataset(folder, "me/set")
+
+
+def test_what_the_hub_does_not_like_about_a_card_is_told(hub, folder):
+    record = DatasetRecord.load(folder)
+    license = {"id": "Not a licence!", "name": None, "link": None}
+    replace(record, teacher=record.teacher | {"license": license}).save(folder)
+    with pytest.raises(UsageError, match=r"the Hub answered 400: .*license"):
+        push_dataset(folder, "me/set")
+    assert commits(hub) == 0
