@@ -1,5 +1,6 @@
-"""Writing files so that a crash at any moment leaves either the old file or the new one, never half of one."""
+"""Files: written so that a crash at any moment leaves the old one or the new one, never half of one, and digests."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,12 @@ def remove_temporaries(folder: Path) -> None:
     """Removes what runs that were killed while writing left in a folder."""
     for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         leftover.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file in hexadecimal; it is read piece by piece."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def one_line(error: BaseException, *, max_length: int = 300) -> str:

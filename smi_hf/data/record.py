@@ -1,18 +1,17 @@
 """The run record `smi.json`: what belongs to a dataset as a whole. Cards and reports read it and invent nothing."""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from smi_hf.data.files import replaced_atomically
+from smi_hf.data.json_record import JsonRecord
 from smi_hf.data.schema import RECORD_FILE, SCHEMA_VERSION
 from smi_hf.errors import UsageError
 from smi_hf.patches import Normalization, PatchGrid
 
 
 @dataclass(frozen=True)
-class DatasetRecord:
+class DatasetRecord(JsonRecord):
     """What a sparse dataset was made from and how.
 
     Args:
@@ -27,6 +26,12 @@ class DatasetRecord:
         status: "running" or "complete".
         results: measured figures of a complete run.
     """
+
+    file_name = RECORD_FILE
+    version = SCHEMA_VERSION
+    noun = "dataset"
+    described = "a sparse dataset"
+    made_with = "smi-hf invert"
 
     teacher: dict[str, Any]
     label_names: list[str]
@@ -79,27 +84,11 @@ class DatasetRecord:
             **plain["settings"],
         }
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
-
     @classmethod
     def from_json(cls, text: str, source: str) -> "DatasetRecord":
-        """Reads a record.
-
-        Args:
-            source: where the text comes from, for messages.
-
-        Raises:
-            UsageError: it is no record, or one of another schema version.
-        """
         try:
             values = json.loads(text)
-            version = values.pop("schema_version")
-            if version != SCHEMA_VERSION:
-                raise UsageError(
-                    f"{source} has schema version {version}, but this smi_hf reads version {SCHEMA_VERSION}; "
-                    f"install the smi_hf that wrote it, or make the dataset again"
-                )
+            cls.check_version(values.pop("schema_version"), source)
             for name in ("image_size", "patch_size", "image_mean", "image_std", "keep_counts"):
                 values[name] = tuple(values[name])
             return cls(**values)
@@ -107,19 +96,3 @@ class DatasetRecord:
             raise UsageError(
                 f"{source} is not a record of a sparse dataset ({type(error).__name__}: {error})"
             ) from error
-
-    def save(self, folder: Path) -> None:
-        with replaced_atomically(folder / RECORD_FILE) as temporary:
-            temporary.write_text(self.to_json())
-
-    @classmethod
-    def load(cls, folder: Path) -> "DatasetRecord":
-        """The record of a dataset folder.
-
-        Raises:
-            UsageError: there is none, or it cannot be read.
-        """
-        path = folder / RECORD_FILE
-        if not path.is_file():
-            raise UsageError(f"{folder} is not a sparse dataset: it has no {RECORD_FILE}; make one with smi-hf invert")
-        return cls.from_json(path.read_text(), str(path))

@@ -13,7 +13,7 @@ import pyarrow
 import torch
 from PIL import Image
 
-from smi_hf.data.files import remove_temporaries, replaced_atomically
+from smi_hf.data.files import file_sha256, remove_temporaries, replaced_atomically
 from smi_hf.data.merging import (
     MAX_GROUP_ROWS,
     MAX_SHARD_BYTES,
@@ -153,8 +153,7 @@ class SparseDatasetWriter:
         """A digest of all shards; memory does not grow with them."""
         digest = hashlib.sha256()
         for path in self.shards():
-            with open(path, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(file_sha256(path)))
         return digest.hexdigest()
 
     def shards(self) -> list[Path]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.trainer_utils import get_last_checkpoint
 
 from smi_hf.data import SparseDataset
-from smi_hf.distillation.experiment import Curve, Taught
+from smi_hf.distillation.experiment import Curve, Taught, teach
 from smi_hf.distillation.trainer import SparseDistillationTrainer
 
 logger = logging.getLogger(__name__)
@@ -49,13 +49,9 @@ def teach_in_rounds(
         pool = grow_pool(number * images_per_round)
         logger.info("round %d of %d: %d images", number, num_rounds, len(pool))
         trainer = make_trainer(student, pool, folder)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+        taught = teach(trainer, len(pool), get_last_checkpoint(str(folder)) if folder.is_dir() else None)
         trainer.save_model()
-        student = trainer.model
-        curve += tuple(
-            (num_epochs + entry["epoch"], entry["eval_top1"])
-            for entry in trainer.state.log_history
-            if "eval_top1" in entry
-        )
+        student = taught.model
+        curve += tuple((num_epochs + epoch, top1) for epoch, top1 in taught.curve)
         num_epochs += trainer.args.num_train_epochs
     return Taught(student, num_rounds * images_per_round, time.perf_counter() - started, curve)

@@ -8,7 +8,6 @@ import copy
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,12 @@ from transformers.trainer_utils import HubStrategy
 from smi_hf.data import SparseDataset
 from smi_hf.data.image_sets import ImageSet
 from smi_hf.data.patch_sets import PatchSet
-from smi_hf.data.reader import check_fits
 from smi_hf.distillation.checkpoints import add_to_saved, check_resume, load_weights
+from smi_hf.distillation.checks import check_batches, check_grid, check_made_from, check_same_shape
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.examples import Answers, Images, RealImages, SparseImages, Views
 from smi_hf.distillation.losses import ANSWER_LOSSES, attention_divergence, feature_error, hidden_state_error
+from smi_hf.distillation.publishing import open_model_repository, publish_student
 from smi_hf.distillation.students import DenseStudent, SparseStudent, has_unused_weights, head_modules, make_student
 from smi_hf.distillation.views import make_views
 from smi_hf.errors import RunError, UsageError
@@ -76,6 +76,8 @@ class SparseDistillationTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self.teacher = teacher
+        # Digested once: it goes with every checkpoint.
+        self._teacher_sha256 = teacher.weights_sha256()
         self.taught_on = train_dataset
         self._repository: Repository | None = None
         if refused := sorted(_DECIDED_HERE & kwargs.keys()):
@@ -93,10 +95,10 @@ class SparseDistillationTrainer(Trainer):
                 f"{teacher.model.config.num_labels}; give it a new head with smi_hf.distillation.load_student"
             )
         if isinstance(train_dataset, SparseDataset):
-            _check_batches(train_dataset)
-            _check_made_from(train_dataset, teacher, args.other_teacher)
+            check_batches(train_dataset)
+            check_made_from(train_dataset, teacher, self._teacher_sha256, args.other_teacher)
         else:
-            _check_grid(train_dataset, teacher)
+            check_grid(train_dataset, teacher)
         if eval_dataset is not None and image_processor is None:
             raise UsageError("an eval_dataset of real images needs the student's image_processor; give it as well")
         normalization = None if image_processor is None else normalization_of(image_processor, model.config)
@@ -106,7 +108,7 @@ class SparseDistillationTrainer(Trainer):
                 f"{' and '.join(given)} compare tokens, but this student is shown filled images; leave it out"
             )
         if args.hidden_state_weight:
-            _check_same_shape(self.student, teacher)
+            check_same_shape(self.student, teacher)
         if args.freeze_backbone:
             heads = head_modules(model)
             model.requires_grad_(False)
@@ -322,24 +324,14 @@ class SparseDistillationTrainer(Trainer):
         else:
             self._load_from_checkpoint(self.state.best_model_checkpoint)
 
-    # Publishing stands above the engines; these are the looks upwards, at the moment it is asked for.
-
     def init_hf_repo(self, token: str | None = None, private: bool | None = None, revision: str | None = None) -> None:
         """Finds or makes the repository, and checks that it can be written to: before the first step, not after."""
         if not self.is_world_process_zero():
             return
-        from smi_hf.hub.publish import MODEL, open_for
-
         args = self.args
         if args.push_to_hub and args.hub_strategy != HubStrategy.END:
             logger.info("published is the finished student alone, with its record and card; no checkpoint before it")
-        self._repository = open_for(
-            MODEL,
-            args.hub_model_id or Path(args.output_dir).resolve().name,
-            private=bool(args.hub_private_repo if private is None else private),
-            revision=revision,
-            token=token or args.hub_token,
-        )
+        self._repository = open_model_repository(args, token=token, private=private, revision=revision)
         self.hub_model_id = self._repository.repo_id
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
@@ -383,74 +375,17 @@ class SparseDistillationTrainer(Trainer):
             held_out = {"num_images": len(self.eval_dataset), "agreement": self.evaluate()["eval_agreement"]}
         url = ""
         if self._repository is not None:
-            from smi_hf.distillation.records import distillation_record
-            from smi_hf.evaluation.record import dataset_reference
-            from smi_hf.hub.cards import is_record_of, save_model_record
-            from smi_hf.hub.publish import MODEL, push_to
-
-            folder = Path(self.args.output_dir)
-            if not is_record_of(folder):
-                datasets = [dataset_reference(self.taught_on, self.teacher)]
-                started_from = self.accelerator.unwrap_model(self.model).config._name_or_path or None
-                record = distillation_record(self, datasets, started_from=started_from)
-                save_model_record(replace(record, held_out=held_out), folder)
-            url = push_to(self._repository, folder, MODEL, message=commit_message)
+            url = publish_student(self, self._repository, held_out, message=commit_message)
         self.accelerator.wait_for_everyone()
         return url
 
     def _settings(self) -> dict[str, Any]:
         return {
             "teacher": self.teacher.name,
-            "teacher_weights_sha256": self.teacher.weights_sha256(),
+            "teacher_weights_sha256": self._teacher_sha256,
             "num_images": len(self.train_dataset.images),
             **self.args.distillation_settings,
         }
-
-
-def _check_batches(dataset: SparseDataset) -> None:
-    """Checks that any of its images can be in one batch."""
-    dataset.random_access("distillation")
-    if dataset.is_mixed:
-        counts = ", ".join(map(str, dataset.by_kept_count()))
-        raise UsageError(
-            f"images of {counts} kept patches cannot be in one batch; teach on one of dataset.by_kept_count()"
-        )
-
-
-def _check_made_from(dataset: SparseDataset, teacher: Teacher, other_teacher: bool) -> None:
-    check_fits(dataset.record, teacher.model)
-    made_from = dataset.record.teacher
-    if not other_teacher and made_from["weights_sha256"] != teacher.weights_sha256():
-        raise UsageError(
-            f"the dataset was inverted from {made_from['name']!r} (revision {made_from['revision']}), whose weights "
-            f"are not those of teacher {teacher.name!r} (revision {teacher.revision}); use that teacher, or say "
-            f"--other_teacher true if this is meant"
-        )
-
-
-def _check_grid(images: PatchSet, teacher: Teacher) -> None:
-    grid = teacher.model.grid
-    grid.cut(images.pixels_BCHW[:1])
-    first, last = int(images.kept_BK.min()), int(images.kept_BK.max())
-    if first < 0 or last >= grid.num_patches:
-        raise UsageError(
-            f"the images keep patch {first if first < 0 else last}, but the teacher's grid has patches 0 to "
-            f"{grid.num_patches - 1}"
-        )
-
-
-def _check_same_shape(student: SparseStudent, teacher: Teacher) -> None:
-    """Checks that the tokens of each layer can be compared one by one."""
-    ours, theirs = (
-        (model.config.num_hidden_layers, model.config.hidden_size, model.num_prefix_tokens)
-        for model in (student.sparse, teacher.model)
-    )
-    if ours != theirs:
-        raise UsageError(
-            f"hidden_state_weight compares every token of every layer, but the student has {ours[0]} layers of "
-            f"{ours[1]} channels and {ours[2]} prefix tokens, its teacher {theirs[0]}, {theirs[1]} and {theirs[2]}; "
-            f"use feature_weight, which compares how tokens lie to each other"
-        )
 
 
 def _split(given: SparseDataset | PatchSet, held_out: float) -> tuple[Images, Images]:

@@ -3,15 +3,15 @@
 Cards and reports read it and invent nothing. It holds names, never a path of the machine that wrote it.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from smi_hf.data.files import replaced_atomically
+from smi_hf.data.files import file_sha256
 from smi_hf.data.image_sets import ImageSet
+from smi_hf.data.json_record import JsonRecord
 from smi_hf.data.reader import SparseDataset
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.scores import SCORES, summary
@@ -28,7 +28,7 @@ _ROW_KEYS = ("name", "runs", *SCORES)
 
 
 @dataclass(frozen=True)
-class ModelRecord:
+class ModelRecord(JsonRecord):
     """What a compressed model was made from, how, and what it is worth.
 
     Args:
@@ -49,6 +49,12 @@ class ModelRecord:
         pictures: names of the pictures beside the record.
         files: sha256 of each file that makes up the model, by name; what is published.
     """
+
+    file_name = RESULTS_FILE
+    version = SCHEMA_VERSION
+    noun = "model"
+    described = "a compressed model of smi_hf"
+    made_with = "smi-hf quantize or smi-hf distill"
 
     kind: str
     teacher: dict[str, Any]
@@ -77,19 +83,13 @@ class ModelRecord:
         """This record with the files that the model is made of."""
         return replace(self, files={path.name: file_sha256(path) for path in sorted(paths)})
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
+    def changed_file(self, folder: Path) -> Path | None:
+        """The first of the model's files that is gone or is no longer what it was, None if all are as they were."""
+        paths = ((folder / name, digest) for name, digest in self.files.items())
+        return next((path for path, digest in paths if not path.is_file() or file_sha256(path) != digest), None)
 
     @classmethod
     def from_json(cls, text: str, source: str) -> "ModelRecord":
-        """Reads a record.
-
-        Args:
-            source: where the text comes from, for messages.
-
-        Raises:
-            UsageError: it is no record, or one of another schema version.
-        """
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
@@ -101,11 +101,7 @@ class ModelRecord:
                 f"{source} is not a record of a compressed model: it has no schema_version; quantize or distil again "
                 f"with this smi_hf, which writes one"
             )
-        if values["schema_version"] != SCHEMA_VERSION:
-            raise UsageError(
-                f"{source} has schema version {values['schema_version']}, but this smi_hf reads version "
-                f"{SCHEMA_VERSION}; install the smi_hf that wrote it, or make the model again"
-            )
+        cls.check_version(values["schema_version"], source)
         try:
             record = cls(**values)
             record._check()
@@ -134,25 +130,6 @@ class ModelRecord:
             for number, values in enumerate(each):
                 _check_keys(f"{name}[{number}]", values, keys)
 
-    def save(self, folder: Path) -> None:
-        with replaced_atomically(folder / RESULTS_FILE) as temporary:
-            temporary.write_text(self.to_json())
-
-    @classmethod
-    def load(cls, folder: Path) -> "ModelRecord":
-        """The record of a model folder.
-
-        Raises:
-            UsageError: there is none, or it cannot be read.
-        """
-        path = folder / RESULTS_FILE
-        if not path.is_file():
-            raise UsageError(
-                f"{folder} is not a compressed model of smi_hf: it has no {RESULTS_FILE}; make one with smi-hf "
-                f"quantize or smi-hf distill"
-            )
-        return cls.from_json(path.read_text(), str(path))
-
 
 def dataset_reference(dataset: SparseDataset, teacher: Teacher) -> dict[str, Any]:
     """What a record says of a sparse dataset that a model was calibrated or taught on.
@@ -174,12 +151,6 @@ def dataset_reference(dataset: SparseDataset, teacher: Teacher) -> dict[str, Any
         "num_kept": record.keep_counts[-1] if record.keep_counts else None,
         "is_from_teacher": record.teacher["weights_sha256"] == teacher.weights_sha256(),
     }
-
-
-def file_sha256(path: Path) -> str:
-    """Digest of a file, read piece by piece."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_keys(name: str, values: Mapping[str, Any], keys: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from smi_hf.data.card import NO_REPOSITORY, describe_versions, settings_table, template_environment
 from smi_hf.data.files import replaced_atomically
 from smi_hf.data.schema import CARD_FILE
-from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, file_sha256
+from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
 from smi_hf.models.licenses import describe_license, license_metadata
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -137,10 +137,8 @@ def is_record_of(folder: Path) -> bool:
     """Whether a folder holds a record of the very files that lie there."""
     if not (folder / RESULTS_FILE).is_file():
         return False
-    files = ModelRecord.load(folder).files
-    return bool(files) and all(
-        (folder / name).is_file() and file_sha256(folder / name) == digest for name, digest in files.items()
-    )
+    record = ModelRecord.load(folder)
+    return bool(record.files) and record.changed_file(folder) is None
 
 
 def _short(name: str) -> str:

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import RepoCard
+
 from smi_hf.data.card import render_card
+from smi_hf.data.json_record import JsonRecord
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import CARD_FILE, DATA_FOLDER, PREVIEW_FILE, RECORD_FILE, STAGES_FILE
 from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, file_sha256
+from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
 from smi_hf.hub.cards import render_model_card
 from smi_hf.hub.repository import Repository, check_name, open_repository
-
-Contents = dict[str, Path | bytes]
 
 
 @dataclass(frozen=True)
@@ -24,26 +25,25 @@ class Kind:
     Args:
         repo_type: "dataset" or "model".
         name: in words.
-        marker: file that everything of this kind has: its record.
         stale: patterns of files in a repository that a push replaces as a whole.
-        contents: from a folder and the repository's id to what is published of it.
+        collect: from a folder to its record and the files that are published beside record and card, by their path
+            in the repository; looks at all of them, and raises UsageError if they are not what the run wrote.
+        render: from the record and the repository's id to the card.
         message: of the commit.
+        record: class of the record, whose file everything of this kind has.
     """
 
     repo_type: str
     name: str
-    marker: str
     stale: tuple[str, ...]
-    contents: Callable[[Path, str], Contents]
+    collect: Callable[[Path], tuple[Any, dict[str, Path]]]
+    render: Callable[..., RepoCard]
     message: str
+    record: type[JsonRecord]
 
 
-def _dataset_contents(folder: Path, repo_id: str) -> Contents:
-    """Record, shards, pictures, and a card that names the repository; nothing else that lies in the folder.
-
-    Raises:
-        UsageError: it holds no complete sparse dataset, or its shards are not those that the run wrote.
-    """
+def _collect_dataset(folder: Path) -> tuple[DatasetRecord, dict[str, Path]]:
+    """Shards and pictures; nothing else that lies in the folder."""
     record = DatasetRecord.load(folder)
     if record.status != "complete":
         raise UsageError(f"{folder} is not complete: run the same smi-hf invert command again, then push")
@@ -53,56 +53,43 @@ def _dataset_contents(folder: Path, repo_id: str) -> Contents:
             f"the shards in {folder / DATA_FOLDER} are not those that {RECORD_FILE} was written for: some were added, "
             f"removed or changed since; put them back, or make the dataset again"
         )
-    pictures = (path for path in (folder / PREVIEW_FILE, folder / STAGES_FILE) if path.is_file())
-    return {
-        CARD_FILE: str(render_card(record, repo_id=repo_id)).encode(),
-        RECORD_FILE: folder / RECORD_FILE,
-        **{path.name: path for path in pictures},
-        **{f"{DATA_FOLDER}/{path.name}": path for path in writer.shards()},
-    }
+    pictures = {name: folder / name for name in (PREVIEW_FILE, STAGES_FILE) if (folder / name).is_file()}
+    return record, pictures | {f"{DATA_FOLDER}/{path.name}": path for path in writer.shards()}
 
 
 DATASET = Kind(
     repo_type="dataset",
     name="sparse dataset",
-    marker=RECORD_FILE,
     stale=(f"{DATA_FOLDER}/*.parquet", PREVIEW_FILE, STAGES_FILE),
-    contents=_dataset_contents,
+    collect=_collect_dataset,
+    render=render_card,
     message="Sparse synthetic images",
+    record=DatasetRecord,
 )
 
 
-def _model_contents(folder: Path, repo_id: str) -> Contents:
-    """Record, the files that it names, pictures, and a card that names the repository.
-
-    Raises:
-        UsageError: it holds no model of smi_hf, or its files are not those that the run wrote.
-    """
+def _collect_model(folder: Path) -> tuple[ModelRecord, dict[str, Path]]:
+    """The files that the record names, and pictures."""
     record = ModelRecord.load(folder)
     if not record.files:
         raise UsageError(f"{folder / RESULTS_FILE} does not say which files the model is made of; make it once more")
-    for name, digest in record.files.items():
-        path = folder / name
-        if not path.is_file() or file_sha256(path) != digest:
-            reason = "was changed since" if path.is_file() else "is gone"
-            raise UsageError(
-                f"{path} {reason}, and {RESULTS_FILE} is the record of the model as it was; make it once more"
-            )
-    return {
-        CARD_FILE: str(render_model_card(record, repo_id=repo_id)).encode(),
-        RESULTS_FILE: folder / RESULTS_FILE,
-        **{name: folder / name for name in (*record.files, *record.pictures)},
-    }
+    if path := record.changed_file(folder):
+        reason = "was changed since" if path.is_file() else "is gone"
+        raise UsageError(
+            f"{path} {reason}, and {RESULTS_FILE} is the record of the model as it was; make it once more"
+        )
+    return record, {name: folder / name for name in (*record.files, *record.pictures)}
 
 
 MODEL = Kind(
     repo_type="model",
     name="model of smi_hf",
-    marker=RESULTS_FILE,
     # Weights of the model before, under other names.
     stale=("*.safetensors", "*.index.json", "*.onnx", "*.onnx_data", "openvino_model.*", "*.png"),
-    contents=_model_contents,
+    collect=_collect_model,
+    render=render_model_card,
     message="Model compressed without data",
+    record=ModelRecord,
 )
 KINDS = (DATASET, MODEL)
 
@@ -119,7 +106,7 @@ def open_for(kind: Kind, repo_id: str, **options: Any) -> Repository:
         RunError: the Hub could not be reached, or kept failing.
     """
     repository = open_repository(repo_id, repo_type=kind.repo_type, **options)
-    repository.check_is_ours(kind.marker, kind.name)
+    repository.check_is_ours(kind.record.file_name, kind.name)
     return repository
 
 
@@ -133,9 +120,7 @@ def push_to(repository: Repository, folder: str | Path, kind: Kind, *, message: 
         UsageError: the folder does not hold what its record says, or the Hub refuses.
         RunError: the Hub could not be reached, or kept failing; the same push, run again, continues.
     """
-    contents = kind.contents(Path(folder), repository.repo_id)
-    commit = repository.commit(contents, message=message or kind.message, stale=kind.stale)
-    return commit.pr_url or commit.commit_url
+    return _commit(repository, Path(folder), kind, *kind.collect(Path(folder)), message=message or kind.message)
 
 
 def push(folder: str | Path, repo_id: str, **options: Any) -> str:
@@ -177,12 +162,22 @@ def push_dataset(
 def _push(folder: str | Path, repo_id: str, kind: Kind, **options: Any) -> str:
     check_name(repo_id)
     # Before the Hub is asked: no repository must be made for what cannot be pushed.
-    kind.contents(Path(folder), repo_id)
-    return push_to(open_for(kind, repo_id, **options), folder, kind)
+    record, files = kind.collect(Path(folder))
+    return _commit(open_for(kind, repo_id, **options), Path(folder), kind, record, files, message=kind.message)
+
+
+def _commit(
+    repository: Repository, folder: Path, kind: Kind, record: Any, files: dict[str, Path], *, message: str
+) -> str:
+    """The files with record and card, whose examples name the repository; returns the address."""
+    card = {CARD_FILE: str(kind.render(record, repo_id=repository.repo_id)).encode()}
+    contents = card | {record.file_name: folder / record.file_name} | files
+    commit = repository.commit(contents, message=message, stale=kind.stale)
+    return commit.pr_url or commit.commit_url
 
 
 def _kind_of(folder: Path) -> Kind:
     for kind in KINDS:
-        if (folder / kind.marker).is_file():
+        if (folder / kind.record.file_name).is_file():
             return kind
     raise UsageError(f"{folder} holds nothing to push; give a folder that smi-hf invert, quantize or distill wrote")
