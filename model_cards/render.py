@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from smi_hf.data.card import render_card
 from smi_hf.data.record import DatasetRecord
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.hub import render_model_card
+from smi_hf.hub.cards.dataset import render_card
 
 FOLDER = Path(__file__).parent
 

@@ -1,4 +1,4 @@
-from .data import SparseDataset, concatenate, load
+from .data import SparseDataset, concatenate, load_sparse_dataset
 from .distillation import SparseDistillationConfig, SparseDistillationTrainer, load_student
 from .errors import RunError, UsageError
 from .inversion import SparseInversionCallback, SparseInversionConfig, SparseInversionTrainer
@@ -16,7 +16,7 @@ __all__ = [
     "Teacher",
     "UsageError",
     "concatenate",
-    "load",
+    "load_sparse_dataset",
     "load_student",
     "load_teacher",
 ]

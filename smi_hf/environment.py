@@ -1,11 +1,12 @@
 """What this machine has: package versions, dependency lane, extras, devices. The one module that compares versions."""
 
-import importlib.util
 import platform
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from smi_hf.errors import UsageError
+from smi_hf.json_record import checked
 
 CORE_PACKAGES = (
     "torch",
@@ -83,14 +84,6 @@ def check_extra(extra: str, needed_by: str) -> None:
     raise UsageError(f'{needed_by} lacks {", ".join(missing)}: pip install "smi-hf[{extra}]"')
 
 
-def has_module(module: str) -> bool:
-    """Whether a module can be found, without importing it."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
 def describe_device(device: Any) -> str:
     """A torch device in words, with no name of this machine."""
     import torch
@@ -103,23 +96,23 @@ def describe_device(device: Any) -> str:
     return device.type
 
 
-def describe_environment(device: Any, extra: str | None = None) -> dict[str, Any]:
-    """What a record says of the machine: `lane`, `device`, and versions of `packages`, those of an extra with them."""
+@checked
+@dataclass(frozen=True)
+class Environment:
+    """What a record says of a machine.
+
+    Args:
+        lane: "full" or "latest".
+        device: in words, with no name of the machine.
+        packages: versions, None of what is absent.
+    """
+
+    lane: str
+    device: str
+    packages: dict[str, str | None]
+
+
+def describe_environment(device: Any, extra: str | None = None) -> Environment:
+    """This machine; versions of an extra's packages are among the others."""
     packages = CORE_PACKAGES + tuple(name for name, _ in EXTRAS.get(extra or "", ()) if name not in CORE_PACKAGES)
-    return {"lane": dependency_lane(), "device": describe_device(device), "packages": package_versions(packages)}
-
-
-def lacks_for_target(target: str) -> str | None:
-    """What this machine lacks to run a model of an ONNX Runtime preset as meant, None if nothing."""
-    import torch
-
-    if target == "tensorrt":
-        import onnxruntime
-
-        has = "TensorrtExecutionProvider" in onnxruntime.get_available_providers()
-        return None if has else "ONNX Runtime's TensorRT execution provider"
-    if target == "arm64":
-        return None if platform.machine().lower() in ("aarch64", "arm64") else "an ARM processor"
-    # torch has no public name for these yet.
-    supported = {"avx2": torch.cpu._is_avx2_supported, "avx512_vnni": torch.cpu._is_vnni_supported}[target]
-    return None if supported() else f"the instruction set {target}"
+    return Environment(dependency_lane(), describe_device(device), package_versions(packages))

@@ -121,12 +121,12 @@ def image_processor(tiny_checkpoint):
 
 
 @pytest.fixture
-def patch_set(sparse_folder, teacher):
+def kept_images(sparse_folder, teacher):
     """The images of `sparse_folder` in memory."""
-    from smi_hf import load
-    from smi_hf.data.patch_sets import sparse_images
+    from smi_hf import load_sparse_dataset
+    from smi_hf.images.kept import sparse_images
 
-    return sparse_images(load(sparse_folder, for_model=teacher.model))
+    return sparse_images(load_sparse_dataset(sparse_folder, for_model=teacher.model))
 
 
 @pytest.fixture(scope="session")

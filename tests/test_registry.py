@@ -44,7 +44,7 @@ def test_a_file_is_imported_when_its_name_is_first_asked_for():
 @pytest.fixture
 def registry() -> Registry[str]:
     """A registry over a package whose files register themselves elsewhere."""
-    return Registry("colour", "smi_hf.losses")
+    return Registry("color", "smi_hf.losses")
 
 
 def test_names_from_code_stand_beside_those_of_the_files(registry):
@@ -58,7 +58,7 @@ def test_names_from_code_stand_beside_those_of_the_files(registry):
 
 def test_a_name_cannot_be_registered_twice(registry):
     registry.register("blue")("the sky")
-    with pytest.raises(AssertionError, match="colour 'blue' is registered twice"):
+    with pytest.raises(AssertionError, match="color 'blue' is registered twice"):
         registry.register("blue")("the sea")
     assert registry.get("blue") == "the sky"
 
@@ -74,12 +74,12 @@ def test_a_file_that_does_not_register_its_name_is_our_bug(registry):
     [
         (
             "cross_entrpy",
-            "there is no colour 'cross_entrpy' (did you mean 'cross_entropy'?); available: cross_entropy, l2,",
+            "there is no color 'cross_entrpy' (did you mean 'cross_entropy'?); available: cross_entropy, l2,",
         ),
-        ("zzz", "there is no colour 'zzz'; available: cross_entropy, l2, total_variation"),
-        ("base", "there is no colour 'base'; available: cross_entropy, l2, total_variation"),
-        ("", "there is no colour ''; available: cross_entropy, l2, total_variation"),
-        ("../l2", "there is no colour '../l2'; available: cross_entropy, l2, total_variation"),
+        ("zzz", "there is no color 'zzz'; available: cross_entropy, l2, total_variation"),
+        ("base", "there is no color 'base'; available: cross_entropy, l2, total_variation"),
+        ("", "there is no color ''; available: cross_entropy, l2, total_variation"),
+        ("../l2", "there is no color '../l2'; available: cross_entropy, l2, total_variation"),
     ],
 )
 def test_an_unknown_name_is_answered_with_those_that_exist(registry, name, message):

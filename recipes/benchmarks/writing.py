@@ -3,7 +3,7 @@
     python recipes/benchmarks/writing.py --num_images 20000 --plot out/benchmark-writing.png
 
 The images are tiny (32 x 32 px, half of the patches kept) and random, as it is the number of them that is looked at;
-writer, merge and reader are those of `smi-hf invert` and `smi_hf.load`.
+writer, merge and reader are those of `smi-hf invert` and `smi_hf.load_sparse_dataset`.
 """
 
 import json
@@ -20,9 +20,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from smi_hf import load
+from smi_hf import load_sparse_dataset
 from smi_hf.cli.arguments import ArgumentParser
-from smi_hf.data import DatasetRecord, SparseImages
+from smi_hf.data import DatasetRecord, FinishedImages
 from smi_hf.data.writer import SparseDatasetWriter
 
 NUM_LABELS = 1000
@@ -122,10 +122,10 @@ def make_record(num_images: int, patch_size: int) -> DatasetRecord:
     )
 
 
-def make_images(first: int, count: int, patch_size: int) -> SparseImages:
+def make_images(first: int, count: int, patch_size: int) -> FinishedImages:
     """Random images as a trajectory would hand them over."""
     generator = np.random.default_rng(first)
-    return SparseImages(
+    return FinishedImages(
         image_indices=tuple(range(first, first + count)),
         seed=0,
         steps=1,
@@ -157,8 +157,8 @@ def run(arguments: Arguments, folder: Path) -> Iterator[Measurement]:
     yield from measured("write", write(), every)
     yield from measured("merge", at_once(writer.merge), num_images)
     record.completed({"content_sha256": writer.content_sha256()}).save(folder)
-    yield from measured("load", at_once(lambda: load(folder)), num_images)
-    loaded, streamed = load(folder), load(folder, streaming=True)
+    yield from measured("load", at_once(lambda: load_sparse_dataset(folder)), num_images)
+    loaded, streamed = load_sparse_dataset(folder), load_sparse_dataset(folder, streaming=True)
     batches = (loaded.batch(range(first, min(first + size, num_images))) for first in range(0, num_images, size))
     yield from measured("by number", (len(batch["labels"]) for batch in batches), every)
     streams = (streamed.collate(rows) for rows in _in_batches(streamed.dataset, size))

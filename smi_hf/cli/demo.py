@@ -205,19 +205,19 @@ def _quantization(teacher: "Teacher", demo: DemoArguments, dataset_folder: Path)
     import shutil
 
     from smi_hf.cli.tables import quantization_table
-    from smi_hf.data import load
-    from smi_hf.data.image_sets import ImageSet
-    from smi_hf.data.patch_sets import gaussian_noise, sparse_images
+    from smi_hf.data import load_sparse_dataset
     from smi_hf.demo import TEACHER_PATH
     from smi_hf.demo.digits import digits_dataset
     from smi_hf.evaluation.record import dataset_reference
-    from smi_hf.hub.cards import save_model_record
+    from smi_hf.hub.cards.model import save_model_record
+    from smi_hf.images.kept import gaussian_noise, sparse_images
+    from smi_hf.images.real import ImageSet
     from smi_hf.models.preprocessing import load_image_processor
     from smi_hf.quantization.comparison import compare
     from smi_hf.quantization.quantizer import Quantizer
     from smi_hf.quantization.records import quantization_record
 
-    dataset = load(dataset_folder, for_model=teacher.model)
+    dataset = load_sparse_dataset(dataset_folder, for_model=teacher.model)
     synthetic = sparse_images(dataset)
     noise = gaussian_noise(teacher.model, len(synthetic), seed=demo.seed)
     output_dir = Path(demo.output_dir) / "int8"
@@ -245,15 +245,15 @@ def _distillation(teacher: "Teacher", demo: DemoArguments) -> "Table":
     from transformers import AutoModelForImageClassification
 
     from smi_hf.cli.tables import distillation_table
-    from smi_hf.data import load
-    from smi_hf.data.image_sets import ImageSet
-    from smi_hf.data.patch_sets import gaussian_noise
+    from smi_hf.data import load_sparse_dataset
     from smi_hf.demo import TEACHER_PATH
     from smi_hf.demo.digits import digits_dataset
     from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer, experiment
     from smi_hf.distillation.records import distillation_record
     from smi_hf.evaluation.record import dataset_reference
-    from smi_hf.hub.cards import save_model_record
+    from smi_hf.hub.cards.model import save_model_record
+    from smi_hf.images.kept import gaussian_noise
+    from smi_hf.images.real import ImageSet
     from smi_hf.models.preprocessing import load_image_processor
 
     _invert(teacher, demo, "smi", name="pool", num_images=demo.num_distillation_images, num_steps=_DISTILLATION_STEPS)
@@ -261,7 +261,7 @@ def _distillation(teacher: "Teacher", demo: DemoArguments) -> "Table":
     shutil.rmtree(folder, ignore_errors=True)
     images = ImageSet(digits_dataset("test", _NUM_HELD_OUT_IMAGES), "image", "label", name="generated digits")
     image_processor = load_image_processor(str(TEACHER_PATH))
-    pool = load(Path(demo.output_dir) / "pool", for_model=teacher.model)
+    pool = load_sparse_dataset(Path(demo.output_dir) / "pool", for_model=teacher.model)
     config = copy.deepcopy(teacher.model.config)
     config.num_hidden_layers //= 2
 
@@ -278,7 +278,7 @@ def _distillation(teacher: "Teacher", demo: DemoArguments) -> "Table":
             lr_scheduler_type="cosine",
             warmup_steps=20,
             # A mirrored 2 is no 2.
-            augmentations=["shift", "colour"],
+            augmentations=["shift", "color"],
             eval_strategy="steps",
             eval_steps=0.25,
             save_strategy="no",

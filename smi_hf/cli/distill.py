@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.controls import CONTROLS, check_controls, control_help, make_control
-from smi_hf.data.files import check_new_folder
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
+from smi_hf.files import check_new_folder
 
 if TYPE_CHECKING:
     from smi_hf.data import SparseDataset
-    from smi_hf.data.image_sets import ImageSet
-    from smi_hf.data.patch_sets import PatchSet
     from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer
     from smi_hf.distillation.experiment import Taught
     from smi_hf.evaluation.record import ModelRecord
     from smi_hf.hub.repository import Repository
+    from smi_hf.images.kept import KeptImages
+    from smi_hf.images.real import ImageSet
     from smi_hf.models import Teacher
     from smi_hf.quantization.backends.base import QuantizationSettings
 
@@ -141,7 +141,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """Parses the arguments, teaches, and compares if asked."""
     given, args = make_parser().parse(arguments)
 
-    from smi_hf.data.image_sets import load_image_set
+    from smi_hf.images.real import load_image_set
     from smi_hf.models import load_teacher
     from smi_hf.models.preprocessing import load_image_processor
 
@@ -242,7 +242,7 @@ class Lesson:
         if not trainer.is_world_process_zero():
             return
         if self.settings:
-            from smi_hf.quantization.aware_training import freeze_and_save
+            from smi_hf.quantization.qat.training import freeze_and_save
 
             folder = Path(self.args.output_dir) / QUANTIZED_FOLDER
             freeze_and_save(trainer.accelerator.unwrap_model(trainer.model), folder)
@@ -283,7 +283,7 @@ class Lesson:
 
     def save_records(self, record: "ModelRecord") -> None:
         """Record and card of the student, and of its quantized self."""
-        from smi_hf.hub.cards import save_model_record
+        from smi_hf.hub.cards.model import save_model_record
 
         folder = Path(self.args.output_dir)
         save_model_record(record, folder)
@@ -309,9 +309,9 @@ class Lesson:
         )
 
     def _rounded_student(self, sparse: "SparseDataset") -> Callable[[int], Any]:
-        from smi_hf.data.patch_sets import sparse_images
+        from smi_hf.images.kept import sparse_images
         from smi_hf.models import SparseClassifier
-        from smi_hf.quantization.aware_training import quantize_for_training
+        from smi_hf.quantization.qat.training import quantize_for_training
 
         calibration, image_size = sparse_images(sparse), self.teacher.model.grid.image_size
 
@@ -325,7 +325,7 @@ class Lesson:
 
     def _plain_student(self, sparse: "SparseDataset") -> Any:
         """Control: what the back end makes of the same images."""
-        from smi_hf.data.patch_sets import sparse_images
+        from smi_hf.images.kept import sparse_images
         from smi_hf.models import SparseClassifier
         from smi_hf.quantization.backends.base import BACKENDS, choose_layers
         from smi_hf.quantization.backends.quanto import linear_layers, unfrozen_copy
@@ -374,25 +374,25 @@ def _quantization(given: DistillArguments) -> "QuantizationSettings | None":
 def _grow(given: DistillArguments, teacher: "Teacher", num_images: int) -> "SparseDataset":
     """The pool of the rounds, of that many images: those that are not there yet are made."""
     from smi_hf.cli.invert import make_parser as make_invert_parser
-    from smi_hf.data import load
+    from smi_hf.data import load_sparse_dataset
     from smi_hf.inversion import SparseInversionTrainer
 
     options = ["--config", given.inversion_config] if given.inversion_config else []
     options += ["--model_name_or_path", given.teacher, "--output_dir", given.dataset[0]]
     _, config = make_invert_parser().parse([*options, "--num_images", str(num_images)])
     SparseInversionTrainer(teacher, config).train()
-    return load(given.dataset[0], for_model=teacher.model)
+    return load_sparse_dataset(given.dataset[0], for_model=teacher.model)
 
 
 def _images(
     given: DistillArguments, teacher: "Teacher"
-) -> "tuple[SparseDataset, dict[str, Sequence[SparseDataset | PatchSet]]]":
+) -> "tuple[SparseDataset, dict[str, Sequence[SparseDataset | KeptImages]]]":
     """The first sparse dataset, and the images of every row, one set a run."""
-    from smi_hf.data import load
-    from smi_hf.data.patch_sets import sparse_images
+    from smi_hf.data import load_sparse_dataset
+    from smi_hf.images.kept import sparse_images
     from smi_hf.models.preprocessing import load_image_processor
 
-    loaded = [load(path, for_model=teacher.model).first(given.num_images) for path in given.dataset]
+    loaded = [load_sparse_dataset(path, for_model=teacher.model).first(given.num_images) for path in given.dataset]
     rows: dict[str, list[Any]] = {_SPARSE: list(loaded)}
     if given.controls:
         sparse = [sparse_images(dataset) for dataset in loaded]

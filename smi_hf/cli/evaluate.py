@@ -41,8 +41,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
         epilog=_EPILOG,
     ).parse(arguments)
 
-    from smi_hf.data.image_sets import load_image_set
-    from smi_hf.evaluation.accuracy import look_at, pytorch_predictor
+    from smi_hf.evaluation.accuracy import pytorch_predictor, rank_labels
+    from smi_hf.images.real import load_image_set
     from smi_hf.models import load_teacher
     from smi_hf.models.loading import load_config
     from smi_hf.models.preprocessing import load_image_processor
@@ -65,7 +65,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         label_column=given.label_column,
     )
     image_processor = load_image_processor(given.model_name_or_path)
-    seen = look_at(
+    seen = rank_labels(
         images, {"model": predictor}, image_processor, batch_size=given.batch_size, disable_tqdm=given.disable_tqdm
     )["model"]
     figures = {**seen.accuracy(), "n": len(images), "latency_ms": round(1000 * seen.seconds / len(images), 3)}

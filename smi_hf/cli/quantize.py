@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.controls import CONTROLS, check_controls, control_help, make_control
-from smi_hf.data.files import check_new_folder
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
+from smi_hf.files import check_new_folder
 from smi_hf.quantization.backends.base import BACKENDS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from smi_hf.data import SparseDataset
-    from smi_hf.data.image_sets import ImageSet
-    from smi_hf.data.patch_sets import PatchSet
     from smi_hf.evaluation.record import ModelRecord
+    from smi_hf.images.kept import KeptImages
+    from smi_hf.images.real import ImageSet
     from smi_hf.models import Teacher
     from smi_hf.quantization.quantizer import Quantizer
 
@@ -138,10 +138,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
         epilog=_EPILOG,
     ).parse(arguments)
 
-    from smi_hf.data import load
-    from smi_hf.data.image_sets import load_image_set
+    from smi_hf.data import load_sparse_dataset
     from smi_hf.evaluation.record import dataset_reference
-    from smi_hf.hub.cards import save_model_record
+    from smi_hf.hub.cards.model import save_model_record
+    from smi_hf.images.real import load_image_set
     from smi_hf.models import load_teacher
     from smi_hf.models.preprocessing import load_image_processor
     from smi_hf.quantization.backends.base import QuantizationSettings, check_settings
@@ -169,7 +169,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
             given.eval_dataset, teacher.label_names, split=given.eval_split, max_images=given.max_images
         )
     # All that can be wrong with the input is found before anything is computed.
-    datasets = {path: load(path, for_model=teacher.model).first(given.num_images) for path in given.dataset}
+    datasets = {
+        path: load_sparse_dataset(path, for_model=teacher.model).first(given.num_images) for path in given.dataset
+    }
     sparse = [datasets[path] for path in given.dataset]
     references = [dataset_reference(dataset, teacher) for dataset in sparse]
     calibrations = _calibrations(given, sparse, teacher, image_processor)
@@ -195,15 +197,15 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _calibrations(
     given: QuantizeArguments, datasets: "Sequence[SparseDataset]", teacher: "Teacher", image_processor: Any
-) -> "dict[str, list[PatchSet | None]]":
+) -> "dict[str, list[KeptImages | None]]":
     """Calibration sets of each row, one a run, the sparse datasets first; None is dynamic quantization."""
-    from smi_hf.data.patch_sets import all_patches, sparse_images
+    from smi_hf.images.kept import all_patches, sparse_images
 
     model = teacher.model
     sparse = [sparse_images(dataset) for dataset in datasets]
     if given.calibration_patches == "all":
         sparse = [all_patches(images, model) for images in sparse]
-    rows: dict[str, list[PatchSet | None]] = {sparse[0].source: list(sparse)}
+    rows: dict[str, list[KeptImages | None]] = {sparse[0].source: list(sparse)}
     for control in given.controls:
         if control in _DYNAMIC:
             rows[control] = [None]
@@ -216,13 +218,13 @@ def _calibrations(
 def _compare(
     given: QuantizeArguments,
     quantizer: "Quantizer",
-    calibrations: "dict[str, list[PatchSet | None]]",
+    calibrations: "dict[str, list[KeptImages | None]]",
     images: "ImageSet",
     record: "ModelRecord",
 ) -> None:
     """Prints the table, and writes it into the model's record and card."""
     from smi_hf.cli.tables import make_console, quantization_table
-    from smi_hf.hub.cards import save_model_record
+    from smi_hf.hub.cards.model import save_model_record
     from smi_hf.quantization.comparison import compare
 
     rows = compare(
@@ -240,7 +242,7 @@ def _compare(
 
 
 def _sensitivity(
-    given: QuantizeArguments, quantizer: "Quantizer", calibration: "PatchSet", images: "ImageSet | None"
+    given: QuantizeArguments, quantizer: "Quantizer", calibration: "KeptImages", images: "ImageSet | None"
 ) -> None:
     from smi_hf.cli.tables import make_console, sensitivity_table
     from smi_hf.quantization.sensitivity import EXCLUDE_FILE, measure_sensitivity, save_sensitivity
@@ -259,7 +261,7 @@ def _sensitivity(
 
 
 def _images_to_judge_on(
-    given: QuantizeArguments, quantizer: "Quantizer", calibration: "PatchSet", images: "ImageSet | None"
+    given: QuantizeArguments, quantizer: "Quantizer", calibration: "KeptImages", images: "ImageSet | None"
 ) -> "list[np.ndarray]":
     """Batches of preprocessed images: the evaluation set's, else the synthetic ones, their gaps filled."""
     if images is None:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smi_hf.evaluation.scores import SCORES, Scores, mean_score, score_spread
+from smi_hf.evaluation.table import SCORES, Scores, mean_score, score_spread
 
 if TYPE_CHECKING:
     from smi_hf.distillation import experiment as distillation

@@ -1,16 +1,14 @@
 from .concatenation import concatenate
-from .reader import SparseDataset, load
+from .reader import SparseDataset, load_sparse_dataset
 from .record import DatasetRecord
-from .sampling import SameCountSampler
-from .schema import SparseImages
+from .schema import FinishedImages
 from .validation import validate
 
 __all__ = [
     "DatasetRecord",
-    "SameCountSampler",
+    "FinishedImages",
     "SparseDataset",
-    "SparseImages",
     "concatenate",
-    "load",
+    "load_sparse_dataset",
     "validate",
 ]

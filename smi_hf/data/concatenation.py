@@ -1,7 +1,7 @@
 """Several sparse datasets as one."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import COLUMNS, SOURCE_COLUMN
 from smi_hf.data.validation import describe_grid
 from smi_hf.errors import UsageError
+from smi_hf.models.references import CheckpointReference
 
 _KEY_COLUMNS = (SOURCE_COLUMN, "seed", "image_index")
 _ABSENT = object()
@@ -20,11 +21,13 @@ def concatenate(datasets: Sequence[SparseDataset], *, other_teachers: bool = Fal
     """The images of several sparse datasets, one dataset after the other.
 
     The result's `sources` are the records of the parts, and its column `source` says which one a row belongs to. Its
-    `record` has what the parts share: a setting that differs is left out, `keep_counts` is empty unless all agree, and
-    `num_images` is the number of images. Images may keep different numbers of patches (`SparseDataset.is_mixed`).
+    `record` has what the parts share: a setting that differs is left out, `keep_counts` has only its first and last
+    number unless all agree, and
+    `num_images` is the number of images.
 
     Args:
-        datasets: of one grid, with the same labels and normalisation; parts of one dataset may be among them.
+        datasets: of one grid, with the same labels and normalisation, which keep equally many patches of an image;
+            parts of one dataset may be among them.
         other_teachers: take datasets of different teachers, too.
 
     Raises:
@@ -61,6 +64,11 @@ def _check_compatible(first: DatasetRecord, other: DatasetRecord, number: int, o
             f"dataset {number} has {describe_grid(other.grid)}, but dataset 1 has {describe_grid(first.grid)}; "
             f"concatenate datasets of one grid"
         )
+    if other.keep_counts[-1] != first.keep_counts[-1]:
+        raise UsageError(
+            f"dataset {number} keeps {other.keep_counts[-1]} patches of an image, but dataset 1 keeps "
+            f"{first.keep_counts[-1]}, and one batch cannot hold both; concatenate datasets that keep equally many"
+        )
     if other.label_names != first.label_names:
         raise UsageError(
             f"dataset {number} has other labels ({len(other.label_names)}, the first is {other.label_names[0]!r}) "
@@ -72,10 +80,10 @@ def _check_compatible(first: DatasetRecord, other: DatasetRecord, number: int, o
             f"dataset {number} is normalised by mean {other.image_mean} and std {other.image_std}, but dataset 1 by "
             f"{first.image_mean} and {first.image_std}; concatenate datasets of one image processor"
         )
-    if not other_teachers and other.teacher["weights_sha256"] != first.teacher["weights_sha256"]:
+    if not other_teachers and other.teacher.weights_sha256 != first.teacher.weights_sha256:
         raise UsageError(
-            f"dataset {number} was inverted from {other.teacher['name']!r}, whose weights are not those of "
-            f"{first.teacher['name']!r}, from which dataset 1 was; say other_teachers=True if this is meant"
+            f"dataset {number} was inverted from {other.teacher.name!r}, whose weights are not those of "
+            f"{first.teacher.name!r}, from which dataset 1 was; say other_teachers=True if this is meant"
         )
 
 
@@ -109,19 +117,26 @@ def _united(records: Sequence[DatasetRecord], num_images: int) -> DatasetRecord:
             first,
             teacher=_united_teacher([record.teacher for record in records]),
             settings=_shared([record.settings for record in records]),
-            keep_counts=first.keep_counts if all(r.keep_counts == first.keep_counts for r in records) else (),
-            environment=_shared([record.environment for record in records]),
+            keep_counts=first.keep_counts
+            if all(record.keep_counts == first.keep_counts for record in records)
+            else (first.keep_counts[0], first.keep_counts[-1]),
+            environment=first.environment
+            if all(record.environment == first.environment for record in records)
+            else None,
             results={} if len(records) > 1 else first.results,
         ),
         num_images,
     )
 
 
-def _united_teacher(teachers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _united_teacher(teachers: Sequence[CheckpointReference]) -> CheckpointReference:
     """All names, and of the rest None where teachers differ."""
-    shared = _shared(teachers)
-    names = ", ".join(dict.fromkeys(teacher["name"] for teacher in teachers))
-    return {name: shared.get(name) for name in teachers[0]} | {"name": names}
+    shared = _shared([asdict(teacher) for teacher in teachers])
+    names = ", ".join(dict.fromkeys(teacher.name for teacher in teachers))
+    kept = {
+        field.name: getattr(teachers[0], field.name) for field in fields(CheckpointReference) if field.name in shared
+    }
+    return CheckpointReference(**{"revision": None, "model_type": None, "weights_sha256": None, **kept, "name": names})
 
 
 def _shared(values: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
-from smi_hf.data.files import one_line, replaced_atomically
 from smi_hf.data.schema import DATA_FOLDER
 from smi_hf.errors import RunError
+from smi_hf.files import one_line, replaced_atomically
 
 # As `datasets` writes it.
 MAX_SHARD_BYTES = 500_000_000

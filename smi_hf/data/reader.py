@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from smi_hf.data.files import one_line
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import DATA_FOLDER, RECORD_FILE
-from smi_hf.data.validation import check_count, check_features, check_fits, check_rows, kept_counts, validate
+from smi_hf.data.validation import check_count, check_features, check_fits, check_rows, validate
 from smi_hf.errors import UsageError
+from smi_hf.files import one_line
 from smi_hf.patches import Normalization
 
 if TYPE_CHECKING:
@@ -62,29 +62,6 @@ class SparseDataset:
         from datasets import IterableDataset
 
         return isinstance(self.dataset, IterableDataset)
-
-    @property
-    def kept_counts(self) -> np.ndarray:
-        """How many patches each image keeps, int64 (len,); no image is read.
-
-        Raises:
-            UsageError: it is streamed.
-        """
-        rows = self.random_access("kept_counts").select_columns(["kept_patches"]).with_format("arrow")
-        return kept_counts(rows[:]["kept_patches"])
-
-    @property
-    def is_mixed(self) -> bool:
-        """Whether images keep different numbers of patches, so that `SameCountSampler` must make the batches."""
-        return len(np.unique(self.kept_counts)) > 1
-
-    def by_kept_count(self) -> "dict[int, SparseDataset]":
-        """Parts whose images keep equally many patches, by that number, from few to many."""
-        counts = self.kept_counts
-        return {
-            int(count): replace(self, dataset=self.dataset.select(np.flatnonzero(counts == count)))
-            for count in np.unique(counts)
-        }
 
     def first(self, num_images: int | None) -> "SparseDataset":
         """Its first images; all if None.
@@ -128,8 +105,7 @@ class SparseDataset:
 def collate(rows: list[dict[str, Any]], normalization: Normalization) -> dict[str, Tensor]:
     """Rows of a sparse dataset as a batch for a sparse forward.
 
-    There is no padding: it would need an attention mask, which a forward of kept patches alone does not have. Images
-    that keep different numbers of patches go into different batches, as `SameCountSampler` draws them.
+    There is no padding: it would need an attention mask, which a forward of kept patches alone does not have.
 
     Args:
         rows: with equally many kept patches; `image` decoded, or as `datasets` stores it (`bytes` of a PNG).
@@ -143,9 +119,7 @@ def collate(rows: list[dict[str, Any]], normalization: Normalization) -> dict[st
     counts = sorted({len(row["kept_patches"]) for row in rows})
     if len(counts) > 1:
         raise UsageError(
-            f"a batch has images of {counts[0]} and of {counts[-1]} kept patches, which one forward cannot take; give "
-            f"the DataLoader sampler=SameCountSampler(dataset.kept_counts, batch_size), or split the dataset with "
-            f"by_kept_count()"
+            f"a batch has images of {counts[0]} and of {counts[-1]} kept patches, which one forward cannot take"
         )
     images = [_decoded(row) for row in rows]
     sizes = sorted({image.shape[:2] for image in images})
@@ -174,7 +148,7 @@ def _decoded(row: dict[str, Any]) -> np.ndarray:
         ) from error
 
 
-def load(
+def load_sparse_dataset(
     path_or_repo: str | Path,
     *,
     for_model: "SparseClassifier | None" = None,

@@ -4,25 +4,26 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from smi_hf.data.json_record import JsonRecord
 from smi_hf.data.schema import RECORD_FILE, SCHEMA_VERSION
-from smi_hf.errors import UsageError
+from smi_hf.environment import Environment
+from smi_hf.json_record import JsonRecord, checked
+from smi_hf.models.references import CheckpointReference
 from smi_hf.patches import Normalization, PatchGrid
 
 
+@checked
 @dataclass(frozen=True)
 class DatasetRecord(JsonRecord):
     """What a sparse dataset was made from and how.
 
     Args:
-        teacher: `name`, `revision` (a commit of the Hub or None), `model_type`, `weights_sha256`, and `license` (as of
-            `read_license`; older records have none).
+        teacher: the checkpoint that was inverted.
         label_names: the teacher's labels, by number.
         image_size, patch_size: (height, width) in pixels.
         image_mean, image_std: normalisation, one value a channel, for pixels in [0, 1].
         settings: every option that decides what the images are (`SparseInversionConfig.image_settings`).
         keep_counts: kept patches at the start and after each prune.
-        environment: package versions and the device that made the images.
+        environment: of the machine that made the images; None of a concatenated dataset whose parts differ.
         status: "running" or "complete".
         results: measured figures of a complete run.
     """
@@ -33,7 +34,7 @@ class DatasetRecord(JsonRecord):
     described = "a sparse dataset"
     made_with = "smi-hf invert"
 
-    teacher: dict[str, Any]
+    teacher: CheckpointReference
     label_names: list[str]
     image_size: tuple[int, int]
     patch_size: tuple[int, int]
@@ -41,7 +42,7 @@ class DatasetRecord(JsonRecord):
     image_std: tuple[float, ...]
     settings: dict[str, Any]
     keep_counts: tuple[int, ...]
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: Environment | None = None
     status: str = "running"
     results: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
@@ -83,16 +84,3 @@ class DatasetRecord(JsonRecord):
             **{name: plain[name] for name in ("image_size", "patch_size", "image_mean", "image_std")},
             **plain["settings"],
         }
-
-    @classmethod
-    def from_json(cls, text: str, source: str) -> "DatasetRecord":
-        try:
-            values = json.loads(text)
-            cls.check_version(values.pop("schema_version"), source)
-            for name in ("image_size", "patch_size", "image_mean", "image_std", "keep_counts"):
-                values[name] = tuple(values[name])
-            return cls(**values)
-        except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"{source} is not a record of a sparse dataset ({type(error).__name__}: {error})"
-            ) from error

@@ -28,7 +28,7 @@ SOURCE_COLUMN = "source"
 
 
 @dataclass(frozen=True)
-class SparseImages:
+class FinishedImages:
     """Finished images, as they are written.
 
     Args:

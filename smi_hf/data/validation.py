@@ -118,15 +118,9 @@ def check_rows(rows: pyarrow.Table, record: DatasetRecord) -> pyarrow.Table:
             raise UsageError(f"a row of the dataset has no {name}")
     indices = rows["image_index"].to_numpy()
     _check_labels(rows["label"], indices, len(record.label_names))
-    _check_kept(rows["kept_patches"], indices, record.grid.num_patches)
+    _check_kept(rows["kept_patches"], indices, record.grid.num_patches, record.keep_counts[-1])
     _check_images(pyarrow.compute.struct_field(rows["image"], "bytes"), indices, record.image_size)
     return rows
-
-
-def kept_counts(column: pyarrow.ChunkedArray) -> np.ndarray:
-    """How many patches each row of the column `kept_patches` has, int64; 0 where there is no list."""
-    lengths = pyarrow.compute.list_value_length(column)
-    return pyarrow.compute.fill_null(lengths, 0).to_numpy().astype(np.int64)
 
 
 def _check_labels(labels: pyarrow.ChunkedArray, indices: np.ndarray, num_labels: int) -> None:
@@ -138,10 +132,13 @@ def _check_labels(labels: pyarrow.ChunkedArray, indices: np.ndarray, num_labels:
         )
 
 
-def _check_kept(kept: pyarrow.ChunkedArray, indices: np.ndarray, num_patches: int) -> None:
-    counts = kept_counts(kept)
-    for row in np.flatnonzero(counts == 0):
-        raise UsageError(f"image {indices[row]} keeps no patch")
+def _check_kept(kept: pyarrow.ChunkedArray, indices: np.ndarray, num_patches: int, num_kept: int) -> None:
+    counts = pyarrow.compute.fill_null(pyarrow.compute.list_value_length(kept), 0).to_numpy().astype(np.int64)
+    for row in np.flatnonzero(counts != num_kept):
+        raise UsageError(
+            f"image {indices[row]} keeps {counts[row] or 'no'} patch{'es' * (counts[row] != 1)}, but the {RECORD_FILE} "
+            f"of the dataset says {num_kept}"
+        )
     patches = pyarrow.compute.fill_null(pyarrow.compute.list_flatten(kept), -1).to_numpy().astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     for place in np.flatnonzero((patches < 0) | (patches >= num_patches)):

@@ -13,7 +13,6 @@ import pyarrow
 import torch
 from PIL import Image
 
-from smi_hf.data.files import file_sha256, remove_temporaries, replaced_atomically
 from smi_hf.data.merging import (
     MAX_GROUP_ROWS,
     MAX_SHARD_BYTES,
@@ -33,10 +32,11 @@ from smi_hf.data.schema import (
     PREVIEW_FILE,
     RECORD_FILE,
     STAGES_FILE,
-    SparseImages,
+    FinishedImages,
     dataset_features,
 )
 from smi_hf.errors import UsageError
+from smi_hf.files import file_sha256, remove_temporaries, replaced_atomically
 from smi_hf.patches import PatchGrid
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class SparseDatasetWriter:
         """The shards on disk, in order of their images."""
         return list_shards(self.folder)
 
-    def write(self, images: SparseImages) -> Path:
+    def write(self, images: FinishedImages) -> Path:
         """Writes one shard and returns its path.
 
         Args:
@@ -191,7 +191,7 @@ class SparseDatasetWriter:
         return path
 
 
-def encode_images(images: SparseImages, grid: PatchGrid) -> Iterable[bytes]:
+def encode_images(images: FinishedImages, grid: PatchGrid) -> Iterable[bytes]:
     """Each image as a PNG, its pruned patches black."""
     pixels_BCHW = grid.paste(torch.from_numpy(images.patches_BKCPQ), torch.from_numpy(images.kept_BK), fill=0)
     for pixels_HWC in pixels_BCHW.permute(0, 2, 3, 1).numpy():

@@ -1,7 +1,7 @@
 """Generated 64x64 RGB images of one handwritten digit in clutter, so that a foreground and a background exist.
 
 The digits come from the 1,797 scans that scikit-learn bundles (8x8 pixels, from the UCI repository), so nothing is
-downloaded. The clutter is smooth coloured noise under short strokes and blobs: bright things that are not digits,
+downloaded. The clutter is smooth colored noise under short strokes and blobs: bright things that are not digits,
 so that brightness alone does not give the foreground away.
 
 Everything that is drawn is an integer and Pillow does the arithmetic on bytes: an image is the same on every
@@ -116,7 +116,7 @@ def _scans(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_background(generator: np.random.Generator) -> Image.Image:
-    """Smooth coloured noise, dark to medium, with brighter strokes and blobs on it."""
+    """Smooth colored noise, dark to medium, with brighter strokes and blobs on it."""
     # A 2x2 grid resizes to a gradient, a 9x9 one to soft spots: the blend of two gives both.
     coarse = _smooth_noise(int(generator.integers(2, 4)), generator)
     fine = _smooth_noise(int(generator.integers(5, 10)), generator)
@@ -125,10 +125,10 @@ def _draw_background(generator: np.random.Generator) -> Image.Image:
     canvas = ImageDraw.Draw(image)
     for _ in range(int(generator.integers(3, 7))):
         x, y, dx, dy = (int(value) for value in generator.integers((0, 0, -10, -10), (64, 64, 11, 11)))
-        canvas.line((x, y, x + dx, y + dy), fill=_colour(40, 180, generator), width=int(generator.integers(1, 4)))
+        canvas.line((x, y, x + dx, y + dy), fill=_color(40, 180, generator), width=int(generator.integers(1, 4)))
     for _ in range(int(generator.integers(2, 5))):
         x, y, width, height = (int(value) for value in generator.integers((-2, -2, 3, 3), (62, 62, 10, 10)))
-        canvas.ellipse((x, y, x + width, y + height), fill=_colour(40, 180, generator))
+        canvas.ellipse((x, y, x + width, y + height), fill=_color(40, 180, generator))
     return image
 
 
@@ -137,13 +137,13 @@ def _smooth_noise(grid_size: int, generator: np.random.Generator) -> Image.Image
     return Image.fromarray(grid).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
 
 
-def _colour(low: int, high: int, generator: np.random.Generator) -> tuple[int, int, int]:
+def _color(low: int, high: int, generator: np.random.Generator) -> tuple[int, int, int]:
     red, green, blue = (int(value) for value in generator.integers(low, high, size=3))
     return red, green, blue
 
 
 def _paste_digit(image: Image.Image, ink: np.ndarray, generator: np.random.Generator) -> None:
-    """Paints one digit of about 20 to 32 pixels on `image`, in place, in a bright colour and fully inside it."""
+    """Paints one digit of about 20 to 32 pixels on `image`, in place, in a bright color and fully inside it."""
     # One empty pixel around the 8x8 scan lets the resize fade out where the ink touches the border.
     padded = Image.fromarray(np.pad(ink, 1))
     height = int(generator.integers(25, 41))
@@ -151,6 +151,6 @@ def _paste_digit(image: Image.Image, ink: np.ndarray, generator: np.random.Gener
     mask = padded.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (int(value) for value in generator.integers(0, (IMAGE_SIZE - width + 1, IMAGE_SIZE - height + 1)))
 
-    bright = list(_colour(170, 256, generator))
+    bright = list(_color(170, 256, generator))
     bright[int(generator.integers(3))] = 255
     image.paste(tuple(bright), (left, top), mask)

@@ -1,21 +1,11 @@
 """Whether images, teacher and student of a lesson fit each other; each check raises a UsageError."""
 
 from smi_hf.data import SparseDataset
-from smi_hf.data.patch_sets import PatchSet
 from smi_hf.data.validation import check_fits
 from smi_hf.distillation.students import SparseStudent
 from smi_hf.errors import UsageError
+from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
-
-
-def check_batches(dataset: SparseDataset) -> None:
-    """Checks that any of its images can be in one batch."""
-    dataset.random_access("distillation")
-    if dataset.is_mixed:
-        counts = ", ".join(map(str, dataset.by_kept_count()))
-        raise UsageError(
-            f"images of {counts} kept patches cannot be in one batch; teach on one of dataset.by_kept_count()"
-        )
 
 
 def check_made_from(dataset: SparseDataset, teacher: Teacher, weights_sha256: str, other_teacher: bool) -> None:
@@ -26,15 +16,15 @@ def check_made_from(dataset: SparseDataset, teacher: Teacher, weights_sha256: st
     """
     check_fits(dataset.record, teacher.model)
     made_from = dataset.record.teacher
-    if not other_teacher and made_from["weights_sha256"] != weights_sha256:
+    if not other_teacher and made_from.weights_sha256 != weights_sha256:
         raise UsageError(
-            f"the dataset was inverted from {made_from['name']!r} (revision {made_from['revision']}), whose weights "
+            f"the dataset was inverted from {made_from.name!r} (revision {made_from.revision}), whose weights "
             f"are not those of teacher {teacher.name!r} (revision {teacher.revision}); use that teacher, or say "
             f"--other_teacher true if this is meant"
         )
 
 
-def check_grid(images: PatchSet, teacher: Teacher) -> None:
+def check_grid(images: KeptImages, teacher: Teacher) -> None:
     """Checks that images in memory are on a teacher's grid."""
     grid = teacher.model.grid
     grid.cut(images.pixels_BCHW[:1])

@@ -42,7 +42,7 @@ class SparseDistillationConfig(TrainingArguments):
         metadata={"help": "Only the head learns (the paper's setting). What it reads is computed once a view."},
     )
     augmentations: list[str] = field(
-        default_factory=lambda: ["flip", "shift", "colour"],
+        default_factory=lambda: ["flip", "shift", "color"],
         metadata={"help": f"What makes a view of an image: {', '.join(AUGMENTATIONS)}; none with 'none'."},
     )
     num_views: int = field(

@@ -10,12 +10,12 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from smi_hf.data import SparseDataset
-from smi_hf.data.files import replaced_atomically
-from smi_hf.data.image_sets import ImageSet
-from smi_hf.data.patch_sets import PatchSet
 from smi_hf.distillation.trainer import SparseDistillationTrainer
-from smi_hf.evaluation.accuracy import Predictor, look_at, pytorch_predictor
-from smi_hf.evaluation.scores import Scores, score
+from smi_hf.evaluation.accuracy import Predictor, pytorch_predictor, rank_labels
+from smi_hf.evaluation.table import Scores, score
+from smi_hf.files import replaced_atomically
+from smi_hf.images.kept import KeptImages
+from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
 
 CHART_FILE = "learning_curves.png"
@@ -67,8 +67,8 @@ def teach(
 
 def teach_rows(
     make_student: Callable[[int], PreTrainedModel],
-    make_trainer: Callable[[PreTrainedModel, SparseDataset | PatchSet, Path], SparseDistillationTrainer],
-    rows: Mapping[str, Sequence[SparseDataset | PatchSet]],
+    make_trainer: Callable[[PreTrainedModel, SparseDataset | KeptImages, Path], SparseDistillationTrainer],
+    rows: Mapping[str, Sequence[SparseDataset | KeptImages]],
     *,
     first: Taught,
 ) -> dict[tuple[str, int], Taught]:
@@ -104,7 +104,7 @@ def compare(
     """Scores of teacher and students; `students` by row and number of the run."""
     models: dict[tuple[str, int], Predictor] = {(TEACHER_NAME, 0): pytorch_predictor(teacher.model)}
     models |= {key: pytorch_predictor(student.model) for key, student in students.items()}
-    seen = look_at(images, models, image_processor, batch_size=batch_size, disable_tqdm=disable_tqdm)
+    seen = rank_labels(images, models, image_processor, batch_size=batch_size, disable_tqdm=disable_tqdm)
     scores = score(seen, (TEACHER_NAME, 0))
     rows = [Row(TEACHER_NAME, None, (scores[TEACHER_NAME, 0],))]
     for name in dict.fromkeys(name for name, _ in students):

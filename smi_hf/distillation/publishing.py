@@ -52,7 +52,7 @@ def publish_student(
     """
     from smi_hf.distillation.records import distillation_record
     from smi_hf.evaluation.record import dataset_reference
-    from smi_hf.hub.cards import is_record_of, save_model_record
+    from smi_hf.hub.cards.model import is_record_of, save_model_record
     from smi_hf.hub.publish import MODEL, push_to
 
     folder = Path(trainer.args.output_dir)

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClass
 from smi_hf.errors import UsageError
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.families.base import FAMILIES
-from smi_hf.models.loading import load_config
+from smi_hf.models.loading import label_names_of, load_config
 from smi_hf.models.sparse import embeddings_bypassed
 from smi_hf.patches import Normalization, PatchGrid
 
@@ -166,7 +166,7 @@ def load_student(
     """
     config = load_config(model_name_or_path, revision=revision)
     ours = teacher.label_names
-    theirs = [str(config.id2label[label]) for label in range(config.num_labels)]
+    theirs = label_names_of(config)
     if theirs != ours and not (replace_head or from_scratch):
         raise UsageError(
             f"student {model_name_or_path!r} has {len(theirs)} labels ({theirs[0]!r}, ...), its teacher {len(ours)} "

@@ -22,17 +22,17 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.trainer_utils import HubStrategy
 
 from smi_hf.data import SparseDataset
-from smi_hf.data.image_sets import ImageSet
-from smi_hf.data.patch_sets import PatchSet
+from smi_hf.distillation.batches import Answers, DatasetSlice, Images, RealImages, Views
 from smi_hf.distillation.checkpoints import add_to_saved, check_resume, load_weights
-from smi_hf.distillation.checks import check_batches, check_grid, check_made_from, check_same_shape
+from smi_hf.distillation.checks import check_grid, check_made_from, check_same_shape
 from smi_hf.distillation.config import SparseDistillationConfig
-from smi_hf.distillation.examples import Answers, Images, RealImages, SparseImages, Views
 from smi_hf.distillation.losses import ANSWER_LOSSES, attention_divergence, feature_error, hidden_state_error
 from smi_hf.distillation.publishing import open_model_repository, publish_student
 from smi_hf.distillation.students import DenseStudent, SparseStudent, has_unused_weights, head_modules, make_student
 from smi_hf.distillation.views import make_views
 from smi_hf.errors import RunError, UsageError
+from smi_hf.images.kept import KeptImages
+from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
 from smi_hf.models.preprocessing import normalization_of
 from smi_hf.models.sparse import attention_implementation
@@ -55,7 +55,7 @@ class SparseDistillationTrainer(Trainer):
         model: the student, a Hugging Face image classifier with the teacher's labels (`load_student`).
         teacher: frozen, in evaluation mode; it decides grid and normalisation.
         args: what is taught and how.
-        train_dataset: a sparse dataset of this teacher (`smi_hf.load`), or images in memory.
+        train_dataset: a sparse dataset of this teacher (`smi_hf.load_sparse_dataset`), or images in memory.
         eval_dataset: real images, judged by top-1 and top-5; if None, a share `held_out` of the synthetic images is
             kept from training and agreement with the teacher is judged on it.
         image_processor: the student's, saved beside it; decides its normalisation, which is the teacher's if None.
@@ -70,7 +70,7 @@ class SparseDistillationTrainer(Trainer):
         model: PreTrainedModel,
         teacher: Teacher,
         args: SparseDistillationConfig,
-        train_dataset: SparseDataset | PatchSet,
+        train_dataset: SparseDataset | KeptImages,
         eval_dataset: ImageSet | None = None,
         image_processor: Any = None,
         **kwargs: Any,
@@ -95,7 +95,7 @@ class SparseDistillationTrainer(Trainer):
                 f"{teacher.model.config.num_labels}; give it a new head with smi_hf.distillation.load_student"
             )
         if isinstance(train_dataset, SparseDataset):
-            check_batches(train_dataset)
+            train_dataset.random_access("distillation")
             check_made_from(train_dataset, teacher, self._teacher_sha256, args.other_teacher)
         else:
             check_grid(train_dataset, teacher)
@@ -363,7 +363,7 @@ class SparseDistillationTrainer(Trainer):
         if not isinstance(self.taught_on, SparseDataset):
             raise UsageError(
                 "the student was taught on images in memory, and its record could not say what they are; publish one "
-                "that was taught on a dataset of smi_hf.load"
+                "that was taught on a dataset of smi_hf.load_sparse_dataset"
             )
         if refused := [*options, *([] if blocking else ["blocking"])]:
             raise UsageError(f"{refused[0]} is not taken by push_to_hub; leave it out")
@@ -388,14 +388,14 @@ class SparseDistillationTrainer(Trainer):
         }
 
 
-def _split(given: SparseDataset | PatchSet, held_out: float) -> tuple[Images, Images]:
+def _split(given: SparseDataset | KeptImages, held_out: float) -> tuple[Images, Images]:
     """Images to train on, and the last ones, of that share but at least one, to judge on."""
     count = max(1, round(held_out * len(given))) if held_out else 0
     if count >= len(given):
         raise UsageError(f"the dataset has {len(given)} images, too few to hold {count} out for judging")
     cut = len(given) - count
     if isinstance(given, SparseDataset):
-        return SparseImages(given, 0, cut), SparseImages(given, cut, len(given))
+        return DatasetSlice(given, 0, cut), DatasetSlice(given, cut, len(given))
     return given.part(0, cut), given.part(cut, len(given))
 
 

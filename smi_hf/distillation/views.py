@@ -1,4 +1,4 @@
-"""Views of images: flipped, shifted, recoloured, as kept patches whose places follow.
+"""Views of images: flipped, shifted, recolored, as kept patches whose places follow.
 
 Legend: `B` images, `K` kept patches, `M` patches of a subset, `C` channels, `P Q` patch pixels, `H W` image pixels.
 """
@@ -11,9 +11,9 @@ from torch import Tensor
 from smi_hf.patches import Augmentation, PatchGrid, augment, draw_augmentations, take_slots
 from smi_hf.patches.randomness import image_generator
 
-AUGMENTATIONS = ("flip", "shift", "colour", "subset")
+AUGMENTATIONS = ("flip", "shift", "color", "subset")
 # Contrast and brightness change by at most this much, in normalised units.
-_COLOUR = 0.3
+_COLOR = 0.3
 # A subset has this share of the patches.
 _SUBSET = 0.75
 
@@ -36,7 +36,7 @@ def make_views(
     Args:
         pixels_BCHW: normalised images.
         kept_BK: places of their patches, int64.
-        augmentations: of "flip", "shift" (a roll by up to 1/8 of the side), "colour" (contrast and brightness) and
+        augmentations: of "flip", "shift" (a roll by up to 1/8 of the side), "color" (contrast and brightness) and
             "subset" (three quarters of the patches).
         image_indices, views: which view of which image, B numbers each.
 
@@ -55,17 +55,17 @@ def make_views(
     )
     moves = Augmentation(shifts[0].to(device) * changed_B[:, None], flips[0].to(device) & changed_B)
     patches_BKCPQ, kept_BK = augment(patches_BKCPQ, kept_BK, moves, grid)
-    if "colour" in augmentations:
-        patches_BKCPQ = _recoloured(patches_BKCPQ, generators, changed_B)
+    if "color" in augmentations:
+        patches_BKCPQ = _recolored(patches_BKCPQ, generators, changed_B)
     if "subset" in augmentations:
         slots_BM = _some_slots(kept_BK, generators)
         patches_BKCPQ, kept_BK = take_slots(patches_BKCPQ, slots_BM), take_slots(kept_BK, slots_BM)
     return patches_BKCPQ, kept_BK
 
 
-def _recoloured(patches_BKCPQ: Tensor, generators: Sequence[torch.Generator], changed_B: Tensor) -> Tensor:
+def _recolored(patches_BKCPQ: Tensor, generators: Sequence[torch.Generator], changed_B: Tensor) -> Tensor:
     draws_B2 = torch.stack([2 * torch.rand(2, generator=generator) - 1 for generator in generators])
-    change_B2 = _COLOUR * draws_B2.to(patches_BKCPQ) * changed_B[:, None]
+    change_B2 = _COLOR * draws_B2.to(patches_BKCPQ) * changed_B[:, None]
     contrast_B, brightness_B = (1 + change_B2[:, 0], change_B2[:, 1])
     return patches_BKCPQ * contrast_B[:, None, None, None, None] + brightness_B[:, None, None, None, None]
 

@@ -3,30 +3,110 @@
 Cards and reports read it and invent nothing. It holds names, never a path of the machine that wrote it.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from smi_hf.data.files import file_sha256
-from smi_hf.data.image_sets import ImageSet
-from smi_hf.data.json_record import JsonRecord
 from smi_hf.data.reader import SparseDataset
-from smi_hf.errors import UsageError
-from smi_hf.evaluation.scores import SCORES, summary
-from smi_hf.models import Teacher
+from smi_hf.environment import Environment
+from smi_hf.evaluation.table import COLUMNS, SCORES, Row
+from smi_hf.files import file_sha256
+from smi_hf.images.real import ImageSet, ImageSetReference
+from smi_hf.json_record import JsonRecord, checked
+from smi_hf.models import CheckpointReference, License, Teacher
 
 RESULTS_FILE = "results.json"
-SCHEMA_VERSION = 1
-KINDS = ("quantized", "distilled")
-_TEACHER_KEYS = ("name", "revision", "model_type", "weights_sha256", "license")
-_STUDENT_KEYS = ("name", "revision", "model_type", "license", "from_scratch", "num_parameters", "sees")
-_DATASET_KEYS = ("name", "revision", "content_sha256", "num_images", "num_kept", "is_from_teacher")
-_MEASURED_KEYS = ("dataset", "type", "split", "num_images")
-_ROW_KEYS = ("name", "runs", *SCORES)
+SCHEMA_VERSION = 2
 
 
+@checked
+@dataclass(frozen=True)
+class DatasetReference:
+    """A sparse dataset that a model was calibrated or taught on, as a record names it.
+
+    Args:
+        name, revision: as of the dataset.
+        content_sha256: of its shards, None of a concatenated one.
+        num_images: that were used.
+        num_kept: patches of each.
+        is_from_teacher: whether they are images of this very model.
+    """
+
+    name: str
+    revision: str | None
+    content_sha256: str | None
+    num_images: int
+    num_kept: int | None
+    is_from_teacher: bool
+
+    @classmethod
+    def of(cls, dataset: SparseDataset, teacher: Teacher) -> "DatasetReference":
+        """What a record says of a dataset.
+
+        Args:
+            teacher: the model that was quantized, or that taught.
+        """
+        record = dataset.record
+        return cls(
+            name=dataset.name,
+            revision=dataset.revision,
+            content_sha256=record.results.get("content_sha256"),
+            num_images=len(dataset),
+            num_kept=record.keep_counts[-1],
+            is_from_teacher=record.teacher.weights_sha256 == teacher.weights_sha256(),
+        )
+
+
+@checked
+@dataclass(frozen=True)
+class StudentReference:
+    """Where a student came from and what it is, as a record names it.
+
+    Args:
+        name, revision: checkpoint that it started from; None of a model that came from none.
+        model_type: of its configuration.
+        license: of that checkpoint, None if it is unknown.
+        from_scratch: whether its architecture alone was taken from there.
+        num_parameters: of the student.
+        sees: what it is shown of a sparse image, in words.
+    """
+
+    name: str | None
+    revision: str | None
+    model_type: str
+    license: License | None
+    from_scratch: bool
+    num_parameters: int
+    sees: str
+
+
+@checked
+@dataclass(frozen=True)
+class Runtime:
+    """What runs a quantized model, as its back end says and its card repeats.
+
+    Args:
+        words: for people.
+        library: the Hub's `library_name`.
+        tags: how such models are found on the Hub.
+    """
+
+    words: str
+    library: str
+    tags: tuple[str, ...] = ()
+
+
+@checked
+@dataclass(frozen=True)
+class HeldOut:
+    """Without real images: agreement with the teacher, in [0, 1], on synthetic ones that taught nothing."""
+
+    num_images: int
+    agreement: float
+
+
+@checked
 @dataclass(frozen=True)
 class ModelRecord(JsonRecord):
     """What a compressed model was made from, how, and what it is worth.
@@ -34,20 +114,19 @@ class ModelRecord(JsonRecord):
     Args:
         kind: "quantized" or "distilled". A student that was quantized as it learned is "distilled" where it is in
             floating point, and "quantized", with its `student`, where it is in integers.
-        teacher: as of `Teacher.reference`; the model that was quantized, or that taught.
-        datasets: as of `dataset_reference`, those of further runs behind that of the model.
+        teacher: the model that was quantized, or that taught.
+        datasets: those of further runs behind that of the model.
         settings: every option that decides what the model is.
-        environment: as of `describe_environment`.
-        student: of a model that was taught: `name` and `revision` of the checkpoint that it started from,
-            `model_type`, `license`, `from_scratch` (whether its architecture alone was taken), `num_parameters`, and
-            what it `sees`.
-        measured: real images that the rows were judged on: `dataset`, `type` (Hub id, or the reader of a local file),
-            `split`, `num_images`. None if there were none.
-        rows: the table, each row with its scores in every run, their means and spreads. The reference (the model in
-            floating point, or the teacher) is first, this model's row second, its own scores the first run there.
-        held_out: without real images: `num_images` synthetic ones, and the `agreement` with the teacher on them.
-        pictures: names of the pictures beside the record.
-        files: sha256 of each file that makes up the model, by name; what is published.
+        environment: of the machine that made it.
+        student: of a model that was taught.
+        runtime: of a quantized model.
+        measured: real images that the rows were judged on, None if there were none.
+        rows: the table. The reference (the model in floating point, or the teacher) is first, this model's row
+            second, its own scores the first run there.
+        curves: (epoch, top-1 in [0, 1]) during the training of the first run of a row, by the row's key.
+        held_out: of a student that no real image judged.
+        pictures: names of the pictures beside the record that its card shows; they are among `files`.
+        files: sha256 of each file that is published with the record, by its plain name.
     """
 
     file_name = RESULTS_FILE
@@ -56,28 +135,42 @@ class ModelRecord(JsonRecord):
     described = "a compressed model of smi_hf"
     made_with = "smi-hf quantize or smi-hf distill"
 
-    kind: str
-    teacher: dict[str, Any]
-    datasets: list[dict[str, Any]]
+    kind: Literal["quantized", "distilled"]
+    teacher: CheckpointReference
+    datasets: tuple[DatasetReference, ...]
     settings: dict[str, Any]
-    environment: dict[str, Any]
-    student: dict[str, Any] | None = None
-    measured: dict[str, Any] | None = None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    held_out: dict[str, Any] | None = None
-    pictures: list[str] = field(default_factory=list)
+    environment: Environment
+    student: StudentReference | None = None
+    runtime: Runtime | None = None
+    measured: ImageSetReference | None = None
+    rows: tuple[Row, ...] = ()
+    curves: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    held_out: HeldOut | None = None
+    pictures: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
-    def judged(self, rows: Sequence[Any], images: ImageSet, *, pictures: Sequence[str] = ()) -> "ModelRecord":
-        """This record with a table.
+    def judged(
+        self,
+        rows: Sequence[Row],
+        images: ImageSet,
+        *,
+        curves: Mapping[str, tuple[tuple[float, float], ...]] | None = None,
+        pictures: Sequence[str] = (),
+    ) -> "ModelRecord":
+        """This record with a table, in the order of the field `rows`.
 
         Args:
-            rows: dataclasses with `name` and `runs` (`Scores`), in the order of the field `rows`.
-            images: what they were judged on.
+            images: what the rows were judged on.
+            curves, pictures: as the fields.
         """
-        listed = [{**asdict(row), **summary(row.runs)} for row in rows]
-        return replace(self, measured=images.reference(), rows=listed, pictures=list(pictures))
+        return replace(
+            self,
+            measured=images.reference(),
+            rows=tuple(rows),
+            curves=dict(curves or {}),
+            pictures=tuple(pictures),
+        )
 
     def with_files(self, paths: Iterable[Path]) -> "ModelRecord":
         """This record with the files that the model is made of."""
@@ -88,73 +181,38 @@ class ModelRecord(JsonRecord):
         paths = ((folder / name, digest) for name, digest in self.files.items())
         return next((path for path, digest in paths if not path.is_file() or file_sha256(path) != digest), None)
 
-    @classmethod
-    def from_json(cls, text: str, source: str) -> "ModelRecord":
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UsageError(
-                f"{source} is not a record of a compressed model: it is not valid JSON ({error})"
-            ) from error
-        if not isinstance(values, dict) or "schema_version" not in values:
-            raise UsageError(
-                f"{source} is not a record of a compressed model: it has no schema_version; quantize or distil again "
-                f"with this smi_hf, which writes one"
-            )
-        cls.check_version(values["schema_version"], source)
-        try:
-            record = cls(**values)
-            record._check()
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"{source} is not a record of a compressed model: {error}") from error
-        return record
-
-    def _check(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"its kind is {self.kind!r}, but {' and '.join(KINDS)} are known")
+    def check(self) -> None:
         if self.kind == "distilled" and self.student is None:
             raise ValueError("its kind is 'distilled', but it has no student")
+        wanted = "backend" if self.kind == "quantized" else "loss"
+        if not isinstance(self.settings.get(wanted), str):
+            raise ValueError(f"settings lacks {wanted}")
+        if not self.datasets:
+            raise ValueError("it names no dataset")
         if self.rows and (self.measured is None or len(self.rows) < 2):
             raise ValueError("it has rows, but not both what they were judged on and the model's own row")
-        _check_keys("teacher", self.teacher, _TEACHER_KEYS)
-        _check_keys("settings", self.settings, ("backend",) if self.kind == "quantized" else ("loss",))
-        _check_keys("environment", self.environment, ("lane", "device", "packages"))
-        for name, keys in (("student", _STUDENT_KEYS), ("measured", _MEASURED_KEYS)):
-            if getattr(self, name) is not None:
-                _check_keys(name, getattr(self, name), keys)
-        if self.held_out is not None:
-            _check_keys("held_out", self.held_out, ("num_images", "agreement"))
-        for name, each, keys in (("datasets", self.datasets, _DATASET_KEYS), ("rows", self.rows, _ROW_KEYS)):
-            if not isinstance(each, list):
-                raise TypeError(f"{name} is {type(each).__name__}, but must be a list")
-            for number, values in enumerate(each):
-                _check_keys(f"{name}[{number}]", values, keys)
+        if any(not row.runs for row in self.rows):
+            raise ValueError("one of its rows has no run")
+        for name in (*self.files, *self.pictures):
+            if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+                raise ValueError(f"it names the file {name!r}, which is no plain name of a file beside it")
 
-
-def dataset_reference(dataset: SparseDataset, teacher: Teacher) -> dict[str, Any]:
-    """What a record says of a sparse dataset that a model was calibrated or taught on.
-
-    Args:
-        teacher: the model that was quantized, or that taught.
-
-    Returns:
-        `name` and `revision` as of the dataset, `content_sha256` of its shards (None of a concatenated one),
-        `num_images` that were used, `num_kept` patches of each (None if they differ), and `is_from_teacher`: whether
-        they are images of this very model.
-    """
-    record = dataset.record
-    return {
-        "name": dataset.name,
-        "revision": dataset.revision,
-        "content_sha256": record.results.get("content_sha256"),
-        "num_images": len(dataset),
-        "num_kept": record.keep_counts[-1] if record.keep_counts else None,
-        "is_from_teacher": record.teacher["weights_sha256"] == teacher.weights_sha256(),
-    }
-
-
-def _check_keys(name: str, values: Mapping[str, Any], keys: Sequence[str]) -> None:
-    if not isinstance(values, Mapping):
-        raise TypeError(f"{name} is {type(values).__name__}, but must hold {', '.join(keys)}")
-    if missing := [key for key in keys if key not in values]:
-        raise ValueError(f"{name} lacks {', '.join(missing)}")
+    @classmethod
+    def upgraded(cls, values: dict[str, Any], version: int) -> dict[str, Any]:
+        """Version 1 named rows by their labels, kept curves in them, and had no runtime."""
+        curves = {}
+        for row in values.get("rows", ()):
+            name = row.pop("name")
+            curve = row.pop("curve", None)
+            if curve:
+                curves[name] = curve
+            figures = {column.key: row.pop(column.key, None) for column in COLUMNS if column.key not in SCORES}
+            runs = row.pop("runs")
+            row.clear()
+            row |= {
+                "key": name,
+                "label": name,
+                "runs": runs,
+                "figures": {key: value for key, value in figures.items() if value is not None},
+            }
+        return values | {"curves": curves}

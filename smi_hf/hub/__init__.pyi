@@ -1,4 +1,4 @@
-from .cards import render_model_card, save_model_record
+from .cards.model import render_model_card, save_model_record
 from .publish import push, push_dataset
 
 __all__ = [

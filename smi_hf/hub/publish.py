@@ -7,15 +7,15 @@ from typing import Any
 
 from huggingface_hub import RepoCard
 
-from smi_hf.data.card import render_card
-from smi_hf.data.json_record import JsonRecord
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import CARD_FILE, DATA_FOLDER, PREVIEW_FILE, RECORD_FILE, STAGES_FILE
 from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
-from smi_hf.hub.cards import render_model_card
+from smi_hf.hub.cards.dataset import render_card
+from smi_hf.hub.cards.model import render_model_card
 from smi_hf.hub.repository import Repository, check_name, open_repository
+from smi_hf.json_record import JsonRecord
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ import torch
 from accelerate.utils import find_executable_batch_size
 from transformers import PreTrainedModel
 
-from smi_hf.data.card import save_card
-from smi_hf.data.preview import image_grid, save_png
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import PREVIEW_FILE, STAGES_FILE, SparseImages
+from smi_hf.data.schema import PREVIEW_FILE, STAGES_FILE, FinishedImages
 from smi_hf.data.sizes import shard_sizes
 from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.environment import describe_environment
 from smi_hf.errors import RunError, UsageError
-from smi_hf.evaluation.agreement import target_top1
+from smi_hf.evaluation.target_accuracy import target_top1
+from smi_hf.hub.cards.dataset import save_card
+from smi_hf.images.preview import image_grid, save_png
 from smi_hf.inversion.callbacks import (
     CallbackList,
     ProgressCallback,
@@ -31,7 +31,7 @@ from smi_hf.inversion.callbacks import (
 )
 from smi_hf.inversion.config import MIXED_PRECISIONS, SparseInversionConfig
 from smi_hf.inversion.processes import make_accelerator
-from smi_hf.inversion.run import InversionRun
+from smi_hf.inversion.callbacks.base import InversionRun
 from smi_hf.inversion.targets import choose_targets
 from smi_hf.inversion.trajectory import run_trajectory
 from smi_hf.models import SparseClassifier, Teacher
@@ -176,7 +176,7 @@ class SparseInversionTrainer:
                 f"mixed_precision bf16 or a machine with more"
             ) from error
 
-    def _make_images(self, run: InversionRun, image_indices: list[int]) -> SparseImages:
+    def _make_images(self, run: InversionRun, image_indices: list[int]) -> FinishedImages:
         return run_trajectory(
             self.teacher,
             self.args,
@@ -194,7 +194,7 @@ class SparseInversionTrainer:
             return nullcontext()
         return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16)
 
-    def _write(self, images: SparseImages) -> None:
+    def _write(self, images: FinishedImages) -> None:
         with self._space_for(f"images {images.image_indices[0]} to {images.image_indices[-1]}"):
             self._writer.write(images)
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from smi_hf.data.schema import SparseImages
+from smi_hf.data.schema import FinishedImages
 from smi_hf.errors import RunError
 from smi_hf.inversion.config import SparseInversionConfig
 from smi_hf.inversion.state import TrajectoryState
@@ -32,7 +32,7 @@ def run_trajectory(
     autocast: Callable[[], AbstractContextManager] = nullcontext,
     on_step_end: Callable[[TrajectoryState, dict[str, Tensor]], None] = lambda state, losses: None,
     on_prune: Callable[[TrajectoryState], None] = lambda state: None,
-) -> SparseImages:
+) -> FinishedImages:
     """Makes a batch of images (arXiv 2510.27186, algorithm 1).
 
     Args:
@@ -94,7 +94,7 @@ def run_trajectory(
     return _finish(teacher, config, state)
 
 
-def _finish(teacher: Teacher, config: SparseInversionConfig, state: TrajectoryState) -> SparseImages:
+def _finish(teacher: Teacher, config: SparseInversionConfig, state: TrajectoryState) -> FinishedImages:
     """Rounds to 8 bits and asks the teacher, in float32, what it sees in what is left."""
     patches_BKCPQ = teacher.normalization.to_uint8(state.patches_BKCPQ.detach())
     with torch.no_grad():
@@ -102,7 +102,7 @@ def _finish(teacher: Teacher, config: SparseInversionConfig, state: TrajectorySt
             teacher.normalization.from_uint8(patches_BKCPQ), state.kept_BK
         ).logits
     probability_B = logits_BL.float().softmax(dim=-1).gather(1, state.targets_B[:, None])[:, 0]
-    return SparseImages(
+    return FinishedImages(
         image_indices=state.image_indices,
         seed=config.seed,
         steps=config.num_steps,

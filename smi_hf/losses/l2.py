@@ -1,4 +1,4 @@
-"""L2: pixels should stay near the mean colour."""
+"""L2: pixels should stay near the mean color."""
 
 import torch
 from torch import Tensor

@@ -60,7 +60,7 @@ class _TotalVariation(torch.autograd.Function):
             difference[..., -1, -1] *= at_corner[..., None]
             norm_B = torch.linalg.vector_norm(difference.flatten(1), dim=1)
             total_B += norm_B
-            # A norm has no slope at 0, where an image is one flat colour; there the gradient is 0.
+            # A norm has no slope at 0, where an image is one flat color; there the gradient is 0.
             difference /= norm_B.clamp_min(torch.finfo(norm_B.dtype).tiny)[:, None, None, None, None]
             gradient[first] += difference
             gradient[second] -= difference

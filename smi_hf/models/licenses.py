@@ -1,7 +1,4 @@
-"""The licence of a checkpoint, where its card states one, and how a card of our own repeats it.
-
-A licence is `id` (as the Hub writes them, or several), `name` and `link`, which the Hub wants beside the id `other`.
-"""
+"""The license of a checkpoint, where its card states one."""
 
 import logging
 from pathlib import Path
@@ -11,6 +8,8 @@ import yaml
 from huggingface_hub import hf_hub_download, metadata_load, try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT, REPOCARD_NAME
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from smi_hf.models.references import License
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +31,12 @@ _OTHER = "other"
 _SECONDS = 5
 
 
-def read_license(name_or_path: str, *, revision: str | None = None) -> dict[str, Any] | None:
+def read_license(name_or_path: str, *, revision: str | None = None) -> License | None:
     """The licence that a checkpoint's card (README.md) states; None if there is no card, or the Hub does not answer.
 
     Args:
         name_or_path: Hub id or folder.
         revision: commit on the Hub; without one, a Hub id is not looked up.
-
-    Returns:
-        `id` (a name of the Hub's list, or a list of such), `name` and `link` (None but for the id `other`).
     """
     folder = Path(name_or_path)
     is_local = folder.exists()
@@ -65,34 +61,16 @@ def _card_from_hub(repo: str, revision: str) -> str | None:
     return hf_hub_download(repo, REPOCARD_NAME, revision=revision, etag_timeout=_SECONDS) if cached is None else None
 
 
-def _license_of(metadata: dict[str, Any], base: str | None) -> dict[str, Any] | None:
+def _license_of(metadata: dict[str, Any], base: str | None) -> License | None:
     """The licence in a card's YAML; links into the repository are made absolute from `base`, or dropped if None."""
     given = metadata.get("license")
     ids = [str(each) for each in (given if isinstance(given, list) else [given]) if each]
     if not ids or ids == ["unknown"]:
         return None
     if all(each in HUB_LICENSES for each in ids) and ids != [_OTHER]:
-        return {"id": ids[0] if len(ids) == 1 else ids, "name": None, "link": None}
+        return License(ids[0] if len(ids) == 1 else ids)
     name = metadata.get("license_name") or (None if ids == [_OTHER] else ", ".join(ids))
     link = metadata.get("license_link")
     if link and "://" not in str(link):
         link = f"{base}/{link}" if base else None
-    return {"id": _OTHER, "name": name and str(name), "link": link and str(link)}
-
-
-def license_metadata(*licenses: dict[str, Any] | None) -> dict[str, Any]:
-    """The YAML of a card for what is made of things under these licences: empty unless they are known and the same."""
-    if not licenses or licenses[0] is None or any(each != licenses[0] for each in licenses):
-        return {}
-    first = licenses[0]
-    named = {"license": first["id"], "license_name": first["name"], "license_link": first["link"]}
-    return {key: value for key, value in named.items() if value is not None}
-
-
-def describe_license(license: dict[str, Any] | None) -> str | None:
-    """A licence in Markdown, None if it is unknown."""
-    if license is None:
-        return None
-    ids = [license["id"]] if isinstance(license["id"], str) else license["id"]
-    words = license["name"] or " and ".join(ids)
-    return f"[{words}]({license['link']})" if license["link"] else f"`{words}`"
+    return License(_OTHER, name and str(name), link and str(link))

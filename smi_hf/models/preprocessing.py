@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from transformers import AutoImageProcessor, PretrainedConfig
 
 from smi_hf.environment import image_processor_options
@@ -14,6 +16,12 @@ from smi_hf.patches import Normalization
 def load_image_processor(model_name_or_path: str, *, revision: str | None = None) -> Any:
     """A checkpoint's image processor, in the variant that needs no torchvision; errors as from transformers."""
     return AutoImageProcessor.from_pretrained(model_name_or_path, revision=revision, **image_processor_options())
+
+
+def preprocess(pictures: Sequence[Image.Image], image_processor: Any) -> np.ndarray:
+    """Pictures as a model takes them: float32 (B, C, H, W), resized and normalised by its image processor."""
+    images = [picture.convert("RGB") for picture in pictures]
+    return np.asarray(image_processor(images, return_tensors="np")["pixel_values"], dtype=np.float32)
 
 
 def normalization_of(image_processor: Any, config: PretrainedConfig) -> Normalization:

@@ -5,11 +5,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from smi_hf.data.files import check_new_folder
-from smi_hf.data.patch_sets import PatchSet
 from smi_hf.errors import UsageError
+from smi_hf.evaluation.predictors import Logits, Predictor
+from smi_hf.files import check_new_folder
+from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import (
     BACKENDS,
@@ -25,8 +26,7 @@ class Quantizer:
     """Quantizes one teacher any number of times; a context manager, as the float model that it starts from is on disk.
 
     Args:
-        teacher: the model in float32.
-        image_processor: saved beside every quantized model.
+        teacher: the model in float32; its image processor is saved beside every quantized model.
         backend: name of a back end (`smi_hf.quantization.backends`).
         settings: widths, operators, exclusions.
 
@@ -35,22 +35,19 @@ class Quantizer:
         RunError: on entering: the back end cannot convert this model.
     """
 
-    def __init__(
-        self, teacher: Teacher, image_processor: Any, *, backend: str, settings: QuantizationSettings | None = None
-    ) -> None:
+    def __init__(self, teacher: Teacher, *, backend: str, settings: QuantizationSettings | None = None) -> None:
         self.settings = settings or QuantizationSettings()
         check_settings(backend, self.settings)
         self.name = backend
         self.backend = BACKENDS.get(backend)
         self.teacher = teacher
-        self.image_processor = image_processor
         self.float_model: FloatModel
         self.layers: list[str]
 
     def __enter__(self) -> Self:
         self._work = tempfile.TemporaryDirectory(prefix="smi-hf-")
         try:
-            self.float_model = self.backend.prepare(self.teacher, self.image_processor, Path(self._work.name))
+            self.float_model = self.backend.prepare(self.teacher, Path(self._work.name))
             self.layers = choose_layers(self.float_model.layers, self.backend, self.settings)
         except BaseException:
             self._work.cleanup()
@@ -62,8 +59,19 @@ class Quantizer:
     ) -> None:
         self._work.cleanup()
 
+    def float_predictor(self) -> Predictor:
+        """The model in floating point under the back end's runtime."""
+        return self._predictor(self.float_model.load())
+
+    def load(self, folder: Path) -> Predictor:
+        """A model that `quantize` wrote."""
+        return self._predictor(self.backend.load(folder))
+
+    def _predictor(self, logits: Logits) -> Predictor:
+        return Predictor(logits, self.teacher.image_processor, self.teacher.label_names, self.name)
+
     def quantize(
-        self, calibration: PatchSet | None, output_dir: str | Path, *, layers: Sequence[str] | None = None
+        self, calibration: KeptImages | None, output_dir: str | Path, *, layers: Sequence[str] | None = None
     ) -> None:
         """Writes a quantized model and its image processor; `output_dir` appears when all is done, or not at all.
 
@@ -87,5 +95,5 @@ class Quantizer:
         with tempfile.TemporaryDirectory(prefix=f".{output_dir.name}-", dir=output_dir.parent) as work:
             quantized = Path(work) / "quantized"
             self.float_model.quantize(calibration, self.settings, self.layers if layers is None else layers, quantized)
-            self.image_processor.save_pretrained(quantized)
+            self.teacher.image_processor.save_pretrained(quantized)
             shutil.move(quantized, output_dir)

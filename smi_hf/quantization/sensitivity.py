@@ -14,9 +14,9 @@ import torch
 import yaml
 from tqdm.auto import tqdm
 
-from smi_hf.data.files import replaced_atomically
-from smi_hf.data.patch_sets import PatchSet
-from smi_hf.evaluation.accuracy import Predictor
+from smi_hf.evaluation.predictors import Predictor
+from smi_hf.files import replaced_atomically
+from smi_hf.images.kept import KeptImages
 from smi_hf.quantization.quantizer import Quantizer
 
 REPORT_FILE = "sensitivity.json"
@@ -63,7 +63,7 @@ class Sensitivity:
 
 def measure_sensitivity(
     quantizer: Quantizer,
-    calibration: PatchSet | None,
+    calibration: KeptImages | None,
     pixels: Sequence[np.ndarray],
     *,
     disable_tqdm: bool = False,
@@ -77,14 +77,14 @@ def measure_sensitivity(
     """
     types = quantizer.float_model.layers
     operators = sorted({types[name] for name in quantizer.layers})
-    reference_nL = _log_probabilities(quantizer.float_model.predictor(), pixels)
+    reference_nL = _log_probabilities(quantizer.float_predictor(), pixels)
     total = len(quantizer.layers) + len(operators) + 2
     with tqdm(total=total, desc="Sensitivity", unit="model", disable=disable_tqdm) as bar:
 
         def cost(name: str, layers: Sequence[str]) -> Cost:
             with tempfile.TemporaryDirectory(prefix="smi-hf-") as work:
                 quantizer.quantize(calibration, Path(work) / "model", layers=layers)
-                predictor = quantizer.backend.load(Path(work) / "model")
+                predictor = quantizer.load(Path(work) / "model")
                 seen_nL = _log_probabilities(predictor, pixels)
             bar.update()
             divergence_n = (np.exp(reference_nL) * (reference_nL - seen_nL)).sum(axis=1)
@@ -144,8 +144,8 @@ def _plot(report: Sensitivity, path: Path) -> None:
         (report.operators, shown),
         ("Operator types, each quantized alone", f"Layers, each quantized alone: the worst {len(shown)}"),
     ):
-        colours = ["tab:red" if cost.name in report.exclude else "tab:blue" for cost in costs]
-        axes.barh([cost.name for cost in costs], [cost.divergence for cost in costs], color=colours)
+        colors = ["tab:red" if cost.name in report.exclude else "tab:blue" for cost in costs]
+        axes.barh([cost.name for cost in costs], [cost.divergence for cost in costs], color=colors)
         axes.invert_yaxis()
         axes.set_title(title, loc="left", fontsize=10)
         axes.tick_params(axis="y", labelsize=7)

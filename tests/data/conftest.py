@@ -30,10 +30,10 @@ def images():
     """Four finished images of the record's grid, with distinct random pixels."""
 
     def make(first=0, count=2):
-        from smi_hf.data import SparseImages
+        from smi_hf.data import FinishedImages
 
         generator = np.random.default_rng(first)
-        return SparseImages(
+        return FinishedImages(
             image_indices=tuple(range(first, first + count)),
             seed=7,
             steps=10,
@@ -49,9 +49,9 @@ def images():
 @pytest.fixture
 def dataset_folder(record, images, tmp_path):
     """A complete dataset written with the package's own parts."""
-    from smi_hf.data.card import save_card
     from smi_hf.data.sizes import shard_sizes
     from smi_hf.data.writer import SparseDatasetWriter
+    from smi_hf.hub.cards.dataset import save_card
 
     folder = tmp_path / "dataset"
     writer = SparseDatasetWriter(folder, record)

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from smi_hf import UsageError, concatenate, load
+from smi_hf import UsageError, concatenate, load_sparse_dataset
 from smi_hf.data import SameCountSampler, validate
-from smi_hf.data.patch_sets import sparse_images
+from smi_hf.images.kept import sparse_images
 
 
 @pytest.fixture
 def sparse(dataset_folder):
-    return load(dataset_folder)
+    return load_sparse_dataset(dataset_folder)
 
 
 def variant(sparse, num_kept=None, **settings):
@@ -105,8 +105,8 @@ def test_datasets_that_do_not_fit_each_other_are_refused(sparse):
         with pytest.raises(UsageError, match=message):
             concatenate([sparse, replace(other, record=replace(other.record, **changes))])
     union = concatenate([sparse, replace(other, record=replace(other.record, teacher=teacher))], other_teachers=True)
-    assert union.record.teacher["name"] == "someone/vit, someone/else"
-    assert union.record.teacher["weights_sha256"] is None
+    assert union.record.teacher.name == "someone/vit, someone/else"
+    assert union.record.teacher.weights_sha256 is None
     with pytest.raises(UsageError, match="there is no dataset to concatenate"):
         concatenate([])
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from datasets import ClassLabel, load_dataset
 
-from smi_hf import UsageError, load
+from smi_hf import UsageError, load_sparse_dataset
 from smi_hf.data.schema import distinct_names
 from smi_hf.data.writer import SparseDatasetWriter
 
@@ -32,7 +32,7 @@ def test_labels_that_share_a_name_stay_apart(dataset_folder):
 
 
 def test_the_collator_gives_normalised_pixels_and_tensors(dataset_folder, images):
-    sparse = load(dataset_folder)
+    sparse = load_sparse_dataset(dataset_folder)
     batch = sparse.collate([sparse.dataset[0], sparse.dataset[1]])
     assert batch["pixel_values"].shape == (2, 3, 16, 24)
     assert batch["pixel_values"].dtype == torch.float32
@@ -45,7 +45,7 @@ def test_another_dataset_in_a_folder_of_the_same_name_is_not_read_from_the_cache
     dataset_folder, record, images, tmp_path
 ):
     """`datasets` caches local folders by name and card; our card tells them apart."""
-    from smi_hf.data.card import save_card
+    from smi_hf.hub.cards.dataset import save_card
 
     first = load_dataset(str(dataset_folder), split="train")[0]
     folder = tmp_path / "elsewhere" / "dataset"
@@ -74,12 +74,12 @@ def test_an_incomplete_dataset_is_refused(record, images, tmp_path):
     writer.open()
     writer.write(images(0))
     with pytest.raises(UsageError, match="is not complete: its run was interrupted"):
-        load(tmp_path / "dataset")
+        load_sparse_dataset(tmp_path / "dataset")
 
 
 def test_a_folder_without_a_record_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"is not a sparse dataset: it has no smi\.json"):
-        load(tmp_path)
+        load_sparse_dataset(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_folder_without_a_record_is_refused(tmp_path):
 def test_a_record_that_cannot_be_read_is_refused(dataset_folder, text, message):
     (dataset_folder / "smi.json").write_text(text)
     with pytest.raises(UsageError, match=message):
-        load(dataset_folder)
+        load_sparse_dataset(dataset_folder)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -103,7 +103,7 @@ def test_a_truncated_shard_is_refused(dataset_folder, streaming):
     shard.write_bytes(shard.read_bytes()[:-50])
     message = rf"dataset \S+ cannot be read: shard {shard.name} is damaged \(.+\); run the same smi-hf invert again"
     with pytest.raises(UsageError, match=message) as caught:
-        load(dataset_folder, streaming=streaming)
+        load_sparse_dataset(dataset_folder, streaming=streaming)
     assert "\n" not in str(caught.value)
 
 
@@ -112,10 +112,10 @@ def test_a_missing_shard_is_noticed(dataset_folder, streaming):
     shards = sorted((dataset_folder / "data").iterdir())
     shards[0].unlink()
     with pytest.raises(UsageError, match=r"the dataset has 2 images, but its smi\.json promises 4"):
-        load(dataset_folder, streaming=streaming)
+        load_sparse_dataset(dataset_folder, streaming=streaming)
     shards[1].unlink()
     with pytest.raises(UsageError, match="it has no shard in data/"):
-        load(dataset_folder, streaming=streaming)
+        load_sparse_dataset(dataset_folder, streaming=streaming)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -123,14 +123,14 @@ def test_a_foreign_parquet_in_the_place_of_a_shard_is_refused_in_one_line(datase
     for shard in (dataset_folder / "data").iterdir():
         pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"]}), shard)
     with pytest.raises(UsageError, match="lacks the column 'image' of a sparse dataset; it has text"):
-        load(dataset_folder, streaming=streaming)
+        load_sparse_dataset(dataset_folder, streaming=streaming)
 
 
 def test_a_foreign_parquet_beside_a_shard_is_refused_in_one_line(dataset_folder):
     shard = sorted((dataset_folder / "data").iterdir())[1]
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"]}), shard)
     with pytest.raises(UsageError, match="cannot be read") as caught:
-        load(dataset_folder)
+        load_sparse_dataset(dataset_folder)
     assert "\n" not in str(caught.value)
 
 

@@ -6,8 +6,8 @@ import torch
 from datasets import IterableDataset
 from torch.utils.data import DataLoader
 
-from smi_hf import UsageError, concatenate, load
-from smi_hf.data.patch_sets import sparse_images
+from smi_hf import UsageError, concatenate, load_sparse_dataset
+from smi_hf.images.kept import sparse_images
 
 
 def rewrite(folder, image_index, **changes):
@@ -20,7 +20,7 @@ def rewrite(folder, image_index, **changes):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_stream_gives_the_batches_of_the_dataset(dataset_folder, num_workers):
-    streamed, loaded = load(dataset_folder, streaming=True), load(dataset_folder)
+    streamed, loaded = load_sparse_dataset(dataset_folder, streaming=True), load_sparse_dataset(dataset_folder)
     assert isinstance(streamed.dataset, IterableDataset)
     assert streamed.is_streamed
     assert not loaded.is_streamed
@@ -45,7 +45,7 @@ def test_a_stream_gives_the_batches_of_the_dataset(dataset_folder, num_workers):
 def test_a_row_that_cannot_be_is_named_when_its_block_is_met(dataset_folder, changes, message, monkeypatch):
     monkeypatch.setattr("smi_hf.data.reader._STREAMED_ROWS", 2)
     rewrite(dataset_folder, 3, **changes)
-    streamed = load(dataset_folder, streaming=True)
+    streamed = load_sparse_dataset(dataset_folder, streaming=True)
     rows = iter(streamed.dataset)
     assert [next(rows)["image_index"] for _ in range(2)] == [0, 1]
     with pytest.raises(UsageError, match=message):
@@ -54,11 +54,11 @@ def test_a_row_that_cannot_be_is_named_when_its_block_is_met(dataset_folder, cha
 
 def test_whether_it_fits_the_model_is_known_at_once(dataset_folder, teacher):
     with pytest.raises(UsageError, match="images of 16x24 px in patches of 8x8 px, but the model has images of 32x32"):
-        load(dataset_folder, streaming=True, for_model=teacher.model)
+        load_sparse_dataset(dataset_folder, streaming=True, for_model=teacher.model)
 
 
 def test_what_needs_images_by_number_says_so(dataset_folder):
-    streamed = load(dataset_folder, streaming=True)
+    streamed = load_sparse_dataset(dataset_folder, streaming=True)
     for needs in (
         lambda: streamed.kept_counts,
         lambda: streamed.is_mixed,

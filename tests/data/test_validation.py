@@ -8,14 +8,14 @@ import pytest
 from datasets import Dataset, List, Value
 from PIL import Image
 
-from smi_hf import UsageError, load
+from smi_hf import UsageError, load_sparse_dataset
 from smi_hf.data import validate
 from smi_hf.data.reader import check_fits
 
 
 @pytest.fixture
 def sparse(dataset_folder):
-    return load(dataset_folder)
+    return load_sparse_dataset(dataset_folder)
 
 
 def with_row(dataset, **changes):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 
-from smi_hf.data.patch_sets import PatchSet
 from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer
+from smi_hf.images.kept import KeptImages
 
 TINY = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
 SETTINGS = {
@@ -35,13 +35,13 @@ def _make_vit(seed: int = 1, **changes: object) -> ViTForImageClassification:
     return ViTForImageClassification(ViTConfig(**{**TINY, **settings, **changes}))
 
 
-def _random_images(num_images: int = 18, num_kept: int = 6, seed: int = 0) -> PatchSet:
+def _random_images(num_images: int = 18, num_kept: int = 6, seed: int = 0) -> KeptImages:
     """Noise of 32x32 px, other patches kept of each image, random labels."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randn(num_images, 3, 32, 32, generator=generator)
     kept = torch.rand(num_images, 16, generator=generator).topk(num_kept, dim=1).indices.sort(dim=1).values
     labels = torch.randint(0, 5, (num_images,), generator=generator)
-    return PatchSet(pixels, kept, "noise", labels)
+    return KeptImages(pixels, kept, "noise", labels)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def make_vit() -> Callable[..., ViTForImageClassification]:
 
 
 @pytest.fixture(scope="session")
-def make_images() -> Callable[..., PatchSet]:
+def make_images() -> Callable[..., KeptImages]:
     return _random_images
 
 
@@ -65,7 +65,7 @@ def student() -> ViTForImageClassification:
 
 
 @pytest.fixture
-def images() -> PatchSet:
+def images() -> KeptImages:
     return _random_images()
 
 

@@ -110,14 +110,14 @@ def test_the_integers_of_a_rounded_student_have_a_record_and_a_card_of_their_own
 
 
 def test_rounds_grow_one_pool_and_continue_where_they_were_cut_off(distill, tiny_checkpoint, tmp_path, capsys, caplog):
-    from smi_hf import load
+    from smi_hf import load_sparse_dataset
 
     recipe = tmp_path / "inversion.yaml"
     recipe.write_text("num_steps: 4\ndisable_tqdm: true\n")
     options = ["--rounds", 2, "--images_per_round", 3, "--inversion_config", recipe, "--held_out", 0.4]
     pool = tmp_path / "pool"
     assert distill(*options, dataset=pool) == 0
-    grown = load(pool)
+    grown = load_sparse_dataset(pool)
     assert len(grown) == 6
     assert grown.record.settings["num_steps"] == 4
     assert (tmp_path / "student" / "round-2" / "config.json").is_file()
@@ -126,7 +126,7 @@ def test_rounds_grow_one_pool_and_continue_where_they_were_cut_off(distill, tiny
     whole = tmp_path / "whole"
     given = ["--model_name_or_path", tiny_checkpoint, "--output_dir", whole, "--num_images", 6, "--batch_size", 3]
     assert main(["invert", *map(str, given), "--config", str(recipe)]) == 0
-    for mine, theirs in zip(grown.dataset, load(whole).dataset):
+    for mine, theirs in zip(grown.dataset, load_sparse_dataset(whole).dataset):
         assert mine["kept_patches"] == theirs["kept_patches"]
         assert mine["image"].tobytes() == theirs["image"].tobytes()
 

@@ -23,16 +23,16 @@ CASES = {
 def teach(case: str, folder: Path, teacher: str, photographs: str, output_dir: Path, batch_size: int) -> int:
     """Teaches a student on noise and writes it and its log, whatever the number of processes; returns that number."""
     from smi_hf import load_teacher
-    from smi_hf.data.image_sets import load_image_set
-    from smi_hf.data.patch_sets import PatchSet
     from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer, load_student
+    from smi_hf.images.kept import KeptImages
+    from smi_hf.images.real import load_image_set
     from smi_hf.models.preprocessing import load_image_processor
 
     # 72: their views are more than one batch of answers, the last of which is not full.
     generator = torch.Generator().manual_seed(0)
     kept = torch.rand(72, 16, generator=generator).topk(6, dim=1).indices.sort(dim=1).values
     labels = torch.randint(0, 5, (72,), generator=generator)
-    images = PatchSet(torch.randn(72, 3, 32, 32, generator=generator), kept, "noise", labels)
+    images = KeptImages(torch.randn(72, 3, 32, 32, generator=generator), kept, "noise", labels)
     teacher = load_teacher(teacher)
     student = str(folder / ("dinov2" if case == "an unused weight" else "vit"))
     args = SparseDistillationConfig(

@@ -23,13 +23,12 @@ from smi_hf import (
     Teacher,
     UsageError,
     concatenate,
-    load,
 )
-from smi_hf.data.image_sets import load_image_set
-from smi_hf.data.patch_sets import PatchSet, gaussian_noise
 from smi_hf.distillation import SparseDistillationTrainer
 from smi_hf.distillation.checkpoints import SETTINGS_FILE
 from smi_hf.distillation.losses import kl_divergence
+from smi_hf.images.kept import KeptImages, gaussian_noise
+from smi_hf.images.real import load_image_set
 
 NO_VIEWS = {"augmentations": ["none"]}
 # Float32 sums in another order, and Trainer's rounding of what it logs to 4 digits.
@@ -100,7 +99,7 @@ def test_the_first_loss_is_that_of_the_untrained_student_on_the_kept_patches(
 def test_what_stands_in_pruned_patches_changes_nothing(make_trainer, teacher, images):
     grid = teacher.model.grid
     shown = grid.paste(torch.ones(len(images), 6, 3, 8, 8), images.kept_BK).bool()
-    loud = PatchSet(images.pixels_BCHW.where(shown, torch.tensor(1e4)), images.kept_BK, "loud", images.labels_B)
+    loud = KeptImages(images.pixels_BCHW.where(shown, torch.tensor(1e4)), images.kept_BK, "loud", images.labels_B)
     taught = []
     for each in (images, loud):
         trainer = make_trainer(train_dataset=each)
@@ -109,7 +108,7 @@ def test_what_stands_in_pruned_patches_changes_nothing(make_trainer, teacher, im
     assert largest_difference(*taught) == 0
 
 
-@pytest.mark.parametrize("augmentations", [["flip", "shift", "colour"], ["subset", "colour"]])
+@pytest.mark.parametrize("augmentations", [["flip", "shift", "color"], ["subset", "color"]])
 @pytest.mark.parametrize("loss", ["kl", "jsd", "mse"])
 def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_any_view(
     augmentations, loss, make_trainer, teacher, losses
@@ -285,7 +284,7 @@ def test_without_fixed_views_every_epoch_shows_another_view(make_trainer, teache
         return forward(patches, kept, **kwargs)
 
     teacher.model.forward_patches = watch
-    make_trainer(augmentations=["colour"], num_train_epochs=3).train()
+    make_trainer(augmentations=["color"], num_train_epochs=3).train()
     assert len(torch.cat(shown).unique()) == 3 * 16
 
 
@@ -360,7 +359,7 @@ def test_a_run_with_other_settings_is_not_resumed_and_what_changed_is_named(make
     changed = make_trainer(**saving, temperature=5.0, augmentations=["flip"], held_out=0.5)
     with pytest.raises(UsageError, match="was made with other settings") as error:
         changed.train(resume_from_checkpoint=True)
-    for part in ("temperature was 2.0 and is now 5.0", "augmentations was ['flip', 'shift', 'colour'] and is now ["):
+    for part in ("temperature was 2.0 and is now 5.0", "augmentations was ['flip', 'shift', 'color'] and is now ["):
         assert part in str(error.value)
     assert "num_images was 16 and is now 9" in str(error.value)
     assert "loss was" not in str(error.value)
@@ -400,16 +399,16 @@ def test_a_poisoned_weight_is_noticed_at_step_0_by_the_part_it_spoils(make_train
 def test_a_dataset_of_another_teacher_is_refused_by_name_unless_it_is_meant(
     make_trainer, make_vit, sparse_folder, image_processor
 ):
-    dataset = load(sparse_folder)
+    dataset = load_sparse_dataset(sparse_folder)
     other = Teacher.from_model(make_vit(7), image_processor, name="somebody/else")
     with pytest.raises(UsageError, match=r"inverted from 'tiny-vit' .* not those of teacher 'somebody/else'"):
         make_trainer(of=other, train_dataset=dataset)
     make_trainer(of=other, train_dataset=dataset, other_teacher=True).train()
 
 
-def test_a_sparse_dataset_teaches_as_its_images_in_memory_do(make_trainer, sparse_folder, patch_set, losses):
+def test_a_sparse_dataset_teaches_as_its_images_in_memory_do(make_trainer, sparse_folder, kept_images, losses):
     curves = []
-    for images in (load(sparse_folder), patch_set):
+    for images in (load_sparse_dataset(sparse_folder), kept_images):
         trainer = make_trainer(train_dataset=images, hard_label_weight=0.1, per_device_train_batch_size=2)
         trainer.train()
         curves.append(losses(trainer))
@@ -419,15 +418,15 @@ def test_a_sparse_dataset_teaches_as_its_images_in_memory_do(make_trainer, spars
 def test_images_of_another_grid_are_refused(make_trainer, make_vit, sparse_folder, image_processor):
     other = Teacher.from_model(make_vit(patch_size=16), image_processor)
     with pytest.raises(UsageError, match="in patches of 8x8 px, but the model has"):
-        make_trainer(of=other, train_dataset=load(sparse_folder), other_teacher=True)
+        make_trainer(of=other, train_dataset=load_sparse_dataset(sparse_folder), other_teacher=True)
 
 
 def test_images_in_memory_of_another_size_or_grid_are_refused_before_anything_runs(make_trainer, make_images):
     images = make_images()
     with pytest.raises(UsageError, match="images of 16x32 px were given, but this grid has 32x32 px"):
-        make_trainer(train_dataset=PatchSet(images.pixels_BCHW[:, :, :16], images.kept_BK, "cut"))
+        make_trainer(train_dataset=KeptImages(images.pixels_BCHW[:, :, :16], images.kept_BK, "cut"))
     with pytest.raises(UsageError, match="patch 16, but the teacher's grid has patches 0 to 15"):
-        make_trainer(train_dataset=PatchSet(images.pixels_BCHW, images.kept_BK.clamp(max=14) + 2, "shifted"))
+        make_trainer(train_dataset=KeptImages(images.pixels_BCHW, images.kept_BK.clamp(max=14) + 2, "shifted"))
 
 
 def test_a_student_of_another_number_of_labels_is_refused(make_trainer, make_vit):
@@ -458,11 +457,11 @@ def test_a_dataset_whose_images_cannot_share_a_batch_is_refused(make_trainer, sp
         output_dir=str(tmp_path / "other"), num_images=2, num_steps=4, prune_steps=[2], seed=1, disable_tqdm=True
     )
     SparseInversionTrainer(teacher, config).train()
-    mixed = concatenate([load(sparse_folder), load(tmp_path / "other")])
+    mixed = concatenate([load_sparse_dataset(sparse_folder), load_sparse_dataset(tmp_path / "other")])
     with pytest.raises(UsageError, match=r"images of 7, 11 kept patches cannot be in one batch; .*by_kept_count\(\)"):
         make_trainer(train_dataset=mixed)
     with pytest.raises(UsageError, match="distillation needs images by number, and this dataset is streamed"):
-        make_trainer(train_dataset=load(sparse_folder, streaming=True))
+        make_trainer(train_dataset=load_sparse_dataset(sparse_folder, streaming=True))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def views_of(images, augmentations, *, views, seed=0, numbers=None):
     )
 
 
-@pytest.mark.parametrize("augmentations", [[], ["flip"], ["shift"], ["colour"], ["flip", "shift", "colour"]])
+@pytest.mark.parametrize("augmentations", [[], ["flip"], ["shift"], ["color"], ["flip", "shift", "color"]])
 def test_view_0_is_the_image_as_it_is(images, augmentations):
     patches, kept = views_of(images, augmentations, views=0)
     assert torch.equal(kept, images.kept_BK)
@@ -110,8 +110,8 @@ def test_flip_alone_does_not_shift_and_shift_alone_does_not_flip(make_images):
         )
 
 
-def test_colour_changes_contrast_and_brightness_of_the_whole_image_a_little(images):
-    patches, kept = views_of(images, ["colour"], views=1)
+def test_color_changes_contrast_and_brightness_of_the_whole_image_a_little(images):
+    patches, kept = views_of(images, ["color"], views=1)
     assert torch.equal(kept, images.kept_BK)
     plain = GRID.cut(images.pixels_BCHW, images.kept_BK).flatten(1)
     for before, after in zip(plain, patches.flatten(1)):

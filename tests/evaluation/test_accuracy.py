@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from datasets import Value
 
-from smi_hf.data.image_sets import load_image_set
-from smi_hf.evaluation.accuracy import look_at
+from smi_hf.evaluation.accuracy import rank_labels
 from smi_hf.evaluation.metrics import Agreement, TopKAccuracy
+from smi_hf.images.real import load_image_set
 
 NAMES = ["cat", "dog", "boat"]
 
@@ -30,7 +30,7 @@ def test_every_model_sees_every_image_once_and_in_order(saved):
     def wrong(pixels):
         return np.tile([0.0, 0.0, 1.0], (len(pixels), 1))
 
-    choices = look_at(images, {"right": right, "wrong": wrong}, processor, batch_size=2, disable_tqdm=True)
+    choices = rank_labels(images, {"right": right, "wrong": wrong}, processor, batch_size=2, disable_tqdm=True)
     assert seen == [0, 1, 2, 3, 4]
     assert choices["right"].accuracy() == {"top1": 1.0, "top5": 1.0}
     assert choices["wrong"].accuracy()["top1"] == pytest.approx(1 / 5)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from smi_hf import UsageError, load
-from smi_hf.data.image_sets import load_image_set
+from smi_hf import UsageError, load_sparse_dataset
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, dataset_reference
-from smi_hf.evaluation.scores import Scores
+from smi_hf.evaluation.table import Scores
+from smi_hf.images.real import load_image_set
 from smi_hf.quantization.comparison import Row
 
 ENVIRONMENT = {"lane": "full", "device": "cpu", "packages": {"python": "3.11"}}
@@ -15,7 +15,7 @@ ENVIRONMENT = {"lane": "full", "device": "cpu", "packages": {"python": "3.11"}}
 
 @pytest.fixture
 def record(teacher, sparse_folder):
-    dataset = dataset_reference(load(sparse_folder), teacher)
+    dataset = dataset_reference(load_sparse_dataset(sparse_folder), teacher)
     return ModelRecord("quantized", teacher.reference(), [dataset], {"backend": "onnx"}, ENVIRONMENT)
 
 
@@ -46,7 +46,7 @@ def test_it_names_what_it_was_measured_and_made_on_without_a_path(record, images
     assert judged.measured == {"dataset": "test.parquet", "type": "parquet", "split": "train", "num_images": 10}
     (dataset,) = judged.datasets
     assert (dataset["name"], dataset["revision"], dataset["num_images"]) == (sparse_folder.name, None, 6)
-    assert dataset["content_sha256"] == load(sparse_folder).record.results["content_sha256"]
+    assert dataset["content_sha256"] == load_sparse_dataset(sparse_folder).record.results["content_sha256"]
     assert dataset["is_from_teacher"] is True
     assert "/" not in judged.to_json()
 
@@ -61,8 +61,8 @@ def test_a_split_in_a_name_is_no_part_of_it(photographs, teacher, tmp_path):
 
 
 def test_images_of_another_model_are_told_apart(teacher, sparse_folder):
-    dataset = load(sparse_folder)
-    other = replace(dataset.record, teacher=dataset.record.teacher | {"weights_sha256": "0" * 64})
+    dataset = load_sparse_dataset(sparse_folder)
+    other = replace(dataset.record, teacher=dataset.replace(record.teacher, weights_sha256="0" * 64))
     assert dataset_reference(replace(dataset, record=other), teacher)["is_from_teacher"] is False
 
 
@@ -84,7 +84,7 @@ def test_a_folder_without_a_record_is_refused(tmp_path):
         ({"settings": {}}, "settings lacks backend"),
         ({"measured": {"dataset": "test"}}, "measured lacks type, split, num_images"),
         ({"rows": [{"name": "one"}]}, "it has rows, but not both what they were judged on and the model's own row"),
-        ({"colour": "red"}, "unexpected keyword argument 'colour'"),
+        ({"color": "red"}, "unexpected keyword argument 'color'"),
     ],
 )
 def test_a_record_that_is_none_is_refused_with_the_reason(record, tmp_path, changes, message):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from huggingface_hub import HfApi
 
-from smi_hf import UsageError, load
+from smi_hf import UsageError, load_sparse_dataset
 from smi_hf.data.schema import RECORD_FILE
 from smi_hf.hub import push_dataset
 
@@ -28,14 +28,17 @@ def change_record(folder: Path, **changes) -> bytes:
 
 
 def test_what_is_loaded_from_the_hub_is_what_lies_in_the_folder(pushed, sparse_folder, teacher):
-    local, remote = load(sparse_folder), load("me/set", for_model=teacher.model)
+    local, remote = load_sparse_dataset(sparse_folder), load_sparse_dataset("me/set", for_model=teacher.model)
     assert (remote.name, remote.revision) == ("me/set", pushed.repo("datasets", "me/set").head.oid)
     for key, value in local.batch(range(6)).items():
         assert torch.equal(remote.batch(range(6))[key], value)
 
 
 def test_a_stream_gives_the_same_rows_and_downloads_no_whole_copy(pushed, sparse_folder, teacher):
-    local, streamed = load(sparse_folder), load("me/set", for_model=teacher.model, streaming=True)
+    local, streamed = (
+        load_sparse_dataset(sparse_folder),
+        load_sparse_dataset("me/set", for_model=teacher.model, streaming=True),
+    )
     assert len(streamed) == 6 and streamed.is_streamed
     batch = streamed.collate(list(streamed.dataset))
     for key, value in local.batch(range(6)).items():
@@ -54,7 +57,7 @@ def test_rows_and_record_are_of_one_commit_though_another_push_comes_in_between(
 
     monkeypatch.setattr(datasets, "load_dataset", push_first)
     before = pushed.repo("datasets", "me/set").head.oid
-    loaded = load("me/set")
+    loaded = load_sparse_dataset("me/set")
     assert loaded.revision == before != pushed.repo("datasets", "me/set").head.oid and len(loaded) == 6
 
 
@@ -72,7 +75,7 @@ def test_what_is_no_sparse_dataset_is_refused_in_one_sentence(repo_id, revision,
     HfApi().create_repo("me/model")
     HfApi().create_repo("me/photos", repo_type="dataset")
     with pytest.raises(UsageError, match=message) as refusal:
-        load(repo_id, revision=revision)
+        load_sparse_dataset(repo_id, revision=revision)
     assert "\n" not in str(refusal.value)
 
 
@@ -80,26 +83,26 @@ def test_a_private_dataset_is_refused_to_others(hub, sparse_folder, monkeypatch)
     push_dataset(sparse_folder, "me/set", private=True)
     monkeypatch.setenv("HF_TOKEN", hub.add_user("stranger"))
     with pytest.raises(UsageError, match="that you may see; check the name, and log in with `hf auth login`"):
-        load("me/set")
+        load_sparse_dataset("me/set")
 
 
 def test_a_record_of_another_schema_version_is_refused(pushed, sparse_folder):
     replace_on_hub(RECORD_FILE, change_record(sparse_folder, schema_version=99))
     with pytest.raises(UsageError, match="schema version 99, but this smi_hf reads version 1; install the smi_hf"):
-        load("me/set")
+        load_sparse_dataset("me/set")
 
 
 def test_a_dataset_that_is_not_complete_is_refused(pushed, sparse_folder):
     replace_on_hub(RECORD_FILE, change_record(sparse_folder, status="running"))
     with pytest.raises(UsageError, match="dataset me/set is not complete"):
-        load("me/set")
+        load_sparse_dataset("me/set")
 
 
 def test_a_truncated_shard_on_the_hub_is_refused(pushed, sparse_folder):
     (shard,) = (sparse_folder / "data").glob("*.parquet")
     replace_on_hub(f"data/{shard.name}", shard.read_bytes()[:-100])
     with pytest.raises(UsageError, match="dataset me/set cannot be read: ") as refusal:
-        load("me/set")
+        load_sparse_dataset("me/set")
     assert "\n" not in str(refusal.value)
 
 
@@ -108,11 +111,11 @@ def test_a_shard_too_many_on_the_hub_is_noticed(pushed, sparse_folder, tmp_path)
     shutil.copy(shard, tmp_path / "copy.parquet")
     replace_on_hub("data/train-00000006-00000011.parquet", (tmp_path / "copy.parquet").read_bytes())
     with pytest.raises(UsageError, match=r"dataset me/set cannot be read: .*num_examples=12"):
-        load("me/set")
+        load_sparse_dataset("me/set")
 
 
 def test_a_model_of_other_labels_is_refused(pushed, teacher):
     teacher.model.config.id2label = {label: str(label) for label in range(7)}
     teacher.model.config.label2id = {str(label): label for label in range(7)}
     with pytest.raises(UsageError, match="the dataset has 5 labels, but the model has 7"):
-        load("me/set", for_model=teacher.model)
+        load_sparse_dataset("me/set", for_model=teacher.model)

@@ -93,10 +93,10 @@ def test_a_pushed_dataset_is_read_bit_by_bit_by_stock_datasets(hub, folder, tmp_
 
 
 def test_smi_hf_loads_what_it_pushed(hub, folder, teacher):
-    from smi_hf import load
+    from smi_hf import load_sparse_dataset
 
     push_dataset(folder, "set")
-    assert len(load("me/set", for_model=teacher.model)) == 6
+    assert len(load_sparse_dataset("me/set", for_model=teacher.model)) == 6
 
 
 def test_exactly_the_files_of_the_run_are_published(hub, folder):
@@ -363,7 +363,7 @@ def test_a_hub_that_cannot_be_reached_is_said_in_one_plain_sentence(hub, folder)
 def test_what_the_hub_does_not_like_about_a_card_is_told(hub, folder):
     record = DatasetRecord.load(folder)
     license = {"id": "Not a licence!", "name": None, "link": None}
-    replace(record, teacher=record.teacher | {"license": license}).save(folder)
+    replace(record, teacher=replace(record.teacher, license=license)).save(folder)
     with pytest.raises(UsageError, match=r"the Hub answered 400: .*license"):
         push_dataset(folder, "me/set")
     assert commits(hub) == 0

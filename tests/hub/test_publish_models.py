@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi, ModelCard
 
-from smi_hf import SparseDistillationConfig, SparseDistillationTrainer, UsageError, load, load_student
+from smi_hf import SparseDistillationConfig, SparseDistillationTrainer, UsageError, load_sparse_dataset, load_student
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
@@ -44,7 +44,7 @@ def trainer(teacher, tiny_checkpoint, sparse_folder, image_processor, tmp_path):
             save_strategy="no", **settings,
         )  # fmt: skip
         student = load_student(str(tiny_checkpoint), teacher)
-        dataset = load(sparse_folder) if train_dataset is None else train_dataset
+        dataset = load_sparse_dataset(sparse_folder) if train_dataset is None else train_dataset
         return SparseDistillationTrainer(student, teacher, args, dataset, image_processor=image_processor)
 
     return make
@@ -154,8 +154,8 @@ def test_a_trainer_that_may_not_write_says_so_when_it_is_made(hub, trainer, monk
         trainer(push_to_hub=True, hub_model_id="me/student")
 
 
-def test_a_student_of_images_in_memory_has_no_record_to_publish(hub, trainer, patch_set):
-    made = trainer(train_dataset=patch_set)
+def test_a_student_of_images_in_memory_has_no_record_to_publish(hub, trainer, kept_images):
+    made = trainer(train_dataset=kept_images)
     with pytest.raises(UsageError, match="taught on images in memory, and its record could not say what they are"):
         made.push_to_hub()
 

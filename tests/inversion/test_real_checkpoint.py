@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from smi_hf import SparseInversionConfig, SparseInversionTrainer, load, load_teacher
+from smi_hf import SparseInversionConfig, SparseInversionTrainer, load_sparse_dataset, load_teacher
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -26,7 +26,7 @@ def test_the_teacher_sees_the_target_in_the_kept_patches_of_at_least_95_percent(
     trainer.train()
     assert trainer.record.keep_counts == (196, 137, 95, 66, 46)
     assert trainer.record.results["target_top1"] >= 0.95
-    sparse = load(tmp_path / "set", for_model=deit_tiny.model)
+    sparse = load_sparse_dataset(tmp_path / "set", for_model=deit_tiny.model)
     batch = sparse.collate(list(sparse.dataset))
     with torch.no_grad():
         logits = deit_tiny.model(batch["pixel_values"], batch["kept_patches"]).logits

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smi_hf import SparseInversionConfig, SparseInversionTrainer, load, load_teacher
+from smi_hf import SparseInversionConfig, SparseInversionTrainer, load_sparse_dataset, load_teacher
 from smi_hf.data import DatasetRecord
 
 
@@ -62,13 +62,13 @@ def test_a_killed_run_continues_to_the_images_of_an_uninterrupted_one(
 
     again = run_command(*command)
     assert again.returncode == 0, again.stderr
-    results = load(tmp_path / "killed").record.results
+    results = load_sparse_dataset(tmp_path / "killed").record.results
     assert results["num_images_this_session"] == 12 - num_finished, "finished images were made again"
     run_in_this_process(settings, tmp_path / "whole")
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
     # One shard of all batches, the same bytes, and nothing beside it.
     assert [path.name for path in (tmp_path / "killed" / "data").iterdir()] == ["train-00000000-00000011.parquet"]
-    assert results["content_sha256"] == load(tmp_path / "whole").record.results["content_sha256"]
+    assert results["content_sha256"] == load_sparse_dataset(tmp_path / "whole").record.results["content_sha256"]
 
 
 def test_two_processes_make_the_images_of_one(settings, rows, tmp_path, run_command):
@@ -81,9 +81,9 @@ def test_two_processes_make_the_images_of_one(settings, rows, tmp_path, run_comm
     run_in_this_process(settings, tmp_path / "one")
     two, one = rows(tmp_path / "two"), rows(tmp_path / "one")
     assert two == one  # the same batches: bit by bit
-    results = load(tmp_path / "two").record.results
+    results = load_sparse_dataset(tmp_path / "two").record.results
     assert results["num_processes"] == 2
-    assert results["content_sha256"] == load(tmp_path / "one").record.results["content_sha256"]
+    assert results["content_sha256"] == load_sparse_dataset(tmp_path / "one").record.results["content_sha256"]
 
     # Other batches: other rounding, which Adam amplifies over 40 steps; the noise and the targets are the same.
     run_in_this_process(settings | {"batch_size": 3}, tmp_path / "other")

@@ -13,7 +13,7 @@ from datasets import load_dataset
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from smi_hf import RunError, SparseInversionCallback, SparseInversionTrainer, UsageError, load
+from smi_hf import RunError, SparseInversionCallback, SparseInversionTrainer, UsageError, load_sparse_dataset
 
 
 def test_the_output_folder_is_a_dataset_that_stock_load_dataset_reads(teacher, config):
@@ -43,7 +43,7 @@ def test_the_output_folder_is_a_dataset_that_stock_load_dataset_reads(teacher, c
 def test_pruned_patches_are_black_and_kept_ones_are_what_the_teacher_was_shown(teacher, config):
     args = config()
     SparseInversionTrainer(teacher, args).train()
-    sparse = load(args.output_dir, for_model=teacher.model)
+    sparse = load_sparse_dataset(args.output_dir, for_model=teacher.model)
     batch = sparse.collate(list(sparse.dataset))
     for row, kept in zip(sparse.dataset, batch["kept_patches"]):
         pixels = torch.from_numpy(np.array(row["image"])).permute(2, 0, 1)[None]
@@ -71,7 +71,7 @@ def test_the_record_says_what_the_images_were_made_from(teacher, config):
     assert record["keep_counts"] == [16, 11, 7]
     assert record["settings"]["prune_ratios"] == [0.3, 0.3]
     assert record["environment"]["packages"]["torch"]
-    right = load(args.output_dir).dataset["target_probability"][:]
+    right = load_sparse_dataset(args.output_dir).dataset["target_probability"][:]
     assert record["results"]["mean_target_probability"] == pytest.approx(np.mean(right), abs=1e-4)
 
 
@@ -142,10 +142,10 @@ def test_an_interrupted_run_continues_to_the_images_of_an_uninterrupted_one(teac
         SparseInversionTrainer(teacher, args, callbacks=[Interrupt()]).train()
     assert len(load_dataset(args.output_dir, split="train")) == 2
     with pytest.raises(UsageError, match="is not complete"):
-        load(args.output_dir)
+        load_sparse_dataset(args.output_dir)
     SparseInversionTrainer(teacher, args).train()
     assert rows(args.output_dir) == rows(whole.output_dir)
-    assert len(load(args.output_dir)) == 5
+    assert len(load_sparse_dataset(args.output_dir)) == 5
 
 
 def test_a_damaged_shard_is_made_again(teacher, config, rows, caplog):

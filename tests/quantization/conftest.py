@@ -2,6 +2,6 @@ import pytest
 
 
 @pytest.fixture
-def calibration(patch_set):
+def calibration(kept_images):
     """What quantizers are calibrated on."""
-    return patch_set
+    return kept_images

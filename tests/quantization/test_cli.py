@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from smi_hf import load
+from smi_hf import load_sparse_dataset
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
 from smi_hf.evaluation.record import ModelRecord
@@ -87,13 +87,13 @@ def test_every_model_has_a_record_and_a_card_whose_code_runs(
     assert main(["quantize", *map(str, given), "--backend", backend, "--num_images", "4"]) == 0
     record = ModelRecord.load(tmp_path / "model")
     assert (record.kind, record.settings["backend"], record.rows) == ("quantized", backend, [])
-    assert record.teacher["name"] == "tiny-vit"
+    assert record.teacher.name == "tiny-vit"
     assert record.datasets[0] | {"content_sha256": None} == {
         "name": "set",
         "revision": None,
         "content_sha256": None,
         "num_images": 4,
-        "num_kept": load(sparse_folder).record.keep_counts[-1],
+        "num_kept": load_sparse_dataset(sparse_folder).record.keep_counts[-1],
         "is_from_teacher": True,
     }
     card = (tmp_path / "model" / "README.md").read_text()

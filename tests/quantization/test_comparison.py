@@ -1,7 +1,7 @@
 import pytest
 
-from smi_hf.data.image_sets import load_image_set
-from smi_hf.data.patch_sets import gaussian_noise
+from smi_hf.images.kept import gaussian_noise
+from smi_hf.images.real import load_image_set
 from smi_hf.quantization.backends.base import QuantizationSettings
 from smi_hf.quantization.comparison import compare
 from smi_hf.quantization.quantizer import Quantizer

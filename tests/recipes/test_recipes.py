@@ -31,7 +31,7 @@ def test_no_recipe_is_of_a_kind_that_these_tests_do_not_know():
 
 @pytest.mark.parametrize("recipe", INVERT_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_an_invert_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, tmp_path):
-    from smi_hf import load
+    from smi_hf import load_sparse_dataset
     from smi_hf.cli.invert import make_parser
     from smi_hf.cli.main import main
 
@@ -42,7 +42,7 @@ def test_an_invert_recipe_runs_on_the_tiny_model(recipe, tiny_checkpoint, tmp_pa
     if config.prune_steps:
         small += ["--prune_steps", *range(1, len(config.prune_steps) + 1)]
     assert main(["invert", "--config", str(recipe), *map(str, small)]) == 0
-    record = load(tmp_path / "out").record
+    record = load_sparse_dataset(tmp_path / "out").record
     assert record.settings["learning_rate"] == config.learning_rate
 
 

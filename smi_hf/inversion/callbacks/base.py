@@ -1,10 +1,37 @@
 """When a callback is called, and what it is told."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
 from torch import Tensor
 
-from smi_hf.data.schema import SparseImages
-from smi_hf.inversion.run import InversionRun
+from smi_hf.data.record import DatasetRecord
+from smi_hf.data.schema import FinishedImages
+from smi_hf.inversion.config import SparseInversionConfig
 from smi_hf.inversion.state import TrajectoryState
+from smi_hf.models import Teacher
+
+
+@dataclass(frozen=True)
+class InversionRun:
+    """What is known of a run when its first step is about to be taken.
+
+    Args:
+        args: the settings.
+        teacher: what is inverted, on the accelerator's device.
+        accelerator: device, processes and trackers.
+        record: what will be written beside the images.
+        output_dir: the dataset folder.
+        num_own_images: how many images this process is to make.
+    """
+
+    args: SparseInversionConfig
+    teacher: Teacher
+    accelerator: Accelerator
+    record: DatasetRecord
+    output_dir: Path
+    num_own_images: int
 
 
 class SparseInversionCallback:
@@ -22,7 +49,7 @@ class SparseInversionCallback:
     def on_prune(self, run: InversionRun, state: TrajectoryState) -> None:
         """Patches were dropped; `state` has those that stay."""
 
-    def on_batch_end(self, run: InversionRun, images: SparseImages) -> None:
+    def on_batch_end(self, run: InversionRun, images: FinishedImages) -> None:
         """A batch is finished and its shard is on disk."""
 
     def on_end(self, run: InversionRun) -> None:
@@ -47,7 +74,7 @@ class CallbackList(SparseInversionCallback):
         for callback in self.callbacks:
             callback.on_prune(run, state)
 
-    def on_batch_end(self, run: InversionRun, images: SparseImages) -> None:
+    def on_batch_end(self, run: InversionRun, images: FinishedImages) -> None:
         for callback in self.callbacks:
             callback.on_batch_end(run, images)
 

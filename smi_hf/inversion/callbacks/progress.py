@@ -3,9 +3,8 @@
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from smi_hf.data.schema import SparseImages
-from smi_hf.inversion.callbacks.base import SparseInversionCallback
-from smi_hf.inversion.run import InversionRun
+from smi_hf.data.schema import FinishedImages
+from smi_hf.inversion.callbacks.base import InversionRun, SparseInversionCallback
 from smi_hf.inversion.state import TrajectoryState
 
 _FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} images [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -35,7 +34,7 @@ class ProgressCallback(SparseInversionCallback):
             parts = {name: f"{float(loss.mean()):.3g}" for name, loss in losses.items()}
             self.bar.set_postfix({**parts, "kept": state.num_kept}, refresh=False)
 
-    def on_batch_end(self, run: InversionRun, images: SparseImages) -> None:
+    def on_batch_end(self, run: InversionRun, images: FinishedImages) -> None:
         # Set, not added: steps that ran out of memory were counted and their images were not made.
         self.finished += len(images.image_indices)
         self.bar.n = float(self.finished)

@@ -4,10 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smi_hf.data.preview import image_grid, save_png
-from smi_hf.data.schema import STAGES_FILE, SparseImages
-from smi_hf.inversion.callbacks.base import SparseInversionCallback
-from smi_hf.inversion.run import InversionRun
+from smi_hf.data.schema import STAGES_FILE, FinishedImages
+from smi_hf.images.preview import image_grid, save_png
+from smi_hf.inversion.callbacks.base import InversionRun, SparseInversionCallback
 from smi_hf.inversion.state import TrajectoryState
 
 _MAX_IMAGES = 8
@@ -28,7 +27,7 @@ class StagePreviewCallback(SparseInversionCallback):
         patches = run.teacher.normalization.to_uint8(state.patches_BKCPQ.detach()[:_MAX_IMAGES])
         self.rows.append(self._paste(run, patches, state.kept_BK[:_MAX_IMAGES]))
 
-    def on_batch_end(self, run: InversionRun, images: SparseImages) -> None:
+    def on_batch_end(self, run: InversionRun, images: FinishedImages) -> None:
         if images.image_indices[0] != 0 or not self.rows:
             return
         patches, kept = torch.from_numpy(images.patches_BKCPQ[:_MAX_IMAGES]), torch.from_numpy(images.kept_BK)

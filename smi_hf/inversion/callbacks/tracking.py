@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from smi_hf.inversion.callbacks.base import SparseInversionCallback
-from smi_hf.inversion.run import InversionRun
+from smi_hf.inversion.callbacks.base import InversionRun, SparseInversionCallback
 from smi_hf.inversion.state import TrajectoryState
 
 PROJECT_NAME = "smi_hf"

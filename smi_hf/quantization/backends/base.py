@@ -9,15 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
 from smi_hf.registry import Registry, suggest
 
 if TYPE_CHECKING:  # not at run time: --help lists the back ends, and must not wait for torch
-    from smi_hf.data.patch_sets import PatchSet
-    from smi_hf.evaluation.accuracy import Predictor
+    from smi_hf.evaluation.predictors import Logits
+    from smi_hf.evaluation.record import Runtime
+    from smi_hf.images.kept import KeptImages
     from smi_hf.models import Teacher
 
 FLOAT_BITS = 32
@@ -56,12 +57,12 @@ class FloatModel(Protocol):
     folder: Path
     layers: Mapping[str, str]
 
-    def predictor(self) -> "Predictor":
-        """Its logits in floating point."""
+    def load(self) -> "Logits":
+        """Its forward pass in floating point."""
 
     def quantize(
         self,
-        calibration: "PatchSet | None",
+        calibration: "KeptImages | None",
         settings: QuantizationSettings,
         layers: Sequence[str],
         folder: Path,
@@ -87,6 +88,7 @@ class QuantizationBackend(Protocol):
         has_quantized_outputs: whether it can quantize what a layer writes.
         is_dynamic_possible: whether it can quantize activations at run time, without calibration.
         is_simulation: whether its models compute in floating point, so that their size and speed mean nothing.
+        runtime: what runs its models, for records and cards.
     """
 
     extra: ClassVar[str | None]
@@ -96,14 +98,15 @@ class QuantizationBackend(Protocol):
     has_quantized_outputs: ClassVar[bool]
     is_dynamic_possible: ClassVar[bool]
     is_simulation: ClassVar[bool]
+    runtime: "ClassVar[Runtime]"
 
-    def prepare(self, teacher: "Teacher", image_processor: Any, work: Path) -> FloatModel:
+    def prepare(self, teacher: "Teacher", work: Path) -> FloatModel:
         """The teacher in floating point; `work` is an empty folder that outlives the result."""
 
     def is_saved_in(self, folder: Path) -> bool:
         """Whether a folder holds a model of this back end."""
 
-    def load(self, folder: Path) -> "Predictor":
+    def load(self, folder: Path) -> "Logits":
         """The model of a folder, as a function from images to logits."""
 
 

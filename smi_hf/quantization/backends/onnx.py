@@ -5,6 +5,7 @@ Legend: `B` images, `C` channels, `H W` image pixels.
 
 import logging
 import os
+import platform
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smi_hf.data.patch_sets import PatchSet
-from smi_hf.environment import lacks_for_target
 from smi_hf.errors import RunError
-from smi_hf.evaluation.accuracy import Predictor
+from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.record import Runtime
+from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import QuantizationSettings, register_backend
 
@@ -44,14 +45,15 @@ class OnnxBackend:
     has_quantized_outputs = True
     is_dynamic_possible = True
     is_simulation = False
+    runtime = Runtime("ONNX Runtime", "optimum", ("onnx", "onnxruntime"))
 
-    def prepare(self, teacher: Teacher, image_processor: Any, work: Path) -> "OnnxFloatModel":
-        return OnnxFloatModel(teacher, export(teacher, image_processor, work / "float"))
+    def prepare(self, teacher: Teacher, work: Path) -> "OnnxFloatModel":
+        return OnnxFloatModel(teacher, export(teacher, work / "float"))
 
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / MODEL_FILE).is_file()
 
-    def load(self, folder: Path) -> Predictor:
+    def load(self, folder: Path) -> Logits:
         """Logits of the stock ONNX Runtime model."""
         from optimum.onnxruntime import ORTModelForImageClassification
 
@@ -80,14 +82,14 @@ class OnnxFloatModel:
         self.folder = exported.parent
         nodes = onnx.load(str(exported), load_external_data=False).graph.node
         self.layers = {node.name: node.op_type for node in nodes if node.op_type in QDQRegistry}
-        self._calibrated: tuple[PatchSet, Any] | None = None
+        self._calibrated: tuple[KeptImages, Any] | None = None
 
-    def predictor(self) -> Predictor:
+    def load(self) -> Logits:
         return OnnxBackend().load(self.folder)
 
     def quantize(
         self,
-        calibration: PatchSet | None,
+        calibration: KeptImages | None,
         settings: QuantizationSettings,
         layers: Sequence[str],
         folder: Path,
@@ -95,7 +97,7 @@ class OnnxFloatModel:
         from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
 
         target = settings.target or OnnxBackend.targets[0]
-        if lack := lacks_for_target(target):
+        if lack := _lacks_for_target(target):
             logger.warning(
                 "target %s: this machine lacks %s; accuracy and speed measured here are not those of the target",
                 target,
@@ -113,7 +115,7 @@ class OnnxFloatModel:
                 calibration_tensors_range=None if calibration is None else self._ranges(calibration),
             )
 
-    def _ranges(self, calibration: PatchSet) -> Any:
+    def _ranges(self, calibration: KeptImages) -> Any:
         if self._calibrated is None or self._calibrated[0] is not calibration:
             self._calibrated = calibration, activation_ranges(self.exported, self.teacher, calibration)
         return self._calibrated[1]
@@ -144,7 +146,21 @@ def _outputs_in_float() -> Iterator[None]:
         quantization.QDQQuantizer = before
 
 
-def export(teacher: Teacher, image_processor: Any, folder: Path) -> Path:
+def _lacks_for_target(target: str) -> str | None:
+    """What this machine lacks to run a model of an ONNX Runtime preset as meant, None if nothing."""
+    if target == "tensorrt":
+        import onnxruntime
+
+        has = "TensorrtExecutionProvider" in onnxruntime.get_available_providers()
+        return None if has else "ONNX Runtime's TensorRT execution provider"
+    if target == "arm64":
+        return None if platform.machine().lower() in ("aarch64", "arm64") else "an ARM processor"
+    # torch has no public name for these yet.
+    supported = {"avx2": torch.cpu._is_avx2_supported, "avx512_vnni": torch.cpu._is_vnni_supported}[target]
+    return None if supported() else f"the instruction set {target}"
+
+
+def export(teacher: Teacher, folder: Path) -> Path:
     """The teacher as float32 ONNX in a new folder, with its configuration; returns the path of the graph.
 
     Raises:
@@ -157,7 +173,7 @@ def export(teacher: Teacher, image_processor: Any, folder: Path) -> Path:
     # The exporter reads checkpoints, not models in memory.
     checkpoint = folder.with_name(folder.name + "-checkpoint")
     teacher.model.model.save_pretrained(checkpoint)
-    image_processor.save_pretrained(checkpoint)
+    teacher.image_processor.save_pretrained(checkpoint)
     # Every family here takes images and gives logits, as ViT does; the exporter knows some of them alone.
     description = ViTOnnxConfig(teacher.model.config, task="image-classification")
     try:
@@ -179,12 +195,12 @@ def export(teacher: Teacher, image_processor: Any, folder: Path) -> Path:
     return folder / MODEL_FILE
 
 
-def activation_ranges(exported: Path, teacher: Teacher, calibration: PatchSet) -> Any:
+def activation_ranges(exported: Path, teacher: Teacher, calibration: KeptImages) -> Any:
     """Minimum and maximum of every float tensor of an exported graph over kept patches alone.
 
     The exported graph embeds every patch. So it is cut in two at the tokens: PyTorch embeds the kept patches and
     hands their tokens to the second half, whose tensors keep the names that they have in the whole graph, and whose
-    ranges hold for it therefore. The first half, the embedding, sees `PatchSet.filled_images`.
+    ranges hold for it therefore. The first half, the embedding, sees `KeptImages.filled_images`.
 
     Args:
         exported: path of the float32 graph.

@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from smi_hf.data.patch_sets import PatchSet
 from smi_hf.errors import RunError
-from smi_hf.evaluation.accuracy import Predictor
+from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.record import Runtime
+from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.models.sparse import SparseClassifier, embeddings_bypassed
 from smi_hf.quantization.backends.base import FLOAT_BITS, QuantizationSettings, register_backend
@@ -43,8 +44,9 @@ class OpenVINOBackend:
     has_quantized_outputs = False
     is_dynamic_possible = False
     is_simulation = False
+    runtime = Runtime("OpenVINO", "optimum", ("openvino", "nncf"))
 
-    def prepare(self, teacher: Teacher, image_processor: Any, work: Path) -> "OpenVINOFloatModel":
+    def prepare(self, teacher: Teacher, work: Path) -> "OpenVINOFloatModel":
         """Converts the teacher, in memory and on the CPU, for images of its grid's size and batches of any.
 
         Raises:
@@ -55,7 +57,7 @@ class OpenVINOBackend:
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / MODEL_FILE).is_file()
 
-    def load(self, folder: Path) -> Predictor:
+    def load(self, folder: Path) -> Logits:
         """Logits of the stock OpenVINO model; what is in floating point is computed in float32.
 
         Left to itself, OpenVINO takes bfloat16 on CPUs that have it: then float32 would not be what it is called, and
@@ -94,12 +96,12 @@ class OpenVINOFloatModel:
         self.layers = {name: kind for half in (self._embeddings, self._encoder) for name, kind in _layers(half)}
         self._save(_joined(self._embeddings, self._encoder), folder)
 
-    def predictor(self) -> Predictor:
+    def load(self) -> Logits:
         return OpenVINOBackend().load(self.folder)
 
     def quantize(
         self,
-        calibration: PatchSet | None,
+        calibration: KeptImages | None,
         settings: QuantizationSettings,
         layers: Sequence[str],
         folder: Path,

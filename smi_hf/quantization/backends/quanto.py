@@ -28,9 +28,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
-from smi_hf.data.patch_sets import PatchSet
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.accuracy import Predictor
+from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.record import Runtime
+from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.families.base import find_family
 from smi_hf.quantization.backends.base import FLOAT_BITS, QuantizationSettings, register_backend
@@ -51,8 +52,9 @@ class QuantoBackend:
     has_quantized_outputs = False
     is_dynamic_possible = False
     is_simulation = False
+    runtime = Runtime("quanto", "optimum-quanto", ("quanto",))
 
-    def prepare(self, teacher: Teacher, image_processor: Any, work: Path) -> "QuantoFloatModel":
+    def prepare(self, teacher: Teacher, work: Path) -> "QuantoFloatModel":
         """A float32 copy of the teacher on the CPU; the teacher itself is left as it is."""
         model = copy.deepcopy(teacher.model.model).to("cpu", torch.float32).eval()
         folder = work / "float"
@@ -64,13 +66,13 @@ class QuantoBackend:
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / QUANTIZATION_MAP_FILE).is_file()
 
-    def load(self, folder: Path) -> Predictor:
+    def load(self, folder: Path) -> Logits:
         """Logits (B, L) of images (B, C, H, W) of any size that the model takes.
 
         Raises:
             UsageError: as `load_model`.
         """
-        return _predictor(load_model(folder))
+        return _logits(load_model(folder))
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,12 @@ class QuantoFloatModel:
     folder: Path
     layers: Mapping[str, str]
 
-    def predictor(self) -> Predictor:
-        return _predictor(self.model.model)
+    def load(self) -> Logits:
+        return _logits(self.model.model)
 
     def quantize(
         self,
-        calibration: PatchSet | None,
+        calibration: KeptImages | None,
         settings: QuantizationSettings,
         layers: Sequence[str],
         folder: Path,
@@ -113,7 +115,7 @@ def linear_layers(model: SparseClassifier) -> dict[str, str]:
     return called
 
 
-def activation_maxima(model: SparseClassifier, calibration: PatchSet) -> dict[str, tuple[Tensor, Tensor]]:
+def activation_maxima(model: SparseClassifier, calibration: KeptImages) -> dict[str, tuple[Tensor, Tensor]]:
     """Absolute maximum of what enters and what leaves each Linear layer, by name: scalars, over all images.
 
     Kept patches alone, in floating point, so neither the order of the images nor the size of a batch matters.
@@ -132,7 +134,7 @@ def activation_maxima(model: SparseClassifier, calibration: PatchSet) -> dict[st
 
 
 def quantized_copy(
-    model: SparseClassifier, calibration: PatchSet | None, settings: QuantizationSettings, layers: Sequence[str]
+    model: SparseClassifier, calibration: KeptImages | None, settings: QuantizationSettings, layers: Sequence[str]
 ) -> SparseClassifier:
     """A copy of a float32 classifier with the named Linear layers quantized and frozen.
 
@@ -147,7 +149,7 @@ def quantized_copy(
 
 
 def unfrozen_copy(
-    model: SparseClassifier, calibration: PatchSet | None, settings: QuantizationSettings, layers: Sequence[str]
+    model: SparseClassifier, calibration: KeptImages | None, settings: QuantizationSettings, layers: Sequence[str]
 ) -> SparseClassifier:
     """As `quantized_copy`, but weights are kept in floating point and quantized anew at each forward.
 
@@ -256,7 +258,7 @@ def load_model(folder: Path) -> PreTrainedModel:
     return model.eval()
 
 
-def _predictor(model: PreTrainedModel) -> Predictor:
+def _logits(model: PreTrainedModel) -> Logits:
     family = find_family(model.config)
 
     def predict(pixels_BCHW: np.ndarray) -> np.ndarray:

@@ -14,20 +14,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from smi_hf.data.files import replaced_atomically
-from smi_hf.data.patch_sets import PatchSet
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.accuracy import Predictor
+from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.record import Runtime
+from smi_hf.files import replaced_atomically
+from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier, Teacher, load_teacher
 from smi_hf.models.sparse import attention_implementation
 from smi_hf.quantization.backends.base import ALL_OPERATORS, FLOAT_BITS, QuantizationSettings, register_backend
-from smi_hf.quantization.fake_quantizer import QuantizedTensors, fake_quantize_activations, fake_quantize_weights
+from smi_hf.quantization.psaq import QuantizedTensors, fake_quantize_activations, fake_quantize_weights
 
 QUANTIZATION_FILE = "fake_quantization.json"
 SCHEMA_VERSION = 1
@@ -172,7 +172,7 @@ def layer_types(classifier: SparseClassifier) -> dict[str, str]:
     return types
 
 
-def simulate(classifier: SparseClassifier, simulation: Simulation) -> Predictor:
+def simulate(classifier: SparseClassifier, simulation: Simulation) -> Logits:
     """Logits of a float model, shown every patch, with what the simulation names rounded to integer grids.
 
     Args:
@@ -219,9 +219,9 @@ class SimulatedFloatModel:
         self.layers = layer_types(classifier)
         self._classifier = classifier
         self._without_ranges = {name: Layer(kind, None) for name, kind in self.layers.items()}
-        self._last: tuple[PatchSet, dict[str, Layer]] | None = None
+        self._last: tuple[KeptImages, dict[str, Layer]] | None = None
 
-    def predictor(self) -> Predictor:
+    def load(self) -> Logits:
         """Its logits in floating point, under eager attention as all simulated models."""
         return simulate(
             self._classifier,
@@ -230,7 +230,7 @@ class SimulatedFloatModel:
 
     def quantize(
         self,
-        calibration: PatchSet | None,
+        calibration: KeptImages | None,
         settings: QuantizationSettings,
         layers: Sequence[str],
         folder: Path,
@@ -249,7 +249,7 @@ class SimulatedFloatModel:
         shutil.copytree(self.folder, folder)
         Simulation(settings.weights, settings.activations, size, known, layers).save(folder)
 
-    def _observed(self, calibration: PatchSet) -> dict[str, Layer]:
+    def _observed(self, calibration: KeptImages) -> dict[str, Layer]:
         """Ranges on a calibration set; a sensitivity report asks for the same one for every layer."""
         if self._last is None or self._last[0] is not calibration:
             self._last = calibration, observe(self._classifier, calibration.batches())
@@ -267,18 +267,19 @@ class SimulatedBackend:
     has_quantized_outputs = False
     is_dynamic_possible = False
     is_simulation = True
+    runtime = Runtime("simulated", "smi_hf", ("simulated-quantization",))
 
-    def prepare(self, teacher: Teacher, image_processor: Any, work: Path) -> SimulatedFloatModel:
+    def prepare(self, teacher: Teacher, work: Path) -> SimulatedFloatModel:
         """Saves the teacher and reads it back: what is measured is what the folder holds."""
         folder = work / "float32"
         teacher.model.model.save_pretrained(folder)
-        image_processor.save_pretrained(folder)
+        teacher.image_processor.save_pretrained(folder)
         return SimulatedFloatModel(_load_classifier(folder, teacher.model.grid.image_size), folder)
 
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / QUANTIZATION_FILE).is_file()
 
-    def load(self, folder: Path) -> Predictor:
+    def load(self, folder: Path) -> Logits:
         """The simulated model of a folder.
 
         Raises:

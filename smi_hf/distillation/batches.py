@@ -1,0 +1,106 @@
+"""What a `Trainer` iterates over: views of images with kept patches, answers to them that were computed once, and
+real images to judge on.
+
+Legend: `n` images, `V` views, `B` images in a batch, `S` summary tokens, `D` hidden size, `L` labels.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from smi_hf.data import SparseDataset
+from smi_hf.images.real import ImageSet
+
+
+class Images(Protocol):
+    """Images with kept patches, by number; a `KeptImages` is one."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, numbers: list[int]) -> dict[str, Tensor]:
+        """`pixel_values` normalised float32 (B, C, H, W), `kept_patches` int64 (B, K), `labels` int64 (B,)."""
+
+
+@dataclass(frozen=True)
+class DatasetSlice:
+    """Images `first` to `last - 1` of a sparse dataset, decoded when they are asked for."""
+
+    dataset: SparseDataset
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def batch(self, numbers: list[int]) -> dict[str, Tensor]:
+        return self.dataset.batch([self.first + number for number in numbers])
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was computed once for every view of every image.
+
+    Args:
+        teacher_nVL: the teacher's logits.
+        labels_n: the images' labels.
+        summary_nVSD: what the head of a student with frozen backbone reads; None if the backbone learns.
+    """
+
+    teacher_nVL: Tensor
+    labels_n: Tensor
+    summary_nVSD: Tensor | None
+
+
+class Views(Dataset):
+    """Each view of each image once; with `num_views` 0 each image once, to be seen anew each epoch."""
+
+    def __init__(self, images: Images, num_views: int) -> None:
+        self.images = images
+        self.num_views = num_views
+        self.answers: Answers | None = None
+
+    def __len__(self) -> int:
+        return len(self.images) * max(1, self.num_views)
+
+    def __getitem__(self, item: int) -> int:
+        return item
+
+    def collate(self, items: list[int]) -> dict[str, Tensor]:
+        """A batch: `image_index` and `view` int64 (B,), `labels`, what was computed once, and the images if needed."""
+        numbers, views = torch.tensor([divmod(item, max(1, self.num_views)) for item in items]).T
+        batch = {"image_index": numbers, "view": views}
+        if self.answers is not None:
+            batch |= {"teacher_logits": self.answers.teacher_nVL[numbers, views]}
+            if self.answers.summary_nVSD is not None:
+                return batch | {
+                    "summary": self.answers.summary_nVSD[numbers, views],
+                    "labels": self.answers.labels_n[numbers],
+                }
+        return batch | self.images.batch(numbers.tolist())
+
+
+class RealImages(Dataset):
+    """Labelled images for judging a student.
+
+    Args:
+        images: with the teacher's labels.
+        image_processor: the student's.
+    """
+
+    def __init__(self, images: ImageSet, image_processor: Any) -> None:
+        self.images = images
+        self.image_processor = image_processor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, item: int) -> int:
+        return item
+
+    def collate(self, items: list[int]) -> dict[str, Tensor]:
+        """`pixel_values` float32 (B, C, H, W) and `labels` int64 (B,)."""
+        pixels_BCHW, labels_B = self.images.batch(items, self.image_processor)
+        return {"pixel_values": torch.from_numpy(pixels_BCHW), "labels": torch.from_numpy(labels_B)}

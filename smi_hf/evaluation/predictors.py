@@ -1,0 +1,62 @@
+"""A classifier under any runtime: pictures in, logits out. Each has the preprocessing that belongs to it.
+
+Legend: `B` images, `C H W` image pixels, `L` labels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from smi_hf.models.loading import label_names_of
+from smi_hf.models.preprocessing import preprocess
+
+# From preprocessed images (B, C, H, W) to logits (B, L), both float32.
+Logits = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that can be asked what it sees in images.
+
+    Args:
+        logits: its forward pass.
+        image_processor: the model's own, which makes such images of pictures.
+        label_names: the model's labels, by number.
+        backend: what computes it, in a word.
+    """
+
+    logits: Logits
+    image_processor: Any
+    label_names: Sequence[str]
+    backend: str = "pytorch"
+
+    def __call__(self, pixels_BCHW: np.ndarray) -> np.ndarray:
+        """Logits of preprocessed images."""
+        return self.logits(pixels_BCHW)
+
+    def preprocess(self, pictures: Sequence[Image.Image]) -> np.ndarray:
+        """Pictures as this model takes them, float32 (B, C, H, W)."""
+        return preprocess(pictures, self.image_processor)
+
+
+def pytorch_predictor(model: nn.Module, image_processor: Any) -> Predictor:
+    """An image classifier of transformers, or a `SparseClassifier`, shown whole images on the device that it is on.
+
+    Args:
+        model: left in evaluation mode.
+        image_processor: the model's own.
+    """
+    model.eval()
+
+    def logits(pixels_BCHW: np.ndarray) -> np.ndarray:
+        weight = next(model.parameters())
+        with torch.no_grad():
+            logits_BL = model(pixel_values=torch.from_numpy(pixels_BCHW).to(weight.device, weight.dtype)).logits
+        return logits_BL.float().cpu().numpy()
+
+    return Predictor(logits, image_processor, label_names_of(model.config))

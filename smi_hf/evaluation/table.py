@@ -1,0 +1,109 @@
+"""The one result table: rows of models, and the columns that terminal, record and card show alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import mean, stdev
+
+from smi_hf.json_record import checked
+
+
+@checked
+@dataclass(frozen=True)
+class Scores:
+    """One model: top-1 and top-5 accuracy, and share of images with a reference's first choice; in [0, 1]."""
+
+    top1: float
+    top5: float
+    agreement: float
+
+
+SCORES = ("top1", "top5", "agreement")
+
+
+@checked
+@dataclass(frozen=True)
+class Row:
+    """One line of a result table.
+
+    Args:
+        key: what identifies the row: "float32", "teacher", "sparse", or a control as it was written
+            ("real=cifar10:test"). Never shown, so two rows may have one label.
+        label: what a reader is shown.
+        runs: scores of each run, one a seed or dataset; at least one.
+        figures: the other figures of the first run, by the key of a column (`COLUMNS`).
+    """
+
+    key: str
+    label: str
+    runs: tuple[Scores, ...]
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def value(self, key: str) -> float | None:
+        """Mean of a score over runs, or a figure; None if the row has none."""
+        if key in SCORES:
+            return mean(getattr(run, key) for run in self.runs)
+        return self.figures.get(key)
+
+    def spread(self, key: str) -> float | None:
+        """Standard deviation of a score over runs; None for a single one, and for figures."""
+        if key not in SCORES or len(self.runs) < 2:
+            return None
+        return stdev(getattr(run, key) for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a result table.
+
+    Args:
+        key: a score, or what `Row.figures` calls it.
+        heading: what a reader is shown.
+        digits: after the point.
+        factor: what values are multiplied by: 100 for shares in percent.
+    """
+
+    key: str
+    heading: str
+    digits: int
+    factor: float = 1.0
+
+    def cell(self, row: Row) -> str:
+        """A row's value with its spread over runs; empty if it has none."""
+        value, spread = row.value(self.key), row.spread(self.key)
+        if value is None:
+            return ""
+        return f"{self.factor * value:.{self.digits}f}" + (
+            "" if spread is None else f" ± {self.factor * spread:.{self.digits}f}"
+        )
+
+
+COLUMNS = (
+    Column("num_images", "images", 0),
+    Column("top1", "top-1 %", 1, 100),
+    Column("top5", "top-5 %", 1, 100),
+    Column("agreement", "agreement %", 1, 100),
+    Column("size_mb", "MB", 1),
+    Column("latency_ms_1", "ms at 1", 1),
+    Column("latency_ms_32", "ms at 32", 0),
+    Column("images_per_second", "images/s", 0),
+    Column("seconds", "seconds", 0),
+)
+
+
+def shown_columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns in which any row has a value."""
+    return [column for column in COLUMNS if any(row.value(column.key) is not None for row in rows)]
+
+
+def table_cells(rows: Sequence[Row], head: str) -> list[list[str]]:
+    """A table as text, its headings first; the label of the reference, which is the first row, stands in brackets.
+
+    Args:
+        head: heading of the labels: "calibrated on", "taught on".
+    """
+    columns = shown_columns(rows)
+    lines = [[head, "runs", *(column.heading for column in columns)]]
+    for number, row in enumerate(rows):
+        label = f"({row.label})" if number == 0 else row.label
+        lines.append([label, str(len(row.runs)), *(column.cell(row) for column in columns)])
+    return lines

@@ -1,0 +1,1 @@
+"""Cards of datasets and models, rendered from their records alone."""

@@ -1,0 +1,228 @@
+"""The card `README.md` of a quantized model or a student, rendered from its record alone."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from smi_hf.data.schema import CARD_FILE
+from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, Runtime
+from smi_hf.evaluation.table import Row, table_cells
+from smi_hf.files import replaced_atomically
+from smi_hf.hub.cards.licenses import describe_license, license_metadata
+from smi_hf.hub.cards.markdown import NO_REPOSITORY, describe_versions, settings_table, template_environment
+from smi_hf.models import License
+
+_FLOAT_BITS = 32
+
+# Files of a model's folder that are the model. That of a quantized model was empty before; a Trainer's holds
+# checkpoints, logs and a pickle of its arguments, too.
+_FILES = {
+    "quantized": ("*",),
+    "distilled": ("*config.json", "model*.safetensors", "model.safetensors.index.json"),
+}
+
+
+def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> ModelCard:
+    """The card of a compressed model.
+
+    Args:
+        repo_id: name on the Hub, for the examples; a local path stands in if None.
+    """
+    name = repo_id.rpartition("/")[2] if repo_id else _model_name(record)
+    # Its weights come from there: the start of a student that learned on, or the model that was quantized.
+    source = record.student or record.teacher
+    has_source = source.revision is not None and not getattr(source, "from_scratch", False)
+    made_from = _made_from(record)
+    data = ModelCardData(
+        **license_metadata(*(license for _, license in made_from)),
+        library_name=_library(record),
+        pipeline_tag="image-classification",
+        base_model=[source.name] if has_source else None,
+        base_model_relation={"quantized": "quantized", "distilled": "finetune"}[record.kind] if has_source else None,
+        datasets=_unique(each.name for each in record.datasets if each.revision) or None,
+        tags=_tags(record),
+        metrics=["accuracy"] if record.rows else None,
+        model_name=name if record.rows else None,
+        eval_results=_eval_results(record) or None,
+    )
+    own_row = record.rows[1] if record.rows else None
+    text = (
+        template_environment()
+        .get_template("model_card.md.jinja")
+        .render(
+            metadata=data.to_yaml(),
+            title=_title(record),
+            repo=repo_id or NO_REPOSITORY,
+            is_on_hub=repo_id is not None,
+            **{key: getattr(record, key) for key in ("kind", "teacher", "student", "settings", "rows", "measured")},
+            **{key: getattr(record, key) for key in ("held_out", "pictures")},
+            widths=_widths(record.settings) if record.kind == "quantized" else None,
+            is_from_teacher=all(each.is_from_teacher for each in record.datasets),
+            table=_table(record),
+            num_runs=len(own_row.runs) if own_row else 0,
+            own_figures=_own_figures(own_row) if own_row else None,
+            reference_words="the teacher" if record.student else "the model in floating point under the same runtime",
+            reference_short="the teacher's" if record.student else "in floating point",
+            interval=_interval(own_row.runs[0].top1, record.measured.num_images) if own_row else None,
+            has_speed=any("latency_ms_1" in row.figures for row in record.rows),
+            device=record.environment.device,
+            backend=record.settings.get("backend"),
+            loading=_loading(record),
+            transformers_version=record.environment.packages.get("transformers"),
+            datasets=_dataset_table(record),
+            settings_table=settings_table(record.settings),
+            versions=describe_versions(record.environment),
+            licenses=[(each, describe_license(license)) for each, license in made_from],
+            what="model",
+        )
+    )
+    return ModelCard(text)
+
+
+def save_model_card(record: ModelRecord, folder: Path) -> None:
+    """Writes the card into a model folder."""
+    with replaced_atomically(folder / CARD_FILE) as temporary:
+        temporary.write_text(str(render_model_card(record)), encoding="utf-8")
+
+
+def save_model_record(record: ModelRecord, folder: Path) -> None:
+    """Writes the record of a model, with digests of its files, and its card into its folder."""
+    patterns, beside = _FILES[record.kind], (CARD_FILE, RESULTS_FILE, *record.pictures)
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    record = record.with_files(path for path in found if path.name not in beside)
+    record.save(folder)
+    save_model_card(record, folder)
+
+
+def is_record_of(folder: Path) -> bool:
+    """Whether a folder holds a record of the very files that lie there."""
+    if not (folder / RESULTS_FILE).is_file():
+        return False
+    record = ModelRecord.load(folder)
+    return bool(record.files) and record.changed_file(folder) is None
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _model_name(record: ModelRecord) -> str:
+    start = _short((record.student or record.teacher).name or "student")
+    if record.kind == "distilled":
+        return f"{start}-taught-by-{_short(record.teacher.name)}"
+    settings = record.settings
+    return f"{start}-{settings['backend']}-w{settings['weights']}a{settings['activations']}"
+
+
+def _title(record: ModelRecord) -> str:
+    if record.kind == "distilled":
+        return f"{_short(record.student.name or 'A student')}, taught by {record.teacher.name} without data"
+    name = _short((record.student or record.teacher).name or "A student")
+    widths = f"W{record.settings['weights']}/A{record.settings['activations']}"
+    return f"{name}, {widths} ({_runtime(record).words}), made without data"
+
+
+def _runtime(record: ModelRecord) -> Runtime:
+    """What runs a quantized model; records of version 1 do not say more than the name of the back end."""
+    backend = record.settings["backend"]
+    return record.runtime or Runtime(backend, "smi_hf", (backend,))
+
+
+def _widths(settings: dict[str, Any]) -> str:
+    def bits(width: int) -> str:
+        return "floating point" if width == _FLOAT_BITS else f"{width} bits"
+
+    return f"weights in {bits(settings['weights'])} and activations in {bits(settings['activations'])}"
+
+
+def _library(record: ModelRecord) -> str:
+    if record.kind == "distilled":
+        return "smi_hf" if "quantization" in record.settings else "transformers"
+    return _runtime(record).library
+
+
+def _loading(record: ModelRecord) -> list[str]:
+    """Templates that say how to load it, the first that exists."""
+    if record.kind == "distilled":
+        return [
+            "loading/rounded_student.md.jinja" if "quantization" in record.settings else "loading/student.md.jinja"
+        ]
+    return [f"loading/{record.settings['backend']}.md.jinja", "loading/any.md.jinja"]
+
+
+def _tags(record: ModelRecord) -> list[str]:
+    tags = [(record.student or record.teacher).model_type]
+    if record.kind == "quantized":
+        weights = record.settings["weights"]
+        tags += _runtime(record).tags
+        tags += [f"int{weights}", f"{weights}-bit"] if weights != _FLOAT_BITS else []
+    if record.student is not None:
+        tags += ["knowledge-distillation"]
+        tags += [f"teacher:{record.teacher.name}"] if record.teacher.revision else []
+    return _unique([*tags, "data-free", "sparse-model-inversion", "smi_hf"])
+
+
+def _made_from(record: ModelRecord) -> list[tuple[str, License | None]]:
+    """Names and licences of the checkpoints that went into it."""
+    made_from = {record.teacher.name: record.teacher.license}
+    if record.student is not None and not record.student.from_scratch:
+        made_from |= {record.student.name or "the student's start": record.student.license}
+    return list(made_from.items())
+
+
+def _eval_results(record: ModelRecord) -> list[EvalResult]:
+    """Scores of the model itself, not of the mean over runs."""
+    if not record.rows:
+        return []
+    own, measured = record.rows[1].runs[0], record.measured
+    return [
+        EvalResult(
+            task_type="image-classification",
+            task_name="Image classification",
+            dataset_type=measured.type,
+            dataset_name=measured.dataset,
+            dataset_split=measured.split,
+            metric_type="accuracy",
+            metric_name=f"Top-{k} accuracy on {measured.num_images} images",
+            metric_value=getattr(own, f"top{k}"),
+        )
+        for k in (1, 5)
+    ]
+
+
+def _table(record: ModelRecord) -> list[Sequence[str]]:
+    head, *lines = table_cells(record.rows, "calibrated on" if record.student is None else "taught on")
+    own = [
+        [f"**{cell}**" if cell else cell for cell in line] if number == 1 else line
+        for number, line in enumerate(lines)
+    ]
+    return [head, ["---", *("---:" for _ in head[1:])], *own]
+
+
+def _own_figures(row: Row) -> str:
+    own = row.runs[0]
+    named = (("top1", "top-1"), ("top5", "top-5"), ("agreement", "agreement"))
+    return ", ".join(f"{words} {100 * getattr(own, key):.1f} %" for key, words in named)
+
+
+def _interval(share: float, count: int) -> str:
+    """Half the 95 % interval of a share of `count` images, in points."""
+    return f"{100 * 1.96 * math.sqrt(share * (1 - share) / count):.1f}"
+
+
+def _dataset_table(record: ModelRecord) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = [
+        ("synthetic dataset", "revision", "images used", "patches kept", "sha256 of the shards"),
+        ("---", "---", "---:", "---:", "---"),
+    ]
+    for each in record.datasets:
+        revision, digest = (f"`{value[:12]}`" if value else "" for value in (each.revision, each.content_sha256))
+        rows.append((each.name, revision, str(each.num_images), str(each.num_kept), digest))
+    return rows
+
+
+def _unique(values: Any) -> list[str]:
+    return list(dict.fromkeys(values))

@@ -1,0 +1,112 @@
+"""What a control is, where it is registered, and how a user writes one: `gaussian`, `real=DATASET`.
+
+The files of this package import nothing heavy at their tops: `--help` lists every control with its purpose.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from smi_hf.errors import UsageError
+from smi_hf.registry import Registry
+
+if TYPE_CHECKING:
+    from smi_hf.images.kept import KeptImages
+    from smi_hf.models import Teacher
+
+
+@dataclass(frozen=True)
+class ControlInputs:
+    """What a control may look at.
+
+    Args:
+        teacher: the model that will be shown the images.
+        sparse: the sparse sets that it stands in for, one a run; it shows as many images as the first has.
+        seeds: of noise and of choices, one run each.
+        argument: what was written behind `=`, empty if nothing.
+    """
+
+    teacher: "Teacher"
+    sparse: "Sequence[KeptImages]"
+    seeds: Sequence[int]
+    argument: str = ""
+
+    @property
+    def num_images(self) -> int:
+        return len(self.sparse[0])
+
+
+@dataclass(frozen=True)
+class Control:
+    """A registered control.
+
+    Args:
+        purpose: what is shown instead, in words.
+        argument: what must be written behind `=` ("DATASET"), None if nothing may be.
+        make: the images of each run.
+    """
+
+    purpose: str
+    argument: str | None
+    make: "Callable[[ControlInputs], list[KeptImages]]"
+
+
+CONTROLS: Registry[Control] = Registry("control", "smi_hf.images.controls")
+
+
+def register_control(
+    name: str, purpose: str, *, argument: str | None = None
+) -> "Callable[[Callable[[ControlInputs], list[KeptImages]]], Control]":
+    """Decorator that files a function under `name`; see `Control`."""
+
+    def add(make: "Callable[[ControlInputs], list[KeptImages]]") -> Control:
+        return CONTROLS.register(name)(Control(purpose, argument, make))
+
+    return add
+
+
+@dataclass(frozen=True)
+class ControlSpec:
+    """A control as a user wrote it.
+
+    Args:
+        text: the whole of it: the key of its row, as two datasets are two rows.
+        name: of the control.
+        argument: what stands behind `=`, empty if nothing.
+    """
+
+    text: str
+    name: str
+    argument: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads `NAME` or `NAME=ARGUMENT`.
+
+        Raises:
+            UsageError: there is no such control, or it lacks its argument, or has one that it does not take.
+        """
+        name, _, argument = text.partition("=")
+        wanted = CONTROLS.get(name).argument
+        if (wanted is not None) != bool(argument):
+            written = name if wanted is None else f"{name}={wanted}"
+            raise UsageError(f"control {text!r} must be written {written}")
+        return cls(text, name, argument)
+
+    def make(self, teacher: "Teacher", sparse: "Sequence[KeptImages]", seeds: Sequence[int]) -> "list[KeptImages]":
+        """The images of each run.
+
+        Raises:
+            UsageError: its dataset cannot be loaded, does not fit the model, or is too small.
+        """
+        return CONTROLS.get(self.name).make(ControlInputs(teacher, sparse, seeds, self.argument))
+
+
+def control_help() -> str:
+    """One line a control, for the end of --help."""
+    lines = []
+    for name in CONTROLS.names():
+        control = CONTROLS.get(name)
+        written = name if control.argument is None else f"{name}={control.argument}"
+        lines.append(f"  {written:<15} {control.purpose}")
+    return "\n".join(lines)

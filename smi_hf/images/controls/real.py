@@ -1,0 +1,42 @@
+"""Real images: the upper bound that synthetic ones are measured by."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from smi_hf.errors import UsageError
+from smi_hf.images.controls.base import ControlInputs, register_control
+
+if TYPE_CHECKING:
+    from smi_hf.images.kept import KeptImages
+    from smi_hf.images.real import ImageSet
+    from smi_hf.models import Teacher
+
+
+@register_control("real", "real images; DATASET:SPLIT names a split", argument="DATASET")
+def real(inputs: ControlInputs) -> "list[KeptImages]":
+    from smi_hf.images.real import load_image_set
+
+    images = load_image_set(inputs.argument, inputs.teacher.label_names)
+    return [real_images(images, inputs.teacher, inputs.num_images, seed=seed) for seed in inputs.seeds]
+
+
+def real_images(images: "ImageSet", teacher: "Teacher", num_images: int, *, seed: int = 0) -> "KeptImages":
+    """Real images drawn at random, preprocessed for a teacher, every patch kept.
+
+    Raises:
+        UsageError: there are fewer than `num_images`.
+    """
+    import numpy as np
+    import torch
+
+    from smi_hf.images.kept import KeptImages
+    from smi_hf.models.preprocessing import preprocess
+
+    if num_images > len(images):
+        raise UsageError(f"num_images is {num_images}, but the set of real images has {len(images)}")
+    rows = np.random.default_rng(seed).choice(len(images), num_images, replace=False)
+    drawn = replace(images, dataset=images.dataset.select(rows))
+    batches = [(preprocess(pictures, teacher.image_processor), labels) for pictures, labels in drawn.batches(32)]
+    pixels, labels = (np.concatenate(column) for column in zip(*batches))
+    every_BN = teacher.model.grid.all_patches(num_images)
+    return KeptImages(torch.from_numpy(pixels), every_BN, "real images", torch.from_numpy(labels))

@@ -1,0 +1,95 @@
+"""Images in memory with the patches of them that a quantizer or a student is shown.
+
+Legend: `B` images, `N` patches of the grid, `K` kept patches, `T` tokens, `D` hidden size, `C` channels,
+`H W` image pixels, `P Q` patch pixels.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from smi_hf.data.reader import SparseDataset
+from smi_hf.errors import UsageError
+from smi_hf.patches import PatchGrid, take_slots
+
+if TYPE_CHECKING:
+    from smi_hf.models import SparseClassifier
+
+_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class KeptImages:
+    """Images in memory, and the patches of them that a model may look at.
+
+    Args:
+        pixels_BCHW: normalised, float32.
+        kept_BK: places of the patches, int64; the same number for every image.
+        source: where they come from, in words.
+        labels_B: int64; -100, which losses leave out, where there are none.
+    """
+
+    pixels_BCHW: Tensor
+    kept_BK: Tensor
+    source: str
+    labels_B: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not self.pixels_BCHW.isfinite().all():
+            raise UsageError(f"the set of images ({self.source}) holds values that are not finite (NaN or infinity)")
+
+    def __len__(self) -> int:
+        return len(self.pixels_BCHW)
+
+    def batches(self, batch_size: int = _BATCH_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pixels and kept patches of up to `batch_size` images at a time."""
+        for start in range(0, len(self), batch_size):
+            yield self.pixels_BCHW[start : start + batch_size], self.kept_BK[start : start + batch_size]
+
+    def part(self, first: int, last: int) -> "KeptImages":
+        """Images `first` to `last - 1`."""
+        labels_B = None if self.labels_B is None else self.labels_B[first:last]
+        return KeptImages(self.pixels_BCHW[first:last], self.kept_BK[first:last], self.source, labels_B)
+
+    def batch(self, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Some images as `collate` gives those of a sparse dataset."""
+        labels = torch.full((len(numbers),), -100) if self.labels_B is None else self.labels_B[list(numbers)]
+        chosen = list(numbers)
+        return {"pixel_values": self.pixels_BCHW[chosen], "kept_patches": self.kept_BK[chosen], "labels": labels}
+
+    def tokens(self, model: "SparseClassifier") -> Iterator[Tensor]:
+        """Tokens of the kept patches, (B, T, D), for the part of a graph that lies behind the embeddings.
+
+        An exported graph embeds every patch. Cut at its tokens, its second part takes any number of them, and what is
+        measured there holds for the whole graph.
+        """
+        for pixels_BCHW, kept_BK in self.batches():
+            with torch.no_grad():
+                yield model.embed(model.grid.cut(pixels_BCHW, kept_BK), kept_BK)
+
+    def filled_images(self, grid: PatchGrid) -> Iterator[Tensor]:
+        """Images (B, C, H, W) in which a kept patch of the same image stands in for each pruned one.
+
+        For the embeddings, which treat each patch alone: the kept patches' values and no others, so the same minimum
+        and maximum.
+        """
+        for pixels_BCHW, kept_BK in self.batches():
+            patches_BKCPQ = grid.cut(pixels_BCHW, kept_BK)
+            # Slot of each patch of the grid: its own where it is kept, else any.
+            slots_BN = grid.slots(kept_BK).clamp_min(0)
+            yield grid.paste(take_slots(patches_BKCPQ, slots_BN), grid.all_patches(len(pixels_BCHW)))
+
+
+def sparse_images(dataset: SparseDataset, num_images: int | None = None) -> KeptImages:
+    """The first `num_images` images of a sparse dataset (all if None), kept patches alone.
+
+    Raises:
+        UsageError: it has fewer, or the dataset is streamed.
+    """
+    dataset = dataset.first(num_images)
+    batch = dataset.batch(range(len(dataset)))
+    name = "inverted, dense" if dataset.record.settings.get("policy") == "dense" else "inverted, kept patches"
+    return KeptImages(batch["pixel_values"], batch["kept_patches"], name, batch["labels"])

@@ -1,0 +1,160 @@
+"""The teacher: a checkpoint that is ready to be inverted, with the image processor that belongs to it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+from transformers import PreTrainedModel
+
+from smi_hf.errors import UsageError
+from smi_hf.models.families.base import find_family
+from smi_hf.models.licenses import read_license
+from smi_hf.models.loading import first_line, label_names_of, load_config, load_weights, named_model
+from smi_hf.models.preprocessing import image_size_for, load_image_processor, normalization_of
+from smi_hf.models.references import CheckpointReference, License, recorded_name
+from smi_hf.models.sparse import SparseClassifier
+from smi_hf.patches import Normalization
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A checkpoint that is ready to be inverted.
+
+    Args:
+        model: frozen, in evaluation mode, its sparse forward verified.
+        image_processor: the checkpoint's own, in the variant that needs no torchvision.
+        normalization: what its image processor does to pixels in [0, 1].
+        name: Hub id, or the folder's name for a local checkpoint (never a path of this machine).
+        revision: commit on the Hub, None for a local checkpoint.
+        license: None if it is unknown.
+    """
+
+    model: SparseClassifier
+    image_processor: Any
+    normalization: Normalization
+    name: str
+    revision: str | None = None
+    license: License | None = None
+
+    @property
+    def label_names(self) -> list[str]:
+        """Name of each label, by label."""
+        return label_names_of(self.model.config)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: PreTrainedModel | SparseClassifier,
+        image_processor: Any,
+        *,
+        name: str | None = None,
+        revision: str | None = None,
+        image_size: int | Sequence[int] | None = None,
+    ) -> "Teacher":
+        """Checks a loaded classifier and its image processor, and freezes the classifier.
+
+        Args:
+            model: a Hugging Face image classifier; its weights stop requiring gradients.
+            image_processor: tells size and normalisation.
+            image_size: side, or (height, width), in pixels; the image processor's if None.
+
+        Raises:
+            UsageError: family, head, size or normalisation cannot be served.
+        """
+        model = model.model if isinstance(model, SparseClassifier) else model
+        find_family(model.config)
+        _check_head(model)
+        label_names_of(model.config)
+        normalization = normalization_of(image_processor, model.config)
+        sparse = SparseClassifier(model, image_size_for(image_processor, model.config, image_size)).freeze()
+        sparse.verify()
+        name = name or model.config._name_or_path or model.config.model_type
+        revision = revision or getattr(model.config, "_commit_hash", None)
+        return cls(
+            model=sparse,
+            image_processor=image_processor,
+            normalization=normalization,
+            name=recorded_name(name),
+            revision=revision,
+            license=read_license(name, revision=revision),
+        )
+
+    def reference(self) -> CheckpointReference:
+        """What a record says of it."""
+        return CheckpointReference(
+            name=self.name,
+            revision=self.revision,
+            model_type=self.model.config.model_type,
+            weights_sha256=self.weights_sha256(),
+            license=self.license,
+        )
+
+    def weights_sha256(self) -> str:
+        """A digest of all weights and their names: two checkpoints with one digest give the same images."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+def load_teacher(
+    model_name_or_path: str,
+    *,
+    revision: str | None = None,
+    image_size: int | Sequence[int] | None = None,
+    allow_pickle: bool = False,
+) -> Teacher:
+    """Loads a classifier and its image processor from the Hub or from a folder.
+
+    Args:
+        model_name_or_path: Hub id or path.
+        revision: branch, tag or commit on the Hub.
+        image_size: as for `Teacher.from_model`.
+        allow_pickle: whether to load weights from a pickle, which can run any code, if there are no safetensors.
+
+    Raises:
+        UsageError: not found, no network, unsupported family, broken or headless checkpoint, pickle-only weights, or
+            an image processor that does not fit.
+    """
+    named = named_model(model_name_or_path, revision)
+    config = load_config(model_name_or_path, revision=revision)
+    find_family(config)
+    if quantized := getattr(config, "quantization_config", None):
+        method = dict(quantized).get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
+        raise UsageError(
+            f"{named} is quantized already (quantization_config, method {method}); give the checkpoint in floating "
+            f"point that it was made from"
+        )
+    try:
+        image_processor = load_image_processor(model_name_or_path, revision=revision)
+    except (OSError, HfHubHTTPError, ValueError) as error:
+        raise UsageError(
+            f"{named} has no image processor that loads (preprocessor_config.json), so its image size and "
+            f"normalisation are unknown; save one beside the weights with image_processor.save_pretrained(...). "
+            f"transformers says: {first_line(error)}"
+        ) from error
+    model = load_weights(named, model_name_or_path, revision, allow_pickle)
+    return Teacher.from_model(
+        model,
+        image_processor,
+        name=model_name_or_path,
+        revision=getattr(config, "_commit_hash", None),
+        image_size=image_size,
+    )
+
+
+def _check_head(model: PreTrainedModel) -> None:
+    if not type(model).__name__.endswith(("ForImageClassification", "ForImageClassificationWithTeacher")):
+        raise UsageError(
+            f"{type(model).__name__} has no classification head, so there is nothing to invert; load the checkpoint "
+            f"with AutoModelForImageClassification"
+        )
+    if model.config.num_labels < 2:
+        raise UsageError(
+            f"the model has {model.config.num_labels} label, but inversion needs a choice of at least 2; "
+            f"a regression head cannot be inverted"
+        )

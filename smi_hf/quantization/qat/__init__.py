@@ -1,0 +1,1 @@
+"""Quantization-aware training: what a student rounds while it learns, and where its weights start."""

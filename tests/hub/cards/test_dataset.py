@@ -1,0 +1,110 @@
+"""The dataset card: what stock `load_dataset` makes of it, and what a stranger reads."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from datasets import load_dataset, load_dataset_builder
+from datasets.exceptions import NonMatchingSplitsSizesError
+from huggingface_hub import DatasetCard, metadata_load
+
+from smi_hf.data.record import DatasetRecord
+from smi_hf.data.schema import dataset_features
+from smi_hf.hub.cards.dataset import render_card
+
+SIZES = re.compile(r"n<1K|1K<n<10K|10K<n<100K|100K<n<1M|1M<n<10M")
+
+
+@pytest.fixture
+def complete(dataset_folder):
+    return DatasetRecord.load(dataset_folder)
+
+
+def test_stock_load_dataset_believes_types_and_sizes_and_finds_them_right(dataset_folder, record):
+    info = load_dataset_builder(str(dataset_folder)).info
+    features = dataset_features(record.label_names)
+    assert info.features == features
+    split = info.splits["train"]
+    shards = sorted((dataset_folder / "data").iterdir())
+    assert info.download_size == sum(path.stat().st_size for path in shards)
+    # What `datasets` counts by itself, without a card.
+    counted = load_dataset("parquet", data_files=[str(path) for path in shards], split="train").info
+    assert (split.num_examples, split.num_bytes) == (4, counted.splits["train"].num_bytes)
+    assert info.dataset_size == counted.dataset_size
+    assert load_dataset(str(dataset_folder), split="train").features == features
+
+
+def test_a_number_that_is_wrong_would_be_noticed(dataset_folder):
+    card = dataset_folder / "README.md"
+    card.write_text(card.read_text().replace("num_examples: 4", "num_examples: 5"))
+    with pytest.raises(NonMatchingSplitsSizesError):
+        load_dataset(str(dataset_folder), split="train")
+
+
+@pytest.mark.parametrize("names", [["no", "1", "a: b"], ["[", "null", "ü # x"], [f"label {n}" for n in range(1000)]])
+def test_label_names_that_yaml_would_read_otherwise_are_kept(complete, tmp_path, names):
+    render_card(replace(complete, label_names=names)).save(tmp_path / "README.md")
+    features = metadata_load(tmp_path / "README.md")["dataset_info"]["features"]
+    label = next(feature for feature in features if feature["name"] == "label")
+    assert list(label["dtype"]["class_label"]["names"].values()) == names
+
+
+def test_a_record_without_sizes_promises_none(complete):
+    results = {name: value for name, value in complete.results.items() if name not in ("num_bytes", "download_size")}
+    assert "dataset_info" not in render_card(replace(complete, results=results)).data.to_dict()
+
+
+def test_the_metadata_says_that_it_is_synthetic_and_of_whom(complete):
+    metadata = render_card(complete, repo_id="me/vit-smi").data.to_dict()
+    assert {"synthetic", "data-free", "base_model:someone/vit"} <= set(metadata["tags"])
+    assert metadata["annotations_creators"] == ["machine-generated"]
+    assert metadata["task_categories"] == ["image-classification"]
+    assert all(SIZES.fullmatch(size) for size in metadata["size_categories"])
+    assert metadata["thumbnail"].endswith("/datasets/me/vit-smi/resolve/main/preview.png")
+    assert "license" not in metadata
+    local = render_card(replace(complete, teacher=replace(complete.teacher, revision=None))).data.to_dict()
+    assert not any(tag.startswith("base_model:") for tag in local["tags"])
+    assert "thumbnail" not in local
+
+
+@pytest.mark.parametrize(("count", "size"), [(999, "n<1K"), (1000, "1K<n<10K"), (2_000_000, "1M<n<10M")])
+def test_the_size_category_is_that_of_the_number_of_images(complete, count, size):
+    card = render_card(replace(complete, settings=complete.settings | {"num_images": count}))
+    assert card.data.size_categories == [size]
+
+
+def test_the_teachers_licence_is_inherited(complete):
+    license = {"id": "other", "name": "ours-1.0", "link": "https://example.org/ours"}
+    card = render_card(replace(complete, teacher=replace(complete.teacher, license=license)))
+    metadata = card.data.to_dict()
+    assert [metadata[f"license{part}"] for part in ("", "_name", "_link")] == ["other", "ours-1.0", license["link"]]
+    assert "`someone/vit` is under [ours-1.0](https://example.org/ours)" in card.text
+
+
+def test_a_stranger_learns_what_the_images_are_and_how_to_use_them(complete):
+    pictures = {"pictures": ["preview.png", "preview_stages.png"]}
+    card = render_card(replace(complete, results=complete.results | pictures), repo_id="me/vit-smi")
+    assert isinstance(card, DatasetCard)
+    text = card.text
+    assert "someone/vit](https://huggingface.co/someone/vit/tree/abc)" in text
+    assert "Only 3 of the 6 patches of each image are kept" in text
+    assert "](preview.png)" in text and "](preview_stages.png)" in text
+    assert "| 5 | 3 |" in text
+    assert 'load_dataset("me/vit-smi", split="train")' in text
+    assert 'load_teacher("someone/vit", revision="abc")' in text
+    assert "smi-hf quantize --model_name_or_path someone/vit --dataset me/vit-smi" in text
+    assert "smi-hf distill --teacher someone/vit" in text
+    assert "mean 0.5, 0.5, 0.5 and standard deviation 0.5, 0.5, 0.5" in text
+    assert "hu2024sparse" in text
+    assert not re.search(r"\{\{|\{%|\bNone\b|\n\n\n\n", text)
+    for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        compile(code, "card", "exec")
+
+
+def test_a_record_from_before_licences_is_read_and_continued(complete, tmp_path):
+    old = {name: value for name, value in complete.teacher.items() if name != "license"}
+    replace(complete, teacher=old).save(tmp_path)
+    before = DatasetRecord.load(tmp_path)
+    assert "is not known" in render_card(before).text
+    licensed = replace(complete, teacher=old | {"license": {"id": "mit", "name": None, "link": None}})
+    assert licensed.differences(before) == []

@@ -1,0 +1,222 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    DeiTConfig,
+    DeiTForImageClassificationWithTeacher,
+    Dinov2Config,
+    Dinov2ForImageClassification,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersForImageClassification,
+    ViTMSNConfig,
+    ViTMSNForImageClassification,
+)
+
+from smi_hf import RunError, Teacher
+from smi_hf.environment import missing_packages
+from smi_hf.images.kept import KeptImages
+from smi_hf.quantization.backends.base import QuantizationSettings
+from smi_hf.quantization.quantizer import Quantizer
+
+if missing_packages("onnx"):
+    pytest.skip("the onnx extra needs the full lane", allow_module_level=True)
+
+from smi_hf.quantization.backends.onnx import activation_ranges, export, token_tensor
+
+
+@pytest.fixture
+def quantize(teacher, image_processor, calibration, tmp_path):
+    def run(*, images=calibration, name="int8", layers=None, **settings):
+        settings = QuantizationSettings(**settings)
+        with Quantizer(teacher, image_processor, backend="onnx", settings=settings) as quantizer:
+            quantizer.quantize(images, tmp_path / name, layers=layers)
+        return tmp_path / name
+
+    return run
+
+
+@pytest.fixture
+def exported(teacher, image_processor, tmp_path):
+    return export(teacher, image_processor, tmp_path / "float")
+
+
+def pytorch_ranges(teacher, calibration) -> dict[str, tuple[float, float]]:
+    """Minimum and maximum of what each layer gives in PyTorch's sparse forward, by the name of its ONNX tensor."""
+    ranges: dict[str, tuple[float, float]] = {}
+
+    def watch(tensor_name):
+        def note(module, arguments, output):
+            low, high = ranges.get(tensor_name, (float("inf"), -float("inf")))
+            ranges[tensor_name] = min(low, float(output.min())), max(high, float(output.max()))
+
+        return note
+
+    for name, module in teacher.model.model.named_modules():
+        scope = "/" + re.sub(r"\.(?=[a-z])", "/", name)
+        if isinstance(module, torch.nn.LayerNorm):
+            module.register_forward_hook(watch(f"{scope}/LayerNormalization_output_0"))
+        elif isinstance(module, torch.nn.Linear) and "encoder" in name:
+            module.register_forward_hook(watch(f"{scope}/Add_output_0"))
+    with torch.no_grad():
+        teacher.model(calibration.pixels_BCHW, calibration.kept_BK)
+    return ranges
+
+
+def test_ranges_are_those_of_a_pytorch_sparse_forward(teacher, calibration, exported):
+    ranges = activation_ranges(exported, teacher, calibration)
+    expected = pytorch_ranges(teacher, calibration)
+    assert len(expected) == 2 * (2 + 6) + 1
+    for name, (low, high) in expected.items():
+        got = ranges[name].range_value
+        # Two runtimes round float32 differently; the values are of order 1.
+        assert np.allclose([value.item() for value in got], [low, high], atol=1e-4), name
+
+
+def test_ranges_ignore_what_stands_in_pruned_patches(teacher, calibration, exported):
+    loud = calibration.pixels_BCHW.clone()
+    grid = teacher.model.grid
+    shown = grid.paste(torch.ones_like(grid.cut(loud, calibration.kept_BK)), calibration.kept_BK, fill=0).bool()
+    loud[~shown] = 1e4
+    quiet_ranges = activation_ranges(exported, teacher, calibration)
+    loud_ranges = activation_ranges(exported, teacher, KeptImages(loud, calibration.kept_BK, "loud"))
+    assert set(quiet_ranges) == set(loud_ranges)
+    for name in quiet_ranges:
+        assert quiet_ranges[name].range_value == loud_ranges[name].range_value, name
+
+
+def test_every_tensor_that_is_quantized_has_a_range(teacher, calibration, exported):
+    import onnx
+
+    graph = onnx.load(str(exported)).graph
+    initializers = {tensor.name for tensor in graph.initializer}
+    ranges = activation_ranges(exported, teacher, calibration)
+    for node in graph.node:
+        if node.op_type in ("MatMul", "Gemm", "Conv"):
+            activations = [name for name in node.input if name not in initializers]
+            assert {name for name in [*activations, *node.output] if name not in ranges} == set(), node.name
+
+
+def test_the_boundary_is_what_the_embeddings_give(teacher, exported):
+    import onnx
+
+    assert token_tensor(onnx.load(str(exported)), "vit") == "/vit/embeddings/Add_output_0"
+
+
+def test_stock_optimum_loads_the_model_and_it_answers_much_as_the_teacher(quantize, teacher, calibration):
+    from optimum.onnxruntime import ORTModelForImageClassification
+    from transformers import AutoImageProcessor
+
+    folder = quantize()
+    model = ORTModelForImageClassification.from_pretrained(folder)
+    AutoImageProcessor.from_pretrained(folder)
+    logits = model(pixel_values=calibration.pixels_BCHW).logits
+    expected = teacher.model(calibration.pixels_BCHW).logits
+    # 8 bits: a few percent of the spread of the logits, not bits.
+    assert float((logits - expected).abs().mean()) < 0.2 * float(expected.std())
+
+
+def quantized_nodes(folder) -> dict[str, str]:
+    """Type of each node that reads its first input in 8 bits, by name."""
+    import onnx
+
+    graph = onnx.load(str(folder / "model.onnx")).graph
+    producers = {name: node.op_type for node in graph.node for name in node.output}
+    passing = ("QuantizeLinear", "DequantizeLinear", "Shape")
+    compute = (node for node in graph.node if node.op_type not in passing and node.input)
+    return {node.name: node.op_type for node in compute if producers.get(node.input[0]) == "DequantizeLinear"}
+
+
+def test_every_matmul_and_gemm_is_quantized_and_nothing_else(quantize):
+    nodes = quantized_nodes(quantize())
+    # Query, key, value, scores, their product with the values, output, and the two of the MLP, in two blocks.
+    assert [list(nodes.values()).count(kind) for kind in ("MatMul", "Gemm")] == [2 * 8, 1]
+    assert set(nodes.values()) == {"MatMul", "Gemm"}
+
+
+@pytest.mark.parametrize("quantize_outputs", [False, True])
+def test_both_inputs_of_a_matmul_are_quantized_and_its_output_if_asked(quantize, quantize_outputs):
+    import onnx
+
+    graph = onnx.load(str(quantize(quantize_outputs=quantize_outputs) / "model.onnx")).graph
+    producers = {name: node for node in graph.node for name in node.output}
+    readers = {name: [node for node in graph.node if name in node.input] for name in producers}
+    linear = [node for node in graph.node if node.op_type == "MatMul" and node.name.endswith("query/MatMul")]
+    assert len(linear) == 2
+    for node in linear:
+        assert [producers[name].op_type for name in node.input] == ["DequantizeLinear"] * 2
+        expected = "QuantizeLinear" if quantize_outputs else "Add"
+        assert [reader.op_type for reader in readers[node.output[0]]] == [expected]
+
+
+def test_an_excluded_node_stays_in_floating_point(quantize):
+    everything = quantized_nodes(quantize(name="everything"))
+    rest = quantized_nodes(quantize(exclude=("*/layer.1/*", "/classifier/Gemm"), name="rest"))
+    assert set(everything) - set(rest) == {name for name in everything if "layer.1" in name or "classifier" in name}
+    assert len(rest) == 8
+
+
+def test_a_layer_alone_is_the_only_one_quantized(quantize):
+    assert quantized_nodes(quantize(layers=["/classifier/Gemm"])) == {"/classifier/Gemm": "Gemm"}
+
+
+def test_optimum_is_left_as_it_was(quantize):
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from optimum.onnxruntime import quantization
+
+    quantize()
+    assert quantization.QDQQuantizer is QDQQuantizer
+
+
+def test_a_machine_without_the_targets_instructions_is_warned_about(quantize, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    quantize()
+    assert "target avx512_vnni: this machine lacks the instruction set avx512_vnni" in caplog.text
+    caplog.clear()
+    quantize(target="tensorrt", name="tensorrt")
+    assert "lacks ONNX Runtime's TensorRT execution provider" in caplog.text
+
+
+def test_all_operators_and_dynamic_quantization_work_too(quantize, calibration):
+    import onnx
+
+    everything = onnx.load(str(quantize(operators=("all",), name="all") / "model.onnx")).graph
+    assert any(node.op_type == "DequantizeLinear" and "Conv" in node.output[0] for node in everything.node)
+    dynamic = onnx.load(str(quantize(images=None, name="dynamic") / "model.onnx")).graph
+    assert any(node.op_type == "DynamicQuantizeLinear" for node in dynamic.node)
+
+
+SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "num_labels": 5}
+FAMILIES = {
+    "deit": lambda: DeiTForImageClassificationWithTeacher(
+        DeiTConfig(image_size=32, patch_size=8, intermediate_size=48, **SMALL)
+    ),
+    "vit_msn": lambda: ViTMSNForImageClassification(
+        ViTMSNConfig(image_size=32, patch_size=8, intermediate_size=48, **SMALL)
+    ),
+    "dinov2": lambda: Dinov2ForImageClassification(Dinov2Config(image_size=32, patch_size=8, mlp_ratio=2, **SMALL)),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_other_families_are_calibrated_on_kept_patches_too(family, image_processor, calibration, tmp_path):
+    torch.manual_seed(0)
+    teacher = Teacher.from_model(FAMILIES[family](), image_processor)
+    ranges = activation_ranges(export(teacher, image_processor, tmp_path / "float"), teacher, calibration)
+    expected = pytorch_ranges(teacher, calibration)
+    assert len(expected) >= 13
+    for name, (low, high) in expected.items():
+        assert np.allclose([value.item() for value in ranges[name].range_value], [low, high], atol=1e-4), name
+
+
+def test_a_failed_export_says_why_and_leaves_nothing(image_processor, calibration, tmp_path):
+    config = Dinov2WithRegistersConfig(image_size=32, patch_size=8, mlp_ratio=2, **SMALL)
+    teacher = Teacher.from_model(Dinov2WithRegistersForImageClassification(config), image_processor)
+    before = set(tmp_path.iterdir())
+    with (
+        pytest.raises(RunError, match="'dinov2_with_registers' could not be exported to ONNX: UnsupportedOperator"),
+        Quantizer(teacher, image_processor, backend="onnx"),
+    ):
+        pass
+    assert set(tmp_path.iterdir()) == before
