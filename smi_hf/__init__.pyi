@@ -1,10 +1,17 @@
 from .data import SparseDataset, concatenate, load_sparse_dataset
-from .distillation import SparseDistillationConfig, SparseDistillationTrainer, load_student
+from .distillation import SparseDistillationConfig, SparseDistillationTrainer, distill, load_student
 from .errors import RunError, UsageError
-from .inversion import SparseInversionCallback, SparseInversionConfig, SparseInversionTrainer
+from .evaluation.record import ModelRecord
+from .evaluation.run import evaluate
+from .hub import push
+from .images.real import load_image_set
+from .inversion import SparseInversionCallback, SparseInversionConfig, SparseInversionTrainer, invert
 from .models import SparseClassifier, Teacher, load_teacher
+from .quantization import QuantizationConfig, load_predictor, quantize
 
 __all__ = [
+    "ModelRecord",
+    "QuantizationConfig",
     "RunError",
     "SparseClassifier",
     "SparseDataset",
@@ -16,7 +23,14 @@ __all__ = [
     "Teacher",
     "UsageError",
     "concatenate",
+    "distill",
+    "evaluate",
+    "invert",
+    "load_image_set",
+    "load_predictor",
     "load_sparse_dataset",
     "load_student",
     "load_teacher",
+    "push",
+    "quantize",
 ]

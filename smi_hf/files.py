@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from smi_hf.errors import UsageError
 
 TEMPORARY_SUFFIX = ".incomplete"
+# Says that a folder is one of `folder_made_whole`, not finished.
+_UNFINISHED_FILE = ".smi_hf-unfinished"
 
 
 @contextmanager
@@ -51,6 +54,36 @@ def one_line(error: BaseException, *, max_length: int = 300) -> str:
     """What another library says, fit to stand in a sentence."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= max_length else text[: max_length - 3] + "..."
+
+
+@contextmanager
+def folder_made_whole(folder: Path) -> Iterator[Path]:
+    """Yields the path of a folder to write; on success it becomes `folder`, on any error nothing is left of it.
+
+    The path does not exist yet, and lies beside `folder`, so that the last step is a rename. What a process that was
+    killed left there is removed by the next one.
+
+    Raises:
+        UsageError: `folder` exists, or cannot be made.
+    """
+    check_new_folder(folder)
+    folder = Path(os.path.abspath(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = folder.with_name(f".{folder.name}{TEMPORARY_SUFFIX}")
+    _remove_unfinished(work)
+    work.mkdir()
+    (work / _UNFINISHED_FILE).touch()
+    try:
+        yield work / folder.name
+        os.replace(work / folder.name, folder)
+    finally:
+        _remove_unfinished(work)
+
+
+def _remove_unfinished(work: Path) -> None:
+    """Removes what `folder_made_whole` made, and no folder of anybody else."""
+    if work.is_dir() and not work.is_symlink() and ((work / _UNFINISHED_FILE).is_file() or not any(work.iterdir())):
+        shutil.rmtree(work)
 
 
 def check_new_folder(folder: Path) -> None:

@@ -1,17 +1,16 @@
-"""Tables that more than one command shows."""
+"""Tables as the terminal shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smi_hf.evaluation.table import SCORES, Scores, mean_score, score_spread
+from smi_hf.evaluation.table import Row, table_cells
 
 if TYPE_CHECKING:
-    from smi_hf.distillation import experiment as distillation
-    from smi_hf.quantization.comparison import Row
+    from smi_hf.demo.run import Inversion
     from smi_hf.quantization.sensitivity import Sensitivity
 
 _SHOWN_LAYERS = 20
@@ -24,51 +23,40 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(width=_WIDTH_OF_FILES)
 
 
-def quantization_table(rows: "list[Row]", title: str) -> Table:
-    """Each row's accuracy, agreement with float32, size and speed; mean ± standard deviation of several runs."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("calibrated on", no_wrap=True)
-    for heading in ("runs", "top-1 %", "top-5 %", "agreement %", "MB", "ms at 1", "ms at 32", "images/s"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            escape(row.name),
-            str(len(row.runs)),
-            *(percent(row.runs, name) for name in SCORES),
-            *(
-                "" if value is None else f"{value:.{digits}f}"
-                for value, digits in (
-                    (row.size_mb, 1),
-                    (row.latency_ms_1, 1),
-                    (row.latency_ms_32, 0),
-                    (row.images_per_second, 0),
-                )
-            ),
-        )
+def result_table(rows: Sequence[Row], title: str, head: str) -> Table:
+    """The result table of a record: mean ± standard deviation of several runs.
+
+    Args:
+        head: heading of the labels: "calibrated on", "taught on".
+    """
+    headings, *lines = table_cells(rows, head)
+    table = Table(title=escape(title), title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for line in lines:
+        table.add_row(*map(escape, line))
     return table
 
 
-def distillation_table(rows: "list[distillation.Row]", title: str) -> Table:
-    """Scores of the teacher, and of students by what they were taught on."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("taught on", no_wrap=True)
-    for heading in ("images", "runs", "top-1 %", "top-5 %", "agreement %", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
+def inversion_table(inversions: "Mapping[str, Inversion]") -> Table:
+    """What inversions cost and gave, the first being what the others are compared with."""
+    first = next(iter(inversions.values()))
+    settings = first.record.settings
+    table = Table(title=f"{settings['num_images']} images, {settings['num_steps']} steps each", title_justify="left")
+    table.add_column("inversion")
+    for heading in ("patches kept", "teacher's top-1", "seconds", "times faster", "GFLOPs per image", "times fewer"):
+        table.add_column(heading, justify="right")
+    for name, each in inversions.items():
         table.add_row(
-            f"({row.name})" if row.num_images is None else escape(row.name),
-            "" if row.num_images is None else str(row.num_images),
-            str(len(row.runs)),
-            *(percent(row.runs, name) for name in SCORES),
-            "" if row.seconds is None else f"{row.seconds:.0f}",
+            name,
+            f"{each.record.keep_counts[-1]} of {each.record.grid.num_patches}",
+            f"{100 * each.record.results['target_top1']:.1f} %",
+            f"{each.seconds:.1f}",
+            f"{first.seconds / each.seconds:.2f}" if each.seconds else "",
+            f"{each.gflops:.1f}",
+            f"{first.gflops / each.gflops:.2f}",
         )
     return table
-
-
-def percent(runs: Sequence[Scores], name: str) -> str:
-    """A score over runs, in percent: mean ± standard deviation of several."""
-    spread = score_spread(runs, name)
-    return f"{100 * mean_score(runs, name):.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
 def sensitivity_table(report: "Sensitivity", judged_on: str) -> Table:

@@ -29,9 +29,9 @@ from smi_hf.inversion.callbacks import (
     StagePreviewCallback,
     TrackerCallback,
 )
+from smi_hf.inversion.callbacks.base import InversionRun
 from smi_hf.inversion.config import MIXED_PRECISIONS, SparseInversionConfig
 from smi_hf.inversion.processes import make_accelerator
-from smi_hf.inversion.callbacks.base import InversionRun
 from smi_hf.inversion.targets import choose_targets
 from smi_hf.inversion.trajectory import run_trajectory
 from smi_hf.models import SparseClassifier, Teacher

@@ -1,1 +1,5 @@
-"""Static quantization through Optimum, calibrated on kept patches: calibration sets and `backends/`."""
+"""Quantization calibrated on the kept patches of synthetic images: the verb `quantize`, and `backends/`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,14 +12,9 @@ from smi_hf.evaluation.predictors import Logits, Predictor
 from smi_hf.files import check_new_folder
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
-from smi_hf.quantization.backends.base import (
-    BACKENDS,
-    FLOAT_BITS,
-    FloatModel,
-    QuantizationSettings,
-    check_settings,
-    choose_layers,
-)
+from smi_hf.quantization.backends import BACKENDS
+from smi_hf.quantization.backends.base import FloatModel, check_settings, choose_layers
+from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
 
 
 class Quantizer:
@@ -27,19 +22,17 @@ class Quantizer:
 
     Args:
         teacher: the model in float32; its image processor is saved beside every quantized model.
-        backend: name of a back end (`smi_hf.quantization.backends`).
-        settings: widths, operators, exclusions.
+        config: back end, widths, operators, exclusions; the defaults if None.
 
     Raises:
         UsageError: the back end or one of its settings is not there (also on entering, where layer names are known).
         RunError: on entering: the back end cannot convert this model.
     """
 
-    def __init__(self, teacher: Teacher, *, backend: str, settings: QuantizationSettings | None = None) -> None:
-        self.settings = settings or QuantizationSettings()
-        check_settings(backend, self.settings)
-        self.name = backend
-        self.backend = BACKENDS.get(backend)
+    def __init__(self, teacher: Teacher, config: QuantizationConfig | None = None) -> None:
+        self.config = config or QuantizationConfig()
+        check_settings(self.config.backend, self.config)
+        self.backend = BACKENDS.get(self.config.backend)
         self.teacher = teacher
         self.float_model: FloatModel
         self.layers: list[str]
@@ -48,7 +41,7 @@ class Quantizer:
         self._work = tempfile.TemporaryDirectory(prefix="smi-hf-")
         try:
             self.float_model = self.backend.prepare(self.teacher, Path(self._work.name))
-            self.layers = choose_layers(self.float_model.layers, self.backend, self.settings)
+            self.layers = choose_layers(self.float_model.layers, self.backend, self.config)
         except BaseException:
             self._work.cleanup()
             raise
@@ -68,7 +61,7 @@ class Quantizer:
         return self._predictor(self.backend.load(folder))
 
     def _predictor(self, logits: Logits) -> Predictor:
-        return Predictor(logits, self.teacher.image_processor, self.teacher.label_names, self.name)
+        return Predictor(logits, self.teacher.image_processor, self.teacher.label_names, self.config.backend)
 
     def quantize(
         self, calibration: KeptImages | None, output_dir: str | Path, *, layers: Sequence[str] | None = None
@@ -84,16 +77,16 @@ class Quantizer:
             UsageError: `output_dir` exists or cannot be written, or the back end needs calibration.
         """
         output_dir = Path(output_dir)
-        if calibration is None and self.settings.activations != FLOAT_BITS and not self.backend.is_dynamic_possible:
+        if calibration is None and self.config.activations != FLOAT_BITS and not self.backend.is_dynamic_possible:
             raise UsageError(
-                f"back end {self.name!r} has no dynamic quantization; give calibration images, or activations of "
-                f"{FLOAT_BITS} bits"
+                f"back end {self.config.backend!r} has no dynamic quantization; give calibration images, or "
+                f"activations of {FLOAT_BITS} bits"
             )
         check_new_folder(output_dir)
         output_dir.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that the last step is a rename: a failure leaves no half-written model.
         with tempfile.TemporaryDirectory(prefix=f".{output_dir.name}-", dir=output_dir.parent) as work:
             quantized = Path(work) / "quantized"
-            self.float_model.quantize(calibration, self.settings, self.layers if layers is None else layers, quantized)
+            self.float_model.quantize(calibration, self.config, self.layers if layers is None else layers, quantized)
             self.teacher.image_processor.save_pretrained(quantized)
             shutil.move(quantized, output_dir)

@@ -52,6 +52,7 @@ class Sensitivity:
         layers, operators: cost of each alone, worst first.
         exclude: layers that are proposed to stay in floating point.
         everything, without_excluded: cost of all layers together, and of all but the excluded ones.
+        num_images: how many the answers were compared on.
     """
 
     layers: list[Cost]
@@ -59,6 +60,7 @@ class Sensitivity:
     exclude: list[str]
     everything: Cost
     without_excluded: Cost
+    num_images: int
 
 
 def measure_sensitivity(
@@ -101,7 +103,7 @@ def measure_sensitivity(
         everything = cost("all of them", quantizer.layers)
         # Nothing left to quantize is float32 itself.
         without = cost("all but the excluded", rest) if rest else Cost("all but the excluded", 0, 1.0, 0.0)
-    return Sensitivity(layers, by_operator, exclude, everything, without)
+    return Sensitivity(layers, by_operator, exclude, everything, without, sum(map(len, pixels)))
 
 
 def _log_probabilities(predictor: Predictor, pixels: Sequence[np.ndarray]) -> np.ndarray:
@@ -131,6 +133,16 @@ def save_sensitivity(report: Sensitivity, folder: Path) -> None:
         temporary.write_text(yaml.safe_dump({"exclude": report.exclude}))
     with replaced_atomically(folder / CHART_FILE) as temporary:
         _plot(report, temporary)
+
+
+def load_sensitivity(folder: Path) -> Sensitivity:
+    """The report that `save_sensitivity` wrote into a folder."""
+    values = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+    for name in ("layers", "operators"):
+        values[name] = [Cost(**cost) for cost in values[name]]
+    for name in ("everything", "without_excluded"):
+        values[name] = Cost(**values[name])
+    return Sensitivity(**values)
 
 
 def _plot(report: Sensitivity, path: Path) -> None:

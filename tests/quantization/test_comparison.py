@@ -1,18 +1,20 @@
+from dataclasses import replace
+
 import pytest
 
-from smi_hf.images.kept import gaussian_noise
+from smi_hf.images.controls.gaussian import gaussian_noise
 from smi_hf.images.real import load_image_set
-from smi_hf.quantization.backends.base import QuantizationSettings
 from smi_hf.quantization.comparison import compare
+from smi_hf.quantization.config import QuantizationConfig
 from smi_hf.quantization.quantizer import Quantizer
 
 
 @pytest.fixture
-def rows(teacher, image_processor, calibration, photographs):
-    settings = QuantizationSettings(weights=8, activations=8)
+def rows(teacher, calibration, photographs):
+    settings = QuantizationConfig(weights=8, activations=8)
     noise = [gaussian_noise(teacher.model, 4, seed=seed) for seed in (0, 1, 2)]
     images = load_image_set(str(photographs), teacher.label_names)
-    with Quantizer(teacher, image_processor, backend="simulated", settings=settings) as quantizer:
+    with Quantizer(teacher, replace(settings, backend="simulated")) as quantizer:
         yield compare(quantizer, {"sparse": [calibration], "noise": noise}, images, disable_tqdm=True)
 
 

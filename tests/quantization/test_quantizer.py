@@ -1,18 +1,19 @@
 """Model folders: written whole or not at all. By the simulated back end, which both lanes have."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from smi_hf import UsageError
-from smi_hf.quantization.backends.base import QuantizationSettings
-from smi_hf.quantization.models import check_not_quantized
+from smi_hf.quantization.config import QuantizationConfig
+from smi_hf.quantization.loading import check_not_quantized
 from smi_hf.quantization.quantizer import Quantizer
 
 
 @pytest.fixture
-def quantizer(teacher, image_processor):
-    with Quantizer(teacher, image_processor, backend="simulated") as entered:
+def quantizer(teacher):
+    with Quantizer(teacher, QuantizationConfig(backend="simulated")) as entered:
         yield entered
 
 
@@ -53,12 +54,12 @@ def test_dynamic_quantization_is_refused_where_there_is_none(quantizer, tmp_path
         quantizer.quantize(None, tmp_path / "int8")
 
 
-def test_a_wrong_layer_name_leaves_no_float_model_behind(teacher, image_processor, tmp_path, monkeypatch):
+def test_a_wrong_layer_name_leaves_no_float_model_behind(teacher, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    settings = QuantizationSettings(exclude=("nowhere",))
+    settings = QuantizationConfig(exclude=("nowhere",))
     with (
         pytest.raises(UsageError, match="no layer 'nowhere'"),
-        Quantizer(teacher, image_processor, backend="simulated", settings=settings),
+        Quantizer(teacher, replace(settings, backend="simulated")),
     ):
         pass
     assert list(tmp_path.iterdir()) == []

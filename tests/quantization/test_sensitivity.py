@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import torch
 import yaml
 
 from smi_hf.environment import missing_packages
-from smi_hf.quantization.backends.base import QuantizationSettings
+from smi_hf.quantization.config import QuantizationConfig
 from smi_hf.quantization.quantizer import Quantizer
 from smi_hf.quantization.sensitivity import measure_sensitivity, save_sensitivity
 
@@ -23,10 +24,10 @@ def damaged(teacher):
     return teacher, "classifier"
 
 
-def report_of(teacher, image_processor, calibration, **settings):
-    settings = QuantizationSettings(**({"weights": 4, "activations": 32, "operators": ("Linear",)} | settings))
+def report_of(teacher, calibration, **settings):
+    settings = QuantizationConfig(**({"weights": 4, "activations": 32, "operators": ("Linear",)} | settings))
     pixels = [batch.numpy() for batch in calibration.filled_images(teacher.model.grid)]
-    with Quantizer(teacher, image_processor, backend="simulated", settings=settings) as quantizer:
+    with Quantizer(teacher, replace(settings, backend="simulated")) as quantizer:
         return quantizer, measure_sensitivity(quantizer, calibration, pixels, disable_tqdm=True)
 
 
@@ -46,8 +47,8 @@ def test_a_damaged_layer_is_the_worst_and_leaving_it_out_helps(damaged, image_pr
     assert (tmp_path / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
     # What a user passes back is accepted.
     exclude = tuple(yaml.safe_load((tmp_path / "exclude.yaml").read_text())["exclude"])
-    settings = QuantizationSettings(weights=4, activations=32, operators=("Linear",), exclude=exclude)
-    with Quantizer(teacher, image_processor, backend="simulated", settings=settings) as again:
+    settings = QuantizationConfig(weights=4, activations=32, operators=("Linear",), exclude=exclude)
+    with Quantizer(teacher, replace(settings, backend="simulated")) as again:
         assert set(again.layers) == set(quantizer.layers) - set(exclude)
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from smi_hf import UsageError
-from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings, check_settings, choose_layers
+from smi_hf.quantization.backends.base import BACKENDS, check_settings, choose_layers
+from smi_hf.quantization.config import QuantizationConfig
 
 LAYERS = {"block.0.query": "Linear", "block.0.scores": "MatMul", "block.1.query": "Linear", "head": "Linear"}
 
@@ -33,7 +34,7 @@ def backend(monkeypatch):
     ],
 )
 def test_layers_are_chosen_by_operator_and_exclusion_in_their_order(backend, settings, chosen):
-    assert choose_layers(LAYERS, backend, QuantizationSettings(**settings)) == chosen
+    assert choose_layers(LAYERS, backend, QuantizationConfig(**settings)) == chosen
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_layers_are_chosen_by_operator_and_exclusion_in_their_order(backend, set
 )
 def test_a_name_that_does_not_exist_is_answered_with_the_nearest(backend, settings, message):
     with pytest.raises(UsageError, match=message):
-        choose_layers(LAYERS, backend, QuantizationSettings(**settings))
+        choose_layers(LAYERS, backend, QuantizationConfig(**settings))
 
 
 @pytest.mark.parametrize(
@@ -59,23 +60,23 @@ def test_a_name_that_does_not_exist_is_answered_with_the_nearest(backend, settin
     ],
 )
 def test_a_width_or_target_that_the_back_end_lacks_is_refused_by_name(backend, settings, message):
-    check_settings("pretend", QuantizationSettings(weights=4, activations=32, target="there"))
+    check_settings("pretend", QuantizationConfig(weights=4, activations=32, target="there"))
     with pytest.raises(UsageError, match=message):
-        check_settings("pretend", QuantizationSettings(**settings))
+        check_settings("pretend", QuantizationConfig(**settings))
 
 
 def test_a_simulation_has_any_width_from_2_to_8(backend, monkeypatch):
     monkeypatch.setattr(Backend, "widths", None)
     for bits in (2, 5, 8, 32):
-        check_settings("pretend", QuantizationSettings(weights=bits, activations=bits))
+        check_settings("pretend", QuantizationConfig(weights=bits, activations=bits))
     with pytest.raises(UsageError, match="weights 8 and activations 9 are not widths of back end 'pretend'"):
-        check_settings("pretend", QuantizationSettings(activations=9))
+        check_settings("pretend", QuantizationConfig(activations=9))
 
 
 def test_a_target_is_refused_where_there_are_none(backend, monkeypatch):
     monkeypatch.setattr(Backend, "targets", ())
     with pytest.raises(UsageError, match="has no targets, but target 'arm64' was given"):
-        check_settings("pretend", QuantizationSettings(target="arm64"))
+        check_settings("pretend", QuantizationConfig(target="arm64"))
 
 
 @pytest.mark.parametrize(
@@ -92,4 +93,4 @@ def test_a_missing_extra_names_the_command_or_the_lane(backend, monkeypatch, lan
     monkeypatch.setattr(environment, "package_version", lambda name: None)
     monkeypatch.setattr(environment, "dependency_lane", lambda: lane)
     with pytest.raises(UsageError, match=message):
-        check_settings("pretend", QuantizationSettings())
+        check_settings("pretend", QuantizationConfig())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from smi_hf.errors import UsageError
-from smi_hf.registry import Registry
+from smi_hf.registry import Registry, suggest
 
 if TYPE_CHECKING:
     from smi_hf.images.kept import KeptImages
@@ -80,13 +80,19 @@ class ControlSpec:
     argument: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, *, also: Sequence[str] = ()) -> Self:
         """Reads `NAME` or `NAME=ARGUMENT`.
+
+        Args:
+            also: names that the caller serves itself, for the message.
 
         Raises:
             UsageError: there is no such control, or it lacks its argument, or has one that it does not take.
         """
         name, _, argument = text.partition("=")
+        if name not in CONTROLS:
+            names = [*CONTROLS.names(), *also]
+            raise UsageError(f"there is no control {name!r}{suggest(name, names)}; available: {', '.join(names)}")
         wanted = CONTROLS.get(name).argument
         if (wanted is not None) != bool(argument):
             written = name if wanted is None else f"{name}={wanted}"

@@ -1,4 +1,8 @@
-"""Quantization back ends, one file each.
+"""Quantization back ends, one file each; `base.py` says what a back end does."""
 
-To add one: write a file here, named after the back end, whose class is decorated with `@register_backend("name")`.
-"""
+from typing import Any
+
+from smi_hf.registry import Registry
+
+# Here and not in base.py: the configuration lists the names, and base.py knows the configuration.
+BACKENDS: Registry[Any] = Registry("back end", "smi_hf.quantization.backends")

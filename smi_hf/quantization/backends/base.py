@@ -6,44 +6,21 @@ of operator types, exclusions and single layers that a user asked for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
-from smi_hf.registry import Registry, suggest
+from smi_hf.quantization.backends import BACKENDS
+from smi_hf.quantization.config import ALL_OPERATORS, FLOAT_BITS, QuantizationConfig
+from smi_hf.registry import suggest
 
 if TYPE_CHECKING:  # not at run time: --help lists the back ends, and must not wait for torch
     from smi_hf.evaluation.predictors import Logits
     from smi_hf.evaluation.record import Runtime
     from smi_hf.images.kept import KeptImages
     from smi_hf.models import Teacher
-
-FLOAT_BITS = 32
-ALL_OPERATORS = ("all",)
-
-
-@dataclass(frozen=True)
-class QuantizationSettings:
-    """How a model is quantized.
-
-    Args:
-        weights, activations: bits of an integer; 32 leaves them in floating point.
-        operators: types of layers to quantize, `("all",)`, or the back end's default if empty.
-        exclude: names of layers that stay in floating point; `*` and `?` stand for any characters and any one.
-        target: instruction set or runtime whose preset is used; None for the back end's default.
-        quantize_outputs: whether a layer also writes its result in `activations` bits, as integer-only accelerators
-            need; it costs speed on CPUs, and accuracy wherever calibration was not on images.
-    """
-
-    weights: int = 8
-    activations: int = 8
-    operators: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    target: str | None = None
-    quantize_outputs: bool = False
 
 
 class FloatModel(Protocol):
@@ -63,7 +40,7 @@ class FloatModel(Protocol):
     def quantize(
         self,
         calibration: "KeptImages | None",
-        settings: QuantizationSettings,
+        settings: QuantizationConfig,
         layers: Sequence[str],
         folder: Path,
     ) -> None:
@@ -110,7 +87,6 @@ class QuantizationBackend(Protocol):
         """The model of a folder, as a function from images to logits."""
 
 
-BACKENDS: Registry[QuantizationBackend] = Registry("back end", "smi_hf.quantization.backends")
 BackendClass = TypeVar("BackendClass", bound=type)
 
 
@@ -124,7 +100,7 @@ def register_backend(name: str) -> Callable[[BackendClass], BackendClass]:
     return add
 
 
-def check_settings(name: str, settings: QuantizationSettings) -> None:
+def check_settings(name: str, settings: QuantizationConfig) -> None:
     """Checks what can be checked before a model is loaded.
 
     Raises:
@@ -159,9 +135,7 @@ def check_settings(name: str, settings: QuantizationSettings) -> None:
         )
 
 
-def choose_layers(
-    layers: Mapping[str, str], backend: QuantizationBackend, settings: QuantizationSettings
-) -> list[str]:
+def choose_layers(layers: Mapping[str, str], backend: QuantizationBackend, settings: QuantizationConfig) -> list[str]:
     """Names of the layers that settings ask to quantize.
 
     Args:
@@ -188,7 +162,7 @@ def choose_layers(
     chosen = [
         name
         for name, kind in layers.items()
-        if (operators == ALL_OPERATORS or kind in operators)
+        if (tuple(operators) == ALL_OPERATORS or kind in operators)
         and not any(fnmatchcase(name, pattern) for pattern in settings.exclude)
     ]
     if not chosen:

@@ -22,7 +22,8 @@ from smi_hf.evaluation.predictors import Logits
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
-from smi_hf.quantization.backends.base import QuantizationSettings, register_backend
+from smi_hf.quantization.backends.base import register_backend
+from smi_hf.quantization.config import QuantizationConfig
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class OnnxFloatModel:
     def quantize(
         self,
         calibration: KeptImages | None,
-        settings: QuantizationSettings,
+        settings: QuantizationConfig,
         layers: Sequence[str],
         folder: Path,
     ) -> None:

@@ -26,7 +26,8 @@ from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.models.sparse import SparseClassifier, embeddings_bypassed
-from smi_hf.quantization.backends.base import FLOAT_BITS, QuantizationSettings, register_backend
+from smi_hf.quantization.backends.base import register_backend
+from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
 
 MODEL_FILE = "openvino_model.xml"
 # Types of operators that NNCF quantizes in a transformer; it leaves norms, GELU and residual sums alone.
@@ -102,7 +103,7 @@ class OpenVINOFloatModel:
     def quantize(
         self,
         calibration: KeptImages | None,
-        settings: QuantizationSettings,
+        settings: QuantizationConfig,
         layers: Sequence[str],
         folder: Path,
     ) -> None:

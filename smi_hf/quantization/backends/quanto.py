@@ -34,7 +34,8 @@ from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.families.base import find_family
-from smi_hf.quantization.backends.base import FLOAT_BITS, QuantizationSettings, register_backend
+from smi_hf.quantization.backends.base import register_backend
+from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
 
 # What quanto's own QuantizedTransformersModel calls them.
 QUANTIZATION_MAP_FILE = "quanto_qmap.json"
@@ -95,7 +96,7 @@ class QuantoFloatModel:
     def quantize(
         self,
         calibration: KeptImages | None,
-        settings: QuantizationSettings,
+        settings: QuantizationConfig,
         layers: Sequence[str],
         folder: Path,
     ) -> None:
@@ -134,7 +135,7 @@ def activation_maxima(model: SparseClassifier, calibration: KeptImages) -> dict[
 
 
 def quantized_copy(
-    model: SparseClassifier, calibration: KeptImages | None, settings: QuantizationSettings, layers: Sequence[str]
+    model: SparseClassifier, calibration: KeptImages | None, settings: QuantizationConfig, layers: Sequence[str]
 ) -> SparseClassifier:
     """A copy of a float32 classifier with the named Linear layers quantized and frozen.
 
@@ -149,7 +150,7 @@ def quantized_copy(
 
 
 def unfrozen_copy(
-    model: SparseClassifier, calibration: KeptImages | None, settings: QuantizationSettings, layers: Sequence[str]
+    model: SparseClassifier, calibration: KeptImages | None, settings: QuantizationConfig, layers: Sequence[str]
 ) -> SparseClassifier:
     """As `quantized_copy`, but weights are kept in floating point and quantized anew at each forward.
 

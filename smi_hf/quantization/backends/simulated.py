@@ -26,7 +26,8 @@ from smi_hf.files import replaced_atomically
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier, Teacher, load_teacher
 from smi_hf.models.sparse import attention_implementation
-from smi_hf.quantization.backends.base import ALL_OPERATORS, FLOAT_BITS, QuantizationSettings, register_backend
+from smi_hf.quantization.backends.base import register_backend
+from smi_hf.quantization.config import ALL_OPERATORS, FLOAT_BITS, QuantizationConfig
 from smi_hf.quantization.psaq import QuantizedTensors, fake_quantize_activations, fake_quantize_weights
 
 QUANTIZATION_FILE = "fake_quantization.json"
@@ -231,7 +232,7 @@ class SimulatedFloatModel:
     def quantize(
         self,
         calibration: KeptImages | None,
-        settings: QuantizationSettings,
+        settings: QuantizationConfig,
         layers: Sequence[str],
         folder: Path,
     ) -> None:

@@ -19,8 +19,9 @@ from transformers import PreTrainedModel
 
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
-from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings, check_settings, choose_layers
+from smi_hf.quantization.backends.base import BACKENDS, check_settings, choose_layers
 from smi_hf.quantization.backends.quanto import linear_layers, quantized_layers, save_model, unfrozen_copy
+from smi_hf.quantization.config import QuantizationConfig
 from smi_hf.quantization.qat.gptq import RoundedWeights, round_layers
 from smi_hf.quantization.qat.weight_grids import least_squares_range
 
@@ -28,7 +29,7 @@ from smi_hf.quantization.qat.weight_grids import least_squares_range
 def quantize_for_training(
     model: SparseClassifier,
     images: KeptImages | None,
-    settings: QuantizationSettings,
+    settings: QuantizationConfig,
     *,
     disable_tqdm: bool = False,
 ) -> PreTrainedModel:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from transformers import (
 from smi_hf import RunError, Teacher
 from smi_hf.environment import missing_packages
 from smi_hf.images.kept import KeptImages
-from smi_hf.quantization.backends.base import QuantizationSettings
+from smi_hf.quantization.config import QuantizationConfig
 from smi_hf.quantization.quantizer import Quantizer
 
 if missing_packages("onnx"):
@@ -27,10 +28,10 @@ from smi_hf.quantization.backends.onnx import activation_ranges, export, token_t
 
 
 @pytest.fixture
-def quantize(teacher, image_processor, calibration, tmp_path):
+def quantize(teacher, calibration, tmp_path):
     def run(*, images=calibration, name="int8", layers=None, **settings):
-        settings = QuantizationSettings(**settings)
-        with Quantizer(teacher, image_processor, backend="onnx", settings=settings) as quantizer:
+        settings = QuantizationConfig(**settings)
+        with Quantizer(teacher, replace(settings, backend="onnx")) as quantizer:
             quantizer.quantize(images, tmp_path / name, layers=layers)
         return tmp_path / name
 
@@ -38,8 +39,8 @@ def quantize(teacher, image_processor, calibration, tmp_path):
 
 
 @pytest.fixture
-def exported(teacher, image_processor, tmp_path):
-    return export(teacher, image_processor, tmp_path / "float")
+def exported(teacher, tmp_path):
+    return export(teacher, tmp_path / "float")
 
 
 def pytorch_ranges(teacher, calibration) -> dict[str, tuple[float, float]]:
@@ -203,7 +204,7 @@ FAMILIES = {
 def test_other_families_are_calibrated_on_kept_patches_too(family, image_processor, calibration, tmp_path):
     torch.manual_seed(0)
     teacher = Teacher.from_model(FAMILIES[family](), image_processor)
-    ranges = activation_ranges(export(teacher, image_processor, tmp_path / "float"), teacher, calibration)
+    ranges = activation_ranges(export(teacher, tmp_path / "float"), teacher, calibration)
     expected = pytorch_ranges(teacher, calibration)
     assert len(expected) >= 13
     for name, (low, high) in expected.items():
@@ -216,7 +217,7 @@ def test_a_failed_export_says_why_and_leaves_nothing(image_processor, calibratio
     before = set(tmp_path.iterdir())
     with (
         pytest.raises(RunError, match="'dinov2_with_registers' could not be exported to ONNX: UnsupportedOperator"),
-        Quantizer(teacher, image_processor, backend="onnx"),
+        Quantizer(teacher, QuantizationConfig(backend="onnx")),
     ):
         pass
     assert set(tmp_path.iterdir()) == before

@@ -18,7 +18,8 @@ from transformers import (
 from smi_hf import RunError, Teacher
 from smi_hf.environment import missing_packages
 from smi_hf.images.kept import KeptImages
-from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings, check_settings, choose_layers
+from smi_hf.quantization.backends.base import BACKENDS, check_settings, choose_layers
+from smi_hf.quantization.config import QuantizationConfig
 
 if missing_packages("openvino"):
     pytest.skip("the openvino extra needs the full lane", allow_module_level=True)
@@ -62,14 +63,14 @@ def make_teacher(image_processor):
 
 
 @pytest.fixture
-def prepared(backend, teacher, image_processor, tmp_path):
-    return backend.prepare(teacher, image_processor, tmp_path / "work")
+def prepared(backend, teacher, tmp_path):
+    return backend.prepare(teacher, tmp_path / "work")
 
 
 @pytest.fixture
 def quantize(prepared, calibration, tmp_path):
     def run(*, images=calibration, name="int8", layers=None, **settings):
-        prepared.quantize(images, QuantizationSettings(**settings), layers or list(prepared.layers), tmp_path / name)
+        prepared.quantize(images, QuantizationConfig(**settings), layers or list(prepared.layers), tmp_path / name)
         return tmp_path / name
 
     return run
@@ -186,30 +187,26 @@ def test_stock_optimum_loads_the_model_and_it_answers_much_as_the_teacher(quanti
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("image_size", [32, 48])
-def test_the_float_model_gives_the_teachers_logits(
-    backend, make_teacher, image_processor, tmp_path, family, image_size
-):
+def test_the_float_model_gives_the_teachers_logits(backend, make_teacher, tmp_path, family, image_size):
     teacher = make_teacher(family, image_size)
-    prepared = backend.prepare(teacher, image_processor, tmp_path)
+    prepared = backend.prepare(teacher, tmp_path)
     pixels = torch.randn(3, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = teacher.model(pixels).logits.numpy()
     # Two runtimes round float32 differently; the logits are of order 1, and bfloat16 would show in the second digit.
-    assert np.allclose(prepared.predictor()(pixels.numpy()), expected, atol=1e-4)
+    assert np.allclose(prepared.load()(pixels.numpy()), expected, atol=1e-4)
     # Positions are a constant.
     assert not any(node.get_type_name() == "Interpolate" for node in read(prepared.folder).get_ordered_ops())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ranges_are_those_of_a_pytorch_sparse_forward(
-    backend, make_teacher, image_processor, calibration, tmp_path, family
-):
+def test_ranges_are_those_of_a_pytorch_sparse_forward(backend, make_teacher, calibration, tmp_path, family):
     teacher = make_teacher(family)
-    prepared = backend.prepare(teacher, image_processor, tmp_path / "work")
+    prepared = backend.prepare(teacher, tmp_path / "work")
     # Several batches that differ, as a mean over batches is the quantizer's own habit.
     pixels_BCHW = torch.cat([calibration.pixels_BCHW * scale for scale in (0.1, 1, 0.3)])
     images = KeptImages(pixels_BCHW, calibration.kept_BK.repeat(3, 1), "three batches")
-    prepared.quantize(images, QuantizationSettings(), list(prepared.layers), tmp_path / "int8")
+    prepared.quantize(images, QuantizationConfig(), list(prepared.layers), tmp_path / "int8")
     ranges = activation_ranges(tmp_path / "int8")
     expected = pytorch_ranges(teacher, images)
     # Pixels; in a block two norms, query, key, attention and GELU; what enters the head.
@@ -231,22 +228,22 @@ def test_ranges_ignore_what_stands_in_pruned_patches(quantize, teacher, calibrat
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_layer_that_is_listed_is_quantized_and_nothing_else(
-    backend, make_teacher, image_processor, calibration, tmp_path, family
+    backend, make_teacher, calibration, tmp_path, family
 ):
-    prepared = backend.prepare(make_teacher(family), image_processor, tmp_path / "work")
+    prepared = backend.prepare(make_teacher(family), tmp_path / "work")
     kinds = list(prepared.layers.values())
     counts = [kinds.count(kind) for kind in ("Convolution", "MatMul", "ScaledDotProductAttention")]
     # DeiT here has two heads.
     assert counts == [1, NUM_MATMULS + (family == "deit"), 2]
     assert kinds[0] == "Convolution" and "classifier" in list(prepared.layers)[-1]
-    prepared.quantize(calibration, QuantizationSettings(), list(prepared.layers), tmp_path / "int8")
+    prepared.quantize(calibration, QuantizationConfig(), list(prepared.layers), tmp_path / "int8")
     assert quantized_layers(tmp_path / "int8") == prepared.layers
     assert set(weight_types(tmp_path / "int8").values()) == {"i8"}
 
 
 def test_an_excluded_layer_stays_in_floating_point(backend, quantize, prepared):
     exclude = ("*layer.1.*", "__module.classifier/*")
-    chosen = choose_layers(prepared.layers, backend, QuantizationSettings(exclude=exclude))
+    chosen = choose_layers(prepared.layers, backend, QuantizationConfig(exclude=exclude))
     folder = quantize(layers=chosen)
     assert len(chosen) == len(prepared.layers) - 6 - 1 - 1
     assert list(quantized_layers(folder)) and set(quantized_layers(folder)) == set(chosen)
@@ -269,7 +266,7 @@ def test_weights_alone_are_integers_and_need_no_calibration(
     backend, quantize, prepared, teacher, calibration, weights, expected
 ):
     settings = {"weights": weights, "activations": 32}
-    check_settings("openvino", QuantizationSettings(**settings))
+    check_settings("openvino", QuantizationConfig(**settings))
     kept_float, *rest = [name for name, kind in prepared.layers.items() if kind == "MatMul"]
     convolution = next(iter(prepared.layers))
     folder = quantize(images=None, layers=[convolution, *rest], **settings)
@@ -297,22 +294,22 @@ def test_any_batch_size_works_after_loading(backend, quantize, calibration):
         assert np.allclose(predict(pixels[:size]), together[:size], atol=0.05 * together.std())
 
 
-def test_the_teacher_is_left_as_it_was(backend, teacher, image_processor, calibration, tmp_path):
+def test_the_teacher_is_left_as_it_was(backend, teacher, calibration, tmp_path):
     with torch.no_grad():
         before = teacher.model(calibration.pixels_BCHW, calibration.kept_BK).logits
-        backend.prepare(teacher, image_processor, tmp_path)
+        backend.prepare(teacher, tmp_path)
         assert torch.equal(teacher.model(calibration.pixels_BCHW, calibration.kept_BK).logits, before)
     assert not {"forward", "interpolate_pos_encoding"} & set(vars(teacher.model.embeddings))
 
 
-def test_a_failed_conversion_says_why_in_one_sentence(backend, teacher, image_processor, tmp_path):
+def test_a_failed_conversion_says_why_in_one_sentence(backend, teacher, tmp_path):
     class Bessel(nn.Module):
         def forward(self, hidden_BD):
             return torch.special.bessel_j0(hidden_BD)
 
     teacher.model.model.classifier = Bessel()
     with pytest.raises(RunError, match=r"^'vit' could not be converted to OpenVINO: OpConversionFailure: .*$"):
-        backend.prepare(teacher, image_processor, tmp_path)
+        backend.prepare(teacher, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -321,12 +318,13 @@ def test_it_says_nothing_and_reports_nothing(tiny_checkpoint, tmp_path, run_comm
 import sys
 from pathlib import Path
 from smi_hf import load_teacher
-from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings
-from smi_hf.images.kept import gaussian_noise
+from smi_hf.quantization.backends.base import BACKENDS
+from smi_hf.quantization.config import QuantizationConfig
+from smi_hf.images.controls.gaussian import gaussian_noise
 teacher = load_teacher({str(tiny_checkpoint)!r})
 prepared = BACKENDS.get("openvino").prepare(teacher, None, Path({str(tmp_path)!r}))
 for weights, activations in ((8, 8), (8, 32)):
-    settings = QuantizationSettings(weights=weights, activations=activations)
+    settings = QuantizationConfig(weights=weights, activations=activations)
     folder = Path({str(tmp_path)!r}) / f"{{weights}}-{{activations}}"
     prepared.quantize(gaussian_noise(teacher.model, 2), settings, list(prepared.layers), folder)
     BACKENDS.get("openvino").load(folder)

@@ -22,9 +22,11 @@ from transformers import (
 
 from smi_hf import Teacher, UsageError
 from smi_hf.environment import missing_packages
-from smi_hf.images.kept import KeptImages, gaussian_noise
+from smi_hf.images.controls.gaussian import gaussian_noise
+from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
-from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings, check_settings, choose_layers
+from smi_hf.quantization.backends.base import BACKENDS, check_settings, choose_layers
+from smi_hf.quantization.config import QuantizationConfig
 
 if missing_packages("quanto"):
     pytest.skip("the quanto extra is not installed", allow_module_level=True)
@@ -55,8 +57,8 @@ def backend():
 
 
 @pytest.fixture
-def prepared(backend, teacher, image_processor, tmp_path):
-    return backend.prepare(teacher, image_processor, tmp_path)
+def prepared(backend, teacher, tmp_path):
+    return backend.prepare(teacher, tmp_path)
 
 
 @pytest.fixture
@@ -64,13 +66,11 @@ def wide(backend, image_processor, tmp_path):
     """Layers as wide as those of DeiT-Tiny: wide enough for groups, and for weights to outweigh everything else."""
     torch.manual_seed(0)
     model = ViTForImageClassification(ViTConfig(hidden_size=192, intermediate_size=768, **SMALL))
-    return backend.prepare(Teacher.from_model(model, image_processor), image_processor, tmp_path)
+    return backend.prepare(Teacher.from_model(model, image_processor), tmp_path)
 
 
 def quantized(prepared, calibration, layers=None, **settings) -> SparseClassifier:
-    return quantized_copy(
-        prepared.model, calibration, QuantizationSettings(**settings), layers or list(prepared.layers)
-    )
+    return quantized_copy(prepared.model, calibration, QuantizationConfig(**settings), layers or list(prepared.layers))
 
 
 def weight_bytes(folder) -> int:
@@ -107,8 +107,8 @@ def test_a_saved_model_gives_the_logits_that_it_had_in_memory(
     backend, prepared, calibration, tmp_path, weights, activations
 ):
     settings = {"weights": weights, "activations": activations}
-    check_settings("quanto", QuantizationSettings(**settings))
-    prepared.quantize(calibration, QuantizationSettings(**settings), list(prepared.layers), tmp_path / "saved")
+    check_settings("quanto", QuantizationConfig(**settings))
+    prepared.quantize(calibration, QuantizationConfig(**settings), list(prepared.layers), tmp_path / "saved")
     assert backend.is_saved_in(tmp_path / "saved") and not backend.is_saved_in(prepared.folder)
     with torch.no_grad():
         expected = quantized(prepared, calibration, **settings).model(pixel_values=calibration.pixels_BCHW).logits
@@ -121,7 +121,7 @@ def test_quantos_own_class_loads_the_model_and_gives_the_same_logits(backend, pr
     class QuantizedModelForImageClassification(QuantizedTransformersModel):
         auto_class = AutoModelForImageClassification
 
-    prepared.quantize(calibration, QuantizationSettings(), list(prepared.layers), tmp_path / "saved")
+    prepared.quantize(calibration, QuantizationConfig(), list(prepared.layers), tmp_path / "saved")
     model = QuantizedModelForImageClassification.from_pretrained(tmp_path / "saved")
     for layer in model.modules():
         if isinstance(layer, QModuleMixin):
@@ -134,13 +134,13 @@ def test_quantos_own_class_loads_the_model_and_gives_the_same_logits(backend, pr
 
 
 def test_it_answers_in_a_process_of_its_own_and_says_nothing(backend, prepared, calibration, tmp_path, run_command):
-    prepared.quantize(calibration, QuantizationSettings(weights=4), list(prepared.layers), tmp_path / "saved")
+    prepared.quantize(calibration, QuantizationConfig(weights=4), list(prepared.layers), tmp_path / "saved")
     pixels = calibration.pixels_BCHW.numpy()
     np.save(tmp_path / "pixels.npy", pixels)
     program = f"""
 from pathlib import Path
 import numpy, torch
-from smi_hf.quantization.models import saved_backend
+from smi_hf.quantization.loading import saved_backend
 from smi_hf.quantization.backends.base import BACKENDS
 folder = Path({str(tmp_path)!r})
 numpy.save(folder / "logits.npy", BACKENDS.get(saved_backend(folder / "saved")).load(folder / "saved")(
@@ -156,14 +156,14 @@ def test_every_linear_layer_is_listed_in_forward_order_and_quantized(backend, pr
     assert set(prepared.layers.values()) == {"Linear"}
     assert len(names) == 2 * 6 + 1
     assert names[-1] == "classifier" and ".0." in names[0] and ".1." in names[6]
-    chosen = choose_layers(prepared.layers, backend, QuantizationSettings())
+    chosen = choose_layers(prepared.layers, backend, QuantizationConfig())
     model = quantized(prepared, calibration, chosen).model
     assert linears(model) == dict.fromkeys(linears(model), QLinear)
     assert type(model.vit.embeddings.patch_embeddings.projection) is nn.Conv2d
 
 
 def test_an_excluded_layer_stays_in_floating_point(backend, prepared, calibration):
-    chosen = choose_layers(prepared.layers, backend, QuantizationSettings(exclude=("classifier", "*layer*.0.*")))
+    chosen = choose_layers(prepared.layers, backend, QuantizationConfig(exclude=("classifier", "*layer*.0.*")))
     kinds = linears(quantized(prepared, calibration, chosen).model)
     assert {name for name, kind in kinds.items() if kind is QLinear} == set(chosen)
     assert len(chosen) == 6 and kinds["classifier"] is nn.Linear
@@ -208,7 +208,7 @@ def test_scales_do_not_depend_on_the_order_of_the_images(prepared, teacher):
 
 
 def test_no_layer_quantizes_its_output(prepared, calibration, tmp_path):
-    prepared.quantize(calibration, QuantizationSettings(), list(prepared.layers), tmp_path / "saved")
+    prepared.quantize(calibration, QuantizationConfig(), list(prepared.layers), tmp_path / "saved")
     for model in (quantized(prepared, calibration).model, load_model(tmp_path / "saved")):
         for layer in model.modules():
             if type(layer) is QLinear:
@@ -245,7 +245,7 @@ def test_fewer_bits_make_a_smaller_folder(wide, tmp_path):
     calibration = gaussian_noise(wide.model, 2)
     sizes = [weight_bytes(wide.folder)]
     for bits in (8, 4, 2):
-        wide.quantize(calibration, QuantizationSettings(weights=bits), list(wide.layers), tmp_path / str(bits))
+        wide.quantize(calibration, QuantizationConfig(weights=bits), list(wide.layers), tmp_path / str(bits))
         sizes.append(weight_bytes(tmp_path / str(bits)))
     ratios = [size / sizes[0] for size in sizes[1:]]
     # The patch embedding is in floating point, 4 % of these weights; groups add a scale and a shift each.
@@ -256,11 +256,11 @@ def test_fewer_bits_make_a_smaller_folder(wide, tmp_path):
 def test_every_family_is_quantized_saved_and_run_sparsely(backend, family, image_processor, tmp_path):
     torch.manual_seed(0)
     teacher = Teacher.from_model(FAMILIES[family](), image_processor)
-    prepared = backend.prepare(teacher, image_processor, tmp_path)
+    prepared = backend.prepare(teacher, tmp_path)
     images = gaussian_noise(teacher.model, 3)
     kept = torch.tensor([[0, 3, 5, 9, 14]] * 3)
     calibration = KeptImages(images.pixels_BCHW, kept, "kept patches")
-    prepared.quantize(calibration, QuantizationSettings(), list(prepared.layers), tmp_path / "saved")
+    prepared.quantize(calibration, QuantizationConfig(), list(prepared.layers), tmp_path / "saved")
 
     model = load_model(tmp_path / "saved")
     assert type(model) is type(teacher.model.model)
@@ -277,25 +277,25 @@ def test_every_family_is_quantized_saved_and_run_sparsely(backend, family, image
     assert float((in_memory - exact).norm()) < 0.1 * float(exact.norm())
 
 
-def test_an_image_size_other_than_the_checkpoints_is_kept(backend, tiny_checkpoint, image_processor, tmp_path):
+def test_an_image_size_other_than_the_checkpoints_is_kept(backend, tiny_checkpoint, tmp_path):
     from smi_hf import load_teacher
 
     teacher = load_teacher(str(tiny_checkpoint), image_size=48)
-    prepared = backend.prepare(teacher, image_processor, tmp_path)
+    prepared = backend.prepare(teacher, tmp_path)
     images = gaussian_noise(teacher.model, 2)
-    prepared.quantize(images, QuantizationSettings(), list(prepared.layers), tmp_path / "saved")
-    exact = prepared.predictor()(images.pixels_BCHW.numpy())
+    prepared.quantize(images, QuantizationConfig(), list(prepared.layers), tmp_path / "saved")
+    exact = prepared.load()(images.pixels_BCHW.numpy())
     got = backend.load(tmp_path / "saved")(images.pixels_BCHW.numpy())
     assert got.shape == (2, 5) and np.abs(got - exact).max() < 0.1 * np.abs(exact).max()
 
 
-def test_the_teacher_is_left_as_it_was(backend, teacher, image_processor, calibration, tmp_path):
+def test_the_teacher_is_left_as_it_was(backend, teacher, calibration, tmp_path):
     model = teacher.model.model
     weights, config = copy.deepcopy(model.state_dict()), model.config.to_dict()
-    prepared = backend.prepare(teacher, image_processor, tmp_path)
-    exact = prepared.predictor()(calibration.pixels_BCHW.numpy())
-    prepared.quantize(calibration, QuantizationSettings(weights=2), list(prepared.layers), tmp_path / "saved")
-    assert np.array_equal(prepared.predictor()(calibration.pixels_BCHW.numpy()), exact)
+    prepared = backend.prepare(teacher, tmp_path)
+    exact = prepared.load()(calibration.pixels_BCHW.numpy())
+    prepared.quantize(calibration, QuantizationConfig(weights=2), list(prepared.layers), tmp_path / "saved")
+    assert np.array_equal(prepared.load()(calibration.pixels_BCHW.numpy()), exact)
     assert model.config.to_dict() == config
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
     assert set(linears(model).values()) == {nn.Linear}
@@ -305,7 +305,7 @@ def test_the_teacher_is_left_as_it_was(backend, teacher, image_processor, calibr
 
 def test_activations_without_calibration_are_refused_and_leave_nothing(prepared, tmp_path):
     with pytest.raises(UsageError, match="no dynamic quantization: give it calibration images for activations of 8"):
-        prepared.quantize(None, QuantizationSettings(), list(prepared.layers), tmp_path / "saved")
+        prepared.quantize(None, QuantizationConfig(), list(prepared.layers), tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
 
 
@@ -317,7 +317,7 @@ def test_weights_alone_need_no_calibration(prepared, calibration):
 
 
 def test_weights_under_other_names_are_refused(prepared, tmp_path):
-    settings = QuantizationSettings(activations=32)
+    settings = QuantizationConfig(activations=32)
     prepared.quantize(None, settings, list(prepared.layers), tmp_path / "saved")
     file = tmp_path / "saved" / "model.safetensors"
     save_file({name.replace("layer", "block"): value for name, value in load_file(file).items()}, file)
@@ -354,7 +354,7 @@ def test_nothing_is_warned_or_logged(backend, prepared, calibration, tmp_path, c
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for bits in (8, 4):
-            settings = QuantizationSettings(weights=bits)
+            settings = QuantizationConfig(weights=bits)
             prepared.quantize(calibration, settings, list(prepared.layers), tmp_path / str(bits))
             backend.load(tmp_path / str(bits))(calibration.pixels_BCHW.numpy())
     assert caplog.records == []

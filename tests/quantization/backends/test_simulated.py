@@ -33,8 +33,9 @@ from smi_hf.images.kept import KeptImages
 from smi_hf.models.families.base import FAMILIES
 from smi_hf.models.sparse import attention_implementation
 from smi_hf.quantization.backends import simulated
-from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings, choose_layers
+from smi_hf.quantization.backends.base import BACKENDS, choose_layers
 from smi_hf.quantization.backends.simulated import QUANTIZATION_FILE, Simulation, observe, simulate
+from smi_hf.quantization.config import QuantizationConfig
 from smi_hf.quantization.psaq import fake_quantize_activations, fake_quantize_weights
 
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "num_labels": 5}
@@ -75,8 +76,8 @@ def backend():
 
 
 @pytest.fixture
-def prepared(backend, teacher, image_processor, tmp_path):
-    return backend.prepare(teacher, image_processor, tmp_path)
+def prepared(backend, teacher, tmp_path):
+    return backend.prepare(teacher, tmp_path)
 
 
 @pytest.fixture
@@ -84,8 +85,8 @@ def quantize(backend, prepared, calibration, tmp_path):
     """Quantizes the tiny teacher and returns the folder."""
 
     def run(name="quantized", *, images=calibration, layers=None, **settings):
-        chosen = choose_layers(prepared.layers, backend, QuantizationSettings(**settings))
-        prepared.quantize(images, QuantizationSettings(**settings), layers or chosen, tmp_path / name)
+        chosen = choose_layers(prepared.layers, backend, QuantizationConfig(**settings))
+        prepared.quantize(images, QuantizationConfig(**settings), layers or chosen, tmp_path / name)
         return tmp_path / name
 
     return run
@@ -318,13 +319,13 @@ def test_what_stands_in_pruned_patches_is_ignored_bit_by_bit(teacher, calibratio
 def test_in_32_bits_it_is_the_teacher_exactly(quantize, backend, prepared, teacher, calibration):
     expected = eager_logits(teacher.model, calibration.pixels_BCHW)
     pixels = calibration.pixels_BCHW.numpy()
-    assert torch.equal(torch.from_numpy(prepared.predictor()(pixels)), expected)
+    assert torch.equal(torch.from_numpy(prepared.load()(pixels)), expected)
     assert torch.equal(torch.from_numpy(backend.load(quantize(weights=32, activations=32))(pixels)), expected)
 
 
 def test_more_bits_make_a_smaller_error(quantize, backend, prepared, calibration):
     pixels = calibration.pixels_BCHW.numpy()
-    exact = prepared.predictor()(pixels)
+    exact = prepared.load()(pixels)
     for settings in ({"weights": 32}, {"activations": 32}, {}):
         errors = []
         for bits in (8, 4, 2):
@@ -406,10 +407,10 @@ def test_stock_transformers_loads_the_float_weights_of_a_saved_model(quantize, t
 def test_images_of_another_size_than_the_checkpoints_are_served(backend, image_processor, tiny_checkpoint, tmp_path):
     model = AutoModelForImageClassification.from_pretrained(tiny_checkpoint)
     teacher = Teacher.from_model(model, image_processor, image_size=(48, 48))
-    prepared = backend.prepare(teacher, image_processor, tmp_path)
+    prepared = backend.prepare(teacher, tmp_path)
     pixels_BCHW = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     images = KeptImages(pixels_BCHW, teacher.model.grid.all_patches(2), "noise")
-    prepared.quantize(images, QuantizationSettings(), list(prepared.layers), tmp_path / "quantized")
+    prepared.quantize(images, QuantizationConfig(), list(prepared.layers), tmp_path / "quantized")
     found = backend.load(tmp_path / "quantized")(pixels_BCHW.numpy())
     exact = eager_logits(teacher.model, pixels_BCHW)
     assert float((torch.from_numpy(found) - exact).abs().mean()) < 0.2 * float(exact.std())
@@ -420,7 +421,7 @@ def test_a_calibration_set_is_looked_at_once(prepared, calibration, tmp_path, mo
     monkeypatch.setattr(simulated, "observe", lambda *arguments: looks.append(arguments) or observe(*arguments))
     other = KeptImages(calibration.pixels_BCHW / 2, calibration.kept_BK, "other")
     for number, images in enumerate((calibration, calibration, other, other, calibration)):
-        prepared.quantize(images, QuantizationSettings(), ["classifier"], tmp_path / str(number))
+        prepared.quantize(images, QuantizationConfig(), ["classifier"], tmp_path / str(number))
     assert len(looks) == 3
     files = [(tmp_path / str(number) / QUANTIZATION_FILE).read_text() for number in range(5)]
     assert files[0] == files[1] == files[4] != files[2] == files[3]
@@ -430,16 +431,16 @@ def test_weights_alone_need_no_calibration(quantize, backend, prepared, calibrat
     pixels = calibration.pixels_BCHW.numpy()
     without = backend.load(quantize("without", images=None, weights=4, activations=32))(pixels)
     assert (without == backend.load(quantize("with", weights=4, activations=32))(pixels)).all()
-    assert (without != prepared.predictor()(pixels)).any()
+    assert (without != prepared.load()(pixels)).any()
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_the_teacher_is_left_exactly_as_it_was(backend, teacher, image_processor, calibration, tmp_path, attention):
+def test_the_teacher_is_left_exactly_as_it_was(backend, teacher, calibration, tmp_path, attention):
     model = teacher.model.model
     model.set_attn_implementation(attention)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    prepared = backend.prepare(teacher, image_processor, tmp_path)
-    prepared.quantize(calibration, QuantizationSettings(), list(prepared.layers), tmp_path / "quantized")
+    prepared = backend.prepare(teacher, tmp_path)
+    prepared.quantize(calibration, QuantizationConfig(), list(prepared.layers), tmp_path / "quantized")
     predict = simulate(teacher.model, everything(teacher.model, calibration, weights=2, activations=2))
     predict(calibration.pixels_BCHW.numpy())
 
@@ -474,7 +475,7 @@ def test_every_family_is_quantized_tensor_by_tensor(case, backend, image_process
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape))
     teacher = Teacher.from_model(model.eval(), image_processor)
-    prepared = backend.prepare(teacher, image_processor, tmp_path)
+    prepared = backend.prepare(teacher, tmp_path)
     types = list(prepared.layers.values())
     found = {kind: types.count(kind) for kind in set(types)}
     if extra_layers is not None:
@@ -490,17 +491,17 @@ def test_every_family_is_quantized_tensor_by_tensor(case, backend, image_process
     errors = []
     for bits in (8, 3):
         folder = tmp_path / f"{bits}-bits"
-        prepared.quantize(images, QuantizationSettings(bits, bits), list(prepared.layers), folder)
+        prepared.quantize(images, QuantizationConfig(bits, bits), list(prepared.layers), folder)
         rows = json.loads((folder / QUANTIZATION_FILE).read_text())["layers"]
         assert list(rows) == list(prepared.layers)
         found = backend.load(folder)(pixels_BCHW.numpy())
-        errors.append(float(abs(found - prepared.predictor()(pixels_BCHW.numpy())).mean()))
+        errors.append(float(abs(found - prepared.load()(pixels_BCHW.numpy())).mean()))
     assert 0 < errors[0] < 0.5 * errors[1]
 
 
 def test_an_activation_function_of_primitives_is_one_layer(backend, image_processor, tmp_path):
     make, _ = CASES["vit-gelu-of-primitives"]
-    prepared = backend.prepare(Teacher.from_model(make(), image_processor), image_processor, tmp_path)
+    prepared = backend.prepare(Teacher.from_model(make(), image_processor), tmp_path)
     types = list(prepared.layers.values())
     assert types.count("NewGELU") == 2
     assert "Mul" not in types
@@ -539,11 +540,11 @@ def test_layers_that_are_not_the_models_are_refused_even_if_no_weight_is_quantiz
         backend.load(path.parent)
 
 
-def test_a_forward_whose_attention_cannot_be_seen_is_refused(backend, teacher, image_processor, tmp_path, monkeypatch):
+def test_a_forward_whose_attention_cannot_be_seen_is_refused(backend, teacher, tmp_path, monkeypatch):
     monkeypatch.setattr(simulated, "attention_implementation", lambda model, name: nullcontext())
     teacher.model.model.set_attn_implementation("sdpa")
     message = (
         "cannot follow the forward of model type 'vit': in 2 blocks it found 0 matrix products of attention and 5"
     )
     with pytest.raises(UsageError, match=message):
-        backend.prepare(teacher, image_processor, tmp_path)
+        backend.prepare(teacher, tmp_path)

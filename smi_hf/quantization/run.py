@@ -1,0 +1,183 @@
+"""`quantize`: a teacher and its sparse images in, a quantized model with its record out."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from smi_hf.data import SparseDataset
+from smi_hf.environment import check_extra, describe_environment
+from smi_hf.errors import UsageError
+from smi_hf.evaluation.record import DatasetReference, ModelRecord
+from smi_hf.files import folder_made_whole
+from smi_hf.hub.cards.model import save_model_record
+from smi_hf.images.controls.base import ControlSpec
+from smi_hf.images.controls.filled import all_patches
+from smi_hf.images.kept import KeptImages, sparse_images
+from smi_hf.images.real import ImageSet
+from smi_hf.models import Teacher
+from smi_hf.models.preprocessing import preprocess
+from smi_hf.quantization.backends import BACKENDS
+from smi_hf.quantization.backends.base import check_settings
+from smi_hf.quantization.comparison import compare_calibrations
+from smi_hf.quantization.config import QuantizationConfig
+from smi_hf.quantization.quantizer import Quantizer
+from smi_hf.quantization.sensitivity import measure_sensitivity, save_sensitivity
+
+logger = logging.getLogger(__name__)
+
+# Keys of the rows that are no controls of `smi_hf.images.controls`.
+SPARSE_KEY = "sparse"
+DYNAMIC_KEY = "dynamic"
+DYNAMIC_PURPOSE = "no images: ranges are taken at run time (onnx)"
+
+
+def quantize(
+    teacher: Teacher,
+    datasets: SparseDataset | Sequence[SparseDataset],
+    config: QuantizationConfig | None = None,
+    *,
+    images: ImageSet | None = None,
+    controls: Sequence[str] = (),
+) -> ModelRecord:
+    """Quantizes a teacher, calibrated on the kept patches of synthetic images.
+
+    `config.output_dir` appears when all is done, or not at all: the model, its image processor, its record
+    (`results.json`) and its card. `push` publishes it.
+
+    Args:
+        teacher: the model in floating point.
+        datasets: sparse datasets of the teacher. The first calibrates the model; more, inverted with other seeds, are
+            further runs of its row in the table.
+        config: the defaults if None.
+        images: labelled images to judge the models on; without them there is no table.
+        controls: rows to compare with, as `smi_hf.images.controls` names them ("gaussian", "real=DATASET"), and
+            "dynamic".
+
+    Returns:
+        The record, with the table if there are images.
+
+    Raises:
+        UsageError: a setting does not fit the back end, a dataset not the teacher, or `output_dir` cannot be used.
+        RunError: the back end cannot convert this model.
+    """
+    config = config or QuantizationConfig()
+    datasets = [datasets] if isinstance(datasets, SparseDataset) else list(datasets)
+    check_controls(controls, config, has_images=images is not None)
+    check_settings(config.backend, config)
+    if config.sensitivity:
+        check_extra("plots", "--sensitivity")
+    if not datasets:
+        raise UsageError("there is no dataset to calibrate on; give at least one")
+    for dataset in datasets:
+        _check_made_from(dataset, teacher, config)
+    output_dir = Path(config.output_dir)
+    with folder_made_whole(output_dir) as folder:
+        # All that can be wrong with the input is found before anything is computed.
+        datasets = [dataset.first(config.num_images) for dataset in datasets]
+        sparse = _sparse_sets(datasets, teacher, config)
+        calibrations, labels = _calibrations(sparse, controls, teacher, config)
+        with Quantizer(teacher, config) as quantizer:
+            quantizer.quantize(sparse[0], folder)
+            record = _record(quantizer, [DatasetReference.of(dataset, teacher) for dataset in datasets])
+            if images is not None:
+                rows = compare_calibrations(
+                    quantizer,
+                    calibrations,
+                    images,
+                    labels,
+                    written=folder,
+                    batch_size=config.batch_size,
+                    disable_tqdm=config.disable_tqdm,
+                )
+                record = record.judged(rows, images)
+            if config.sensitivity:
+                pixels = _images_to_judge_on(quantizer, sparse[0], images)
+                report = measure_sensitivity(quantizer, sparse[0], pixels, disable_tqdm=config.disable_tqdm)
+                save_sensitivity(report, folder)
+        save_model_record(record, folder)
+    return ModelRecord.load(output_dir)
+
+
+def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_images: bool) -> None:
+    """Checks how controls are written, and that they can be measured; reads nothing.
+
+    Raises:
+        UsageError: one does not exist, comes twice, or needs what is not there.
+    """
+    if controls and not has_images:
+        raise UsageError(
+            "controls are rows of a table of accuracies; give images to judge on (--eval_dataset) as well"
+        )
+    for number, control in enumerate(controls):
+        if control in controls[:number]:
+            raise UsageError(f"control {control!r} is given twice; give it once")
+        if control != DYNAMIC_KEY:
+            ControlSpec.parse(control, also=(DYNAMIC_KEY,))
+        elif not BACKENDS.get(config.backend).is_dynamic_possible:
+            raise UsageError(
+                f"back end {config.backend!r} has no dynamic quantization; leave out the control 'dynamic'"
+            )
+
+
+def _check_made_from(dataset: SparseDataset, teacher: Teacher, config: QuantizationConfig) -> None:
+    dataset.check_fits(teacher)
+    if not config.other_teacher and not dataset.is_made_from(teacher):
+        made_from = dataset.record.teacher
+        raise UsageError(
+            f"dataset {dataset.name!r} was inverted from {made_from.name!r} (revision {made_from.revision}), whose "
+            f"weights are not those of {teacher.name!r} (revision {teacher.revision}); use a dataset of this model, "
+            f"or say --other_teacher true if this is meant"
+        )
+
+
+def _sparse_sets(datasets: Sequence[SparseDataset], teacher: Teacher, config: QuantizationConfig) -> list[KeptImages]:
+    sparse = [sparse_images(dataset) for dataset in datasets]
+    if config.calibration_patches == "all":
+        return [all_patches(images, teacher.model) for images in sparse]
+    return sparse
+
+
+def _calibrations(
+    sparse: Sequence[KeptImages], controls: Sequence[str], teacher: Teacher, config: QuantizationConfig
+) -> tuple[dict[str, Sequence[KeptImages | None]], dict[str, str]]:
+    """Calibration sets and label of each row by its key, the sparse datasets first; None is dynamic quantization."""
+    rows: dict[str, Sequence[KeptImages | None]] = {SPARSE_KEY: sparse}
+    labels = {SPARSE_KEY: sparse[0].source}
+    for control in controls:
+        if control == DYNAMIC_KEY:
+            rows[control], labels[control] = [None], "dynamic"
+            continue
+        made = ControlSpec.parse(control).make(teacher, sparse, config.control_seeds)
+        rows[control], labels[control] = made, made[0].source
+    return rows, labels
+
+
+def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference]) -> ModelRecord:
+    """What the model was made from and how; not judged yet."""
+    config = quantizer.config
+    settings = {
+        **config.model_settings(),
+        "quantized_layers": len(quantizer.layers),
+        "layers": len(quantizer.float_model.layers),
+        "calibration_patches": config.calibration_patches,
+        "control_seeds": list(config.control_seeds),
+    }
+    return ModelRecord(
+        "quantized",
+        quantizer.teacher.reference(),
+        tuple(datasets),
+        settings,
+        describe_environment("cpu", quantizer.backend.extra),
+        runtime=quantizer.backend.runtime,
+    )
+
+
+def _images_to_judge_on(quantizer: Quantizer, calibration: KeptImages, images: ImageSet | None) -> list[np.ndarray]:
+    """Batches of preprocessed images: real ones, else the synthetic ones, their gaps filled."""
+    config, teacher = quantizer.config, quantizer.teacher
+    if images is None:
+        return [pixels_BCHW.numpy() for pixels_BCHW in calibration.filled_images(teacher.model.grid)]
+    few = images.spread(config.sensitivity_images)
+    return [preprocess(pictures, teacher.image_processor) for pictures, _ in few.batches(config.batch_size)]
