@@ -7,3 +7,14 @@ class UsageError(ValueError):
 
 class RunError(RuntimeError):
     """A run that began well and could not go on. Exit code 1."""
+
+
+def printable(text: str) -> str:
+    """The text with control characters, other than line breaks and tabs, written as `\\x1b`.
+
+    Names of labels, columns and files are written by others, and a terminal obeys what they hold.
+    """
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
+        for character in text
+    )

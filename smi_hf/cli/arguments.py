@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from smi_hf.errors import UsageError
+from smi_hf.errors import UsageError, printable
+from smi_hf.files import one_line
 from smi_hf.registry import suggest
 
 _PRESETS = Path(__file__).parent / "presets"
@@ -83,10 +84,9 @@ class ArgumentParser(HfArgumentParser):
             UsageError: a file, key or value is wrong. argparse itself exits with code 2 on a wrong option.
         """
         given = list(sys.argv[1:] if arguments is None else arguments)
-        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        finder.add_argument("--config")
-        finder.add_argument("--preset")
-        found = finder.parse_known_args(given)[0]
+        if any("\0" in word for word in given):
+            raise UsageError("an argument holds a NUL character, which no file name, label or number has")
+        found = self._files_given(given)
         self._config_file = found.config
         files = [Path(found.config)] if found.config else []
         if found.preset and (preset := _PRESETS / f"{found.preset}.yaml").is_file():
@@ -97,19 +97,34 @@ class ArgumentParser(HfArgumentParser):
         instances = []
         for dataclass_type in [*([self._ordered] if self._ordered else []), *self.dataclass_types]:
             names = [name for name in dataclass_type.__dataclass_fields__ if hasattr(namespace, name)]
-            instances.append(dataclass_type(**{name: getattr(namespace, name) for name in names}))
+            try:
+                instances.append(dataclass_type(**{name: getattr(namespace, name) for name in names}))
+            except UsageError:
+                raise
+            # How the dataclasses of transformers refuse a value, or a package that a value needs.
+            except (ValueError, TypeError, ImportError, NotImplementedError) as error:
+                raise UsageError(f"an option was refused: {one_line(error)}") from error
         return tuple(instances)
+
+    def _files_given(self, given: Sequence[str]) -> argparse.Namespace:
+        """`config` and `preset`, before anything else is read."""
+        finder = argparse.ArgumentParser(prog=self.prog, add_help=False, allow_abbrev=False)
+        # One sentence, as for any other option.
+        finder.error = self.error
+        finder.add_argument("--config")
+        finder.add_argument("--preset")
+        return finder.parse_known_args(given)[0]
 
     def _arguments_of(self, file: Path) -> list[str]:
         """A YAML file as command line arguments."""
         try:
             # BaseLoader leaves every scalar the text that was written; the options' own types read it, so that 1e-4
             # is a number (YAML 1.1 says it is a string) and "no" is not False.
-            values = yaml.load(file.read_text(), yaml.BaseLoader)
+            values = yaml.load(file.read_text(encoding="utf-8"), yaml.BaseLoader)
         except OSError as error:
             raise UsageError(f"--config {file} cannot be read: {error.strerror}") from error
-        except yaml.YAMLError as error:
-            raise UsageError(f"--config {file} is not valid YAML: {error}") from error
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            raise UsageError(f"--config {file} is not valid YAML: {one_line(error)}") from error
         if not isinstance(values, dict):
             raise UsageError(f"--config {file} must hold one 'option: value' a line")
         named = [action.dest for action in self._actions if action.option_strings]
@@ -120,7 +135,7 @@ class ArgumentParser(HfArgumentParser):
                 raise UsageError(f"--config {file} has an unknown option {key!r}{suggest(str(key), known)}")
             if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
                 arguments += [f"--{key}", *value]
-            elif isinstance(value, str):
+            elif isinstance(value, str) and "\0" not in value:
                 arguments += [] if value in _NULLS else [f"--{key}={value}"]
             else:
                 raise UsageError(f"--config {file}: {key} must be one value or a list of values, not {value!r}")
@@ -133,4 +148,4 @@ class ArgumentParser(HfArgumentParser):
             message += "".join(suggest(word, known) for word in message.split() if word.startswith("--"))
         if self._config_file:
             message += f" (options came from {self._config_file} and the command line)"
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, printable(f"{self.prog}: error: {message}\n"))

@@ -2,10 +2,13 @@
 
 import importlib
 import logging
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
-from smi_hf.errors import RunError, UsageError
+from smi_hf.errors import RunError, UsageError, printable
 from smi_hf.registry import suggest
 
 # Subcommand -> what it does; its code is smi_hf/cli/<subcommand>.py, imported when it is called.
@@ -18,6 +21,8 @@ COMMANDS = {
     "demo": "try everything on a small embedded model, without a download",
     "doctor": "show versions, extras and devices, and what works here",
 }
+# What the same command does after it was interrupted; the others begin anew.
+_CONTINUES = {"invert", "distill", "push"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,29 +37,82 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"smi-hf {package_version('smi-hf')}")
         return 0
     if given[0] not in COMMANDS:
-        print(f"smi-hf: error: there is no command {given[0]!r}{suggest(given[0], list(COMMANDS))}", file=sys.stderr)
+        _say(f"smi-hf: error: there is no command {given[0]!r}{suggest(given[0], list(COMMANDS))}")
         print(_overview(), file=sys.stderr)
         return 2
     command = importlib.import_module(f"smi_hf.cli.{given[0]}")
-    return answer_errors(command.run, given[1:])
+    return answer_errors(command.run, given[1:], continues=given[0] in _CONTINUES)
 
 
-def answer_errors(run: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; a known error becomes one message on stderr and an exit code, an unknown one a traceback."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("smi_hf").setLevel(logging.INFO)
+def answer_errors(
+    run: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None = None, *, continues: bool = True
+) -> int:
+    """Runs a command; a known error becomes one message on stderr and an exit code, an unknown one a traceback.
+
+    Args:
+        continues: whether the same command goes on where an interrupted one stopped.
+    """
+    _show_log()
     try:
-        run(arguments)
+        with _terminated_as_interrupted():
+            run(arguments)
     except UsageError as error:
-        print(f"smi-hf: error: {error}", file=sys.stderr)
+        _say(f"smi-hf: error: {error}")
         return 2
     except RunError as error:
-        print(f"smi-hf: failed: {error}", file=sys.stderr)
+        _say(f"smi-hf: failed: {error}")
+        return 1
+    except OSError as error:
+        # The file system or the network refused; anything without a number is a fault of ours.
+        if error.errno is None:
+            raise
+        _say(f"smi-hf: failed: {error}")
         return 1
     except KeyboardInterrupt:
-        print("smi-hf: interrupted; the same command continues where it stopped", file=sys.stderr)
+        what_next = "continues where it stopped" if continues else "begins anew"
+        _say(f"smi-hf: interrupted; the same command {what_next}")
         return 130
     return 0
+
+
+def _say(message: str) -> None:
+    """One message on stderr; names from files of others must not control the terminal."""
+    text = printable(message)
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+
+
+def _show_log() -> None:
+    """Shows what smi_hf logs, once. Other packages show their own: a handler at the root would repeat them."""
+    package = logging.getLogger("smi_hf")
+    package.setLevel(logging.INFO)
+    if not package.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_PrintableFormatter("%(message)s"))
+        package.addHandler(handler)
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """While it lasts, SIGTERM ends a command as Ctrl-C does, so that what is half written is removed."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _overview() -> str:

@@ -32,9 +32,9 @@ def report_of(teacher, calibration, **settings):
 
 
 @pytest.mark.skipif(bool(missing_packages("plots")), reason="the plots extra is absent")
-def test_a_damaged_layer_is_the_worst_and_leaving_it_out_helps(damaged, image_processor, calibration, tmp_path):
+def test_a_damaged_layer_is_the_worst_and_leaving_it_out_helps(damaged, calibration, tmp_path):
     teacher, name = damaged
-    quantizer, report = report_of(teacher, image_processor, calibration)
+    quantizer, report = report_of(teacher, calibration)
     assert sorted(cost.name for cost in report.layers) == sorted(quantizer.layers)
     assert max(report.layers, key=lambda cost: cost.divergence).name == name
     assert name in report.exclude
@@ -52,13 +52,13 @@ def test_a_damaged_layer_is_the_worst_and_leaving_it_out_helps(damaged, image_pr
         assert set(again.layers) == set(quantizer.layers) - set(exclude)
 
 
-def test_a_lossless_layer_costs_nothing(teacher, image_processor, calibration):
+def test_a_lossless_layer_costs_nothing(teacher, calibration):
     # Weights that lie on the grid of 4 bits already survive rounding to it.
     with torch.no_grad():
         weight = teacher.model.model.classifier.weight
         weight.copy_(torch.from_numpy(np.random.default_rng(0).integers(-7, 8, weight.shape)))
         weight[:, 0] = 7.5
-    _, report = report_of(teacher, image_processor, calibration)
+    _, report = report_of(teacher, calibration)
     (head,) = (cost for cost in report.layers if cost.name == "classifier")
     assert head.agreement == 1.0
     assert head.divergence < min(cost.divergence for cost in report.layers if cost.name != "classifier")

@@ -322,7 +322,7 @@ from smi_hf.quantization.backends.base import BACKENDS
 from smi_hf.quantization.config import QuantizationConfig
 from smi_hf.images.controls.gaussian import gaussian_noise
 teacher = load_teacher({str(tiny_checkpoint)!r})
-prepared = BACKENDS.get("openvino").prepare(teacher, None, Path({str(tmp_path)!r}))
+prepared = BACKENDS.get("openvino").prepare(teacher, Path({str(tmp_path)!r}))
 for weights, activations in ((8, 8), (8, 32)):
     settings = QuantizationConfig(weights=weights, activations=activations)
     folder = Path({str(tmp_path)!r}) / f"{{weights}}-{{activations}}"
