@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from smi_hf.models import Classifier, Teacher
 from smi_hf.models.loading import label_names_of
 from smi_hf.models.preprocessing import preprocess
 
@@ -60,3 +61,8 @@ def pytorch_predictor(model: nn.Module, image_processor: Any) -> Predictor:
         return logits_BL.float().cpu().numpy()
 
     return Predictor(logits, image_processor, label_names_of(model.config))
+
+
+def predictor_of(model: Predictor | Teacher | Classifier) -> Predictor:
+    """A model with its own preprocessing, ready to be asked."""
+    return model if isinstance(model, Predictor) else pytorch_predictor(model.model, model.image_processor)

@@ -1,12 +1,22 @@
 """Loading configurations and weights: every way in which that fails is one sentence."""
 
+import importlib
 import json
 import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -16,27 +26,91 @@ from transformers import (
 )
 
 from smi_hf.errors import UsageError
+from smi_hf.files import one_line
 from smi_hf.models.references import is_local
 
-
-def named_model(model_name_or_path: str, revision: str | None = None) -> str:
-    """A checkpoint in the words of a message."""
-    return f"model {model_name_or_path!r}" + (f" at revision {revision!r}" if revision else "")
+# One request that says whether a checkpoint is there: transformers asks for each file, and asks again for minutes.
+_SECONDS = 10
 
 
-def load_config(model_name_or_path: str, *, revision: str | None = None) -> PretrainedConfig:
+@dataclass(frozen=True)
+class CheckpointSource:
+    """Where the files of a checkpoint are.
+
+    Args:
+        name_or_path: Hub id or folder.
+        revision: branch, tag or commit that was asked for.
+        file_names: of the folder, or of the repository; empty if the Hub could not be reached.
+        is_reachable: False of a repository on the Hub that only the local cache can give.
+    """
+
+    name_or_path: str
+    revision: str | None
+    file_names: tuple[str, ...]
+    is_reachable: bool = True
+
+    @property
+    def named(self) -> str:
+        """The checkpoint in the words of a message."""
+        return f"model {self.name_or_path!r}" + (f" at revision {self.revision!r}" if self.revision else "")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for every `from_pretrained`: the checkpoint's own Python is never run, nor asked about."""
+        return {
+            "revision": self.revision,
+            "trust_remote_code": False,
+            "local_files_only": not self.is_reachable,
+        }
+
+
+def find_checkpoint(name_or_path: str, *, revision: str | None = None) -> CheckpointSource:
+    """Looks a checkpoint up: a folder here first, else with one request to the Hub.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        raise UsageError(f"there is no folder {name_or_path!r}: it is a file; give the folder that it is in")
+    if path.is_dir():
+        try:
+            return CheckpointSource(name_or_path, revision, tuple(file.name for file in path.iterdir()))
+        except OSError as error:
+            raise UsageError(f"folder {name_or_path!r} cannot be read: {error.strerror}") from error
+    if is_local(name_or_path):
+        raise UsageError(f"there is no folder {name_or_path!r}")
+    absent = CheckpointSource(name_or_path, revision, (), is_reachable=False)
+    try:
+        info = HfApi().model_info(name_or_path, revision=revision, timeout=_SECONDS)
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise UsageError(_why_not_loaded(absent, error)) from error
+    except HfHubHTTPError:
+        # The Hub answers, though not this question; the files may still come.
+        return CheckpointSource(name_or_path, revision, ())
+    except connection_errors():
+        return absent
+    return CheckpointSource(name_or_path, revision, tuple(file.rfilename for file in info.siblings or ()))
+
+
+def load_config(name_or_path: str, *, revision: str | None = None) -> PretrainedConfig:
+    """A checkpoint's configuration; see `read_config`."""
+    return read_config(find_checkpoint(name_or_path, revision=revision))
+
+
+def read_config(source: CheckpointSource) -> PretrainedConfig:
     """A checkpoint's configuration.
 
     Raises:
-        UsageError: not found, no network, or not valid.
+        UsageError: not found, no network, not valid, or it needs Python code of its own.
     """
-    named = named_model(model_name_or_path, revision)
-    if Path(model_name_or_path).is_file():
-        raise UsageError(f"there is no folder {model_name_or_path!r}: it is a file; give the folder that it is in")
     try:
-        return AutoConfig.from_pretrained(model_name_or_path, revision=revision)
-    except (OSError, HfHubHTTPError, ValueError) as error:
-        raise UsageError(_why_not_loaded(named, model_name_or_path, error)) from error
+        return AutoConfig.from_pretrained(source.name_or_path, **source.options)
+    except _failures(HfHubHTTPError, ValueError) as error:
+        raise UsageError(_why_not_loaded(source, error)) from error
+    # Values of types that a configuration cannot have.
+    except (TypeError, AttributeError, KeyError) as error:
+        raise UsageError(f"config.json of {source.named} is not a configuration: {one_line(error)}") from error
 
 
 def label_names_of(config: PretrainedConfig) -> list[str]:
@@ -55,11 +129,34 @@ def label_names_of(config: PretrainedConfig) -> list[str]:
     return [str(config.id2label[number]) for number in numbers]
 
 
-def load_weights(named: str, model_name_or_path: str, revision: str | None, allow_pickle: bool) -> PreTrainedModel:
+def check_head(model: PreTrainedModel) -> None:
+    """Checks that a model tells classes apart.
+
+    Raises:
+        UsageError: it has no classification head, or one that does not choose one of several labels.
+    """
+    if not type(model).__name__.endswith(("ForImageClassification", "ForImageClassificationWithTeacher")):
+        raise UsageError(
+            f"{type(model).__name__} has no classification head, so it tells no classes apart; load the checkpoint "
+            f"with AutoModelForImageClassification"
+        )
+    if model.config.num_labels < 2:
+        raise UsageError(
+            f"the model has {model.config.num_labels} label, but a classifier chooses among at least 2; a regression "
+            f"head cannot be used"
+        )
+    problem = getattr(model.config, "problem_type", None)
+    if problem not in (None, "single_label_classification"):
+        raise UsageError(
+            f"the model's config.json says problem_type {problem!r}, but only a classifier that chooses one label "
+            f"(single_label_classification) can be used"
+        )
+
+
+def read_weights(source: CheckpointSource, *, allow_pickle: bool = False) -> PreTrainedModel:
     """An image classifier in float32, every weight of which is in the checkpoint.
 
     Args:
-        named: as of `named_model`, for messages.
         allow_pickle: whether a pickle is loaded if there are no safetensors.
 
     Raises:
@@ -68,51 +165,66 @@ def load_weights(named: str, model_name_or_path: str, revision: str | None, allo
 
     def load(**options: Any) -> PreTrainedModel:
         model, report = AutoModelForImageClassification.from_pretrained(
-            model_name_or_path, revision=revision, output_loading_info=True, dtype=torch.float32, **options
+            source.name_or_path, output_loading_info=True, dtype=torch.float32, **source.options, **options
         )
         if missing := sorted(report["missing_keys"]):
             raise UsageError(
-                f"{named} has no weights for {', '.join(missing[:4])}{', ...' if len(missing) > 4 else ''}; without a "
-                f"trained classification head there is nothing to invert, so give an image classifier"
+                f"{source.named} has no weights for {', '.join(missing[:4])}{', ...' if len(missing) > 4 else ''}; "
+                f"without a trained classification head it tells no classes apart, so give an image classifier"
             )
         return model
 
     try:
         return load(use_safetensors=True)
-    except OSError as error:
+    except UsageError:
+        raise
+    except _failures() as error:
         # transformers raises OSError alike for no safetensors, no network and a broken file; the pickle tells.
-        if not _has_pickle_only(model_name_or_path, revision):
-            raise UsageError(_why_not_loaded(named, model_name_or_path, error)) from error
+        if not _has_pickle_only(source):
+            raise UsageError(_why_not_loaded(source, error)) from error
         if not allow_pickle:
             raise UsageError(
-                f"{named} has its weights as a pickle only, which can run any code when loaded; convert it to "
+                f"{source.named} has its weights as a pickle only, which can run any code when loaded; convert it to "
                 f"safetensors, or pass --allow_pickle if you trust its author"
             ) from error
     except (SafetensorError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(_broken(named, error)) from error
+        raise UsageError(_broken(source, error)) from error
+    except ImportError as error:
+        raise UsageError(f"{source.named} needs a package that is not installed: {one_line(error)}") from error
     try:
         return load(use_safetensors=False)
+    except UsageError:
+        raise
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(_broken(named, error)) from error
+        raise UsageError(_broken(source, error)) from error
 
 
-def _has_pickle_only(model_name_or_path: str, revision: str | None) -> bool:
-    folder = Path(model_name_or_path)
-    if folder.is_dir():
-        names = [file.name for file in folder.iterdir()]
-    else:
-        from huggingface_hub import list_repo_files
+def connection_errors() -> tuple[type[Exception], ...]:
+    """What a request raises that gets no answer, or half of one; a client in offline mode, too."""
+    # huggingface_hub speaks HTTP through requests, httpx or httpx2, as its version is; its own error tells which.
+    client = importlib.import_module(HfHubHTTPError.__bases__[0].__module__)
+    # httpx has a Timeout that is no error.
+    names = ("ConnectionError", "Timeout", "ChunkedEncodingError", "TransportError")
+    named = (getattr(client, name, None) for name in names)
+    errors = (each for each in named if isinstance(each, type) and issubclass(each, Exception))
+    return (ConnectionError, TimeoutError, *errors)
 
-        try:
-            names = list_repo_files(model_name_or_path, revision=revision)
-        except (OSError, HfHubHTTPError, ValueError):
-            return False
-    safetensors = any(name.endswith((".safetensors", ".safetensors.index.json")) for name in names)
-    return not safetensors and any(name.startswith("pytorch_model") for name in names)
+
+def _failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What transformers raises for files that it does not get."""
+    return (OSError, *connection_errors(), *more)
+
+
+def _has_pickle_only(source: CheckpointSource) -> bool:
+    safetensors = any(name.endswith((".safetensors", ".safetensors.index.json")) for name in source.file_names)
+    return not safetensors and any(name.startswith("pytorch_model") for name in source.file_names)
+
+
+def _broken(source: CheckpointSource, error: BaseException) -> str:
+    return (
+        f"the weights of {source.named} cannot be read; the file is corrupt, truncated or of another model, so fetch "
+        f"it again. {type(error).__name__} says: {first_line(error)}"
+    )
 
 
 def first_line(error: BaseException) -> str:
@@ -120,43 +232,51 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _broken(named: str, error: BaseException) -> str:
-    return (
-        f"the weights of {named} cannot be read; the file is corrupt, truncated or of another model, so fetch it "
-        f"again. {type(error).__name__} says: {first_line(error)}"
-    )
-
-
-def _why_not_loaded(named: str, model_name_or_path: str, error: BaseException) -> str:
+def _why_not_loaded(source: CheckpointSource, error: BaseException) -> str:
     """Why transformers could not load something, from the cause that it wraps."""
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
-    causes = tuple(type(cause) for cause in chain)
+    causes = list(_causes(error))
 
     def caused_by(*types: type[BaseException]) -> bool:
-        return any(issubclass(cause, types) for cause in causes)
+        return any(isinstance(cause, types) for cause in causes)
 
-    folder = Path(model_name_or_path)
+    if needs_remote_code(error):
+        return remote_code_refusal(source)
+    folder = Path(source.name_or_path)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            return f"folder {model_name_or_path!r} has no config.json; give a folder that save_pretrained wrote"
+            return f"folder {source.name_or_path!r} has no config.json; give a folder that save_pretrained wrote"
         if caused_by(json.JSONDecodeError) or "valid JSON" in str(error):
-            return f"config.json of {named} is not valid JSON: {first_line(error)}"
+            return f"config.json of {source.named} is not valid JSON: {first_line(error)}"
         if "no file named" in str(error):
-            return f"folder {model_name_or_path!r} has no weights (model.safetensors); is the download complete?"
-        return _broken(named, error)
+            return f"folder {source.name_or_path!r} has no weights (model.safetensors); is the download complete?"
+        return _broken(source, error)
     if caused_by(GatedRepoError):
-        return f"{named} is gated: accept its terms on its Hub page and log in with `hf auth login`"
+        return f"{source.named} is gated: accept its terms on its Hub page and log in with `hf auth login`"
     if caused_by(RevisionNotFoundError):
-        return f"{named} does not exist: the repository has no such revision"
-    if caused_by(RepositoryNotFoundError):
-        return f"{named} is neither a folder here nor a repository on the Hub that you can read; check the spelling"
-    if is_local(model_name_or_path):
-        return f"there is no folder {model_name_or_path!r}"
+        return f"{source.named} does not exist: the repository has no such revision"
+    if caused_by(RepositoryNotFoundError, HFValidationError):
+        return f"{source.named} is neither a folder here nor a repository on the Hub that you can read; check the spelling"
     return (
-        f"{named} could not be fetched: it is not in the local cache and the Hub could not be reached. Check the name "
-        f"and the network; a path to a local folder works without one. transformers says: {first_line(error)}"
+        f"{source.named} could not be fetched: it is not in the local cache and the Hub could not be reached. Check "
+        f"the name and the network; a path to a local folder works without one. transformers says: {first_line(error)}"
     )
+
+
+def needs_remote_code(error: BaseException) -> bool:
+    """Whether transformers failed as the checkpoint's own Python was not run."""
+    return "trust_remote_code" in str(error)
+
+
+def remote_code_refusal(source: CheckpointSource) -> str:
+    return (
+        f"{source.named} can only be loaded by running Python code that it brings along, which smi_hf never does; "
+        f"give a checkpoint of a model that transformers knows"
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__

@@ -4,18 +4,55 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 from transformers import AutoImageProcessor, PretrainedConfig
 
 from smi_hf.environment import image_processor_options
 from smi_hf.errors import UsageError
 from smi_hf.models.families.base import find_family
+from smi_hf.models.loading import (
+    CheckpointSource,
+    connection_errors,
+    find_checkpoint,
+    first_line,
+    needs_remote_code,
+    remote_code_refusal,
+)
 from smi_hf.patches import Normalization
 
 
-def load_image_processor(model_name_or_path: str, *, revision: str | None = None) -> Any:
-    """A checkpoint's image processor, in the variant that needs no torchvision; errors as from transformers."""
-    return AutoImageProcessor.from_pretrained(model_name_or_path, revision=revision, **image_processor_options())
+def load_image_processor(name_or_path: str, *, revision: str | None = None) -> Any:
+    """A checkpoint's image processor; see `read_image_processor`."""
+    return read_image_processor(find_checkpoint(name_or_path, revision=revision))
+
+
+def read_image_processor(source: CheckpointSource) -> Any:
+    """A checkpoint's image processor, in the variant that needs no torchvision.
+
+    Raises:
+        UsageError: there is none, or it does not load.
+    """
+    try:
+        return AutoImageProcessor.from_pretrained(source.name_or_path, **source.options, **image_processor_options())
+    # What a file of other JSON than a processor's leads to, and a processor that needs torchvision.
+    except (
+        OSError,
+        HfHubHTTPError,
+        *connection_errors(),
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        ImportError,
+    ) as error:
+        if needs_remote_code(error):
+            raise UsageError(remote_code_refusal(source)) from error
+        raise UsageError(
+            f"{source.named} has no image processor that loads (preprocessor_config.json), so its image size and "
+            f"normalization are unknown; save one beside the weights with image_processor.save_pretrained(...). "
+            f"transformers says: {first_line(error)}"
+        ) from error
 
 
 def preprocess(pictures: Sequence[Image.Image], image_processor: Any) -> np.ndarray:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError
 from transformers import PreTrainedModel
 
-from smi_hf.errors import UsageError
+from smi_hf.models.classifier import load_classifier
 from smi_hf.models.families.base import find_family
 from smi_hf.models.licenses import read_license
-from smi_hf.models.loading import first_line, label_names_of, load_config, load_weights, named_model
-from smi_hf.models.preprocessing import image_size_for, load_image_processor, normalization_of
+from smi_hf.models.loading import check_head, label_names_of
+from smi_hf.models.preprocessing import image_size_for, normalization_of
 from smi_hf.models.references import CheckpointReference, License, recorded_name
 from smi_hf.models.sparse import SparseClassifier
 from smi_hf.patches import Normalization
@@ -66,7 +65,7 @@ class Teacher:
         """
         model = model.model if isinstance(model, SparseClassifier) else model
         find_family(model.config)
-        _check_head(model)
+        check_head(model)
         label_names_of(model.config)
         normalization = normalization_of(image_processor, model.config)
         sparse = SparseClassifier(model, image_size_for(image_processor, model.config, image_size)).freeze()
@@ -120,41 +119,13 @@ def load_teacher(
         UsageError: not found, no network, unsupported family, broken or headless checkpoint, pickle-only weights, or
             an image processor that does not fit.
     """
-    named = named_model(model_name_or_path, revision)
-    config = load_config(model_name_or_path, revision=revision)
-    find_family(config)
-    if quantized := getattr(config, "quantization_config", None):
-        method = dict(quantized).get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
-        raise UsageError(
-            f"{named} is quantized already (quantization_config, method {method}); give the checkpoint in floating "
-            f"point that it was made from"
-        )
-    try:
-        image_processor = load_image_processor(model_name_or_path, revision=revision)
-    except (OSError, HfHubHTTPError, ValueError) as error:
-        raise UsageError(
-            f"{named} has no image processor that loads (preprocessor_config.json), so its image size and "
-            f"normalisation are unknown; save one beside the weights with image_processor.save_pretrained(...). "
-            f"transformers says: {first_line(error)}"
-        ) from error
-    model = load_weights(named, model_name_or_path, revision, allow_pickle)
+    loaded = load_classifier(
+        model_name_or_path, revision=revision, allow_pickle=allow_pickle, check_config=find_family
+    )
     return Teacher.from_model(
-        model,
-        image_processor,
+        loaded.model,
+        loaded.image_processor,
         name=model_name_or_path,
-        revision=getattr(config, "_commit_hash", None),
+        revision=loaded.revision,
         image_size=image_size,
     )
-
-
-def _check_head(model: PreTrainedModel) -> None:
-    if not type(model).__name__.endswith(("ForImageClassification", "ForImageClassificationWithTeacher")):
-        raise UsageError(
-            f"{type(model).__name__} has no classification head, so there is nothing to invert; load the checkpoint "
-            f"with AutoModelForImageClassification"
-        )
-    if model.config.num_labels < 2:
-        raise UsageError(
-            f"the model has {model.config.num_labels} label, but inversion needs a choice of at least 2; "
-            f"a regression head cannot be inverted"
-        )

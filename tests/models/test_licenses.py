@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub.constants import ENDPOINT
 
 from smi_hf import load_teacher
-from smi_hf.models.licenses import describe_license, license_metadata, read_license
+from smi_hf.models.licenses import read_license
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MIT = {"id": "mit", "name": None, "link": None}

@@ -259,20 +259,20 @@ def test_a_checkpoint_without_a_head_is_refused_with_what_is_missing(save, make_
     folder = save(model=ViTModel(make_vit().config))
     message = (
         f"model {str(folder)!r} has no weights for classifier.bias, classifier.weight; without a trained "
-        f"classification head there is nothing to invert, so give an image classifier"
+        f"classification head it tells no classes apart, so give an image classifier"
     )
     with refused(message):
         load_teacher(str(folder))
 
 
 def test_a_loaded_model_without_a_head_is_refused(make_vit, make_processor):
-    message = "ViTModel has no classification head, so there is nothing to invert; load the checkpoint"
+    message = "ViTModel has no classification head, so it tells no classes apart; load the checkpoint"
     with refused(message):
         Teacher.from_model(ViTModel(make_vit().config), make_processor())
 
 
 def test_one_label_is_refused(save, make_vit):
-    with refused("the model has 1 label, but inversion needs a choice of at least 2; a regression head cannot be"):
+    with refused("the model has 1 label, but a classifier chooses among at least 2; a regression head cannot be"):
         load_teacher(str(save(model=make_vit(num_labels=1))))
 
 
@@ -289,7 +289,7 @@ def test_a_checkpoint_without_an_image_processor_is_refused_with_the_way_to_save
     (folder / "preprocessor_config.json").unlink()
     message = (
         f"model {str(folder)!r} has no image processor that loads (preprocessor_config.json), so its image size and "
-        f"normalisation are unknown; save one beside the weights with image_processor.save_pretrained(...). "
+        f"normalization are unknown; save one beside the weights with image_processor.save_pretrained(...). "
         f"transformers says: "
     )
     with refused(message):

@@ -1,0 +1,80 @@
+"""Any image classifier of transformers, with the image processor that belongs to it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PretrainedConfig, PreTrainedModel
+
+from smi_hf.errors import UsageError
+from smi_hf.models.licenses import read_license
+from smi_hf.models.loading import check_head, find_checkpoint, label_names_of, read_config, read_weights
+from smi_hf.models.preprocessing import read_image_processor
+from smi_hf.models.references import License, recorded_name
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """An image classifier of any family (ResNet, ConvNeXt, Swin, ViT, ...).
+
+    Args:
+        model: in float32 and evaluation mode.
+        image_processor: the checkpoint's own, in the variant that needs no torchvision.
+        name: Hub id, or the folder's name for a local checkpoint (never a path of this machine).
+        revision: commit on the Hub, None for a local checkpoint.
+        license: None if it is unknown.
+    """
+
+    model: PreTrainedModel
+    image_processor: Any
+    name: str
+    revision: str | None = None
+    license: License | None = None
+
+    @property
+    def label_names(self) -> list[str]:
+        """Name of each label, by label."""
+        return label_names_of(self.model.config)
+
+
+def load_classifier(
+    name_or_path: str,
+    *,
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    check_config: Callable[[PretrainedConfig], object] | None = None,
+) -> Classifier:
+    """Loads an image classifier and its image processor from the Hub or from a folder.
+
+    Args:
+        name_or_path: Hub id or path.
+        revision: branch, tag or commit on the Hub.
+        allow_pickle: whether to load weights from a pickle, which can run any code, if there are no safetensors.
+        check_config: raises UsageError for a model that will not do, before its weights are fetched.
+
+    Raises:
+        UsageError: not found, no network, broken, quantized or headless checkpoint, one that needs Python code of its
+            own, pickle-only weights, or no image processor.
+    """
+    source = find_checkpoint(name_or_path, revision=revision)
+    config = read_config(source)
+    if check_config is not None:
+        check_config(config)
+    if quantized := getattr(config, "quantization_config", None):
+        method = dict(quantized).get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
+        raise UsageError(
+            f"{source.named} is quantized already (quantization_config, method {method}); give the checkpoint in "
+            f"floating point that it was made from"
+        )
+    image_processor = read_image_processor(source)
+    model = read_weights(source, allow_pickle=allow_pickle)
+    check_head(model)
+    label_names_of(model.config)
+    commit = getattr(config, "_commit_hash", None)
+    return Classifier(
+        model=model.eval(),
+        image_processor=image_processor,
+        name=recorded_name(name_or_path),
+        revision=commit,
+        license=read_license(name_or_path, revision=commit),
+    )
