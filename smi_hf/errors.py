@@ -9,12 +9,16 @@ class RunError(RuntimeError):
     """A run that began well and could not go on. Exit code 1."""
 
 
-def printable(text: str) -> str:
-    """The text with control characters, other than line breaks and tabs, written as `\\x1b`.
+def printable(text: str, *, lines: bool = False) -> str:
+    """The text with control characters written as `\\x1b`.
 
     Names of labels, columns and files are written by others, and a terminal obeys what they hold.
+
+    Args:
+        lines: whether line breaks and tabs stay as they are.
     """
+    kept = "\n\t" if lines else ""
     return "".join(
-        character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
+        character if character.isprintable() or character in kept else character.encode("unicode_escape").decode()
         for character in text
     )

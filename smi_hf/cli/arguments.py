@@ -148,4 +148,4 @@ class ArgumentParser(HfArgumentParser):
             message += "".join(suggest(word, known) for word in message.split() if word.startswith("--"))
         if self._config_file:
             message += f" (options came from {self._config_file} and the command line)"
-        self.exit(2, printable(f"{self.prog}: error: {message}\n"))
+        self.exit(2, printable(f"{self.prog}: error: {message}") + "\n")

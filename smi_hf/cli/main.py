@@ -1,5 +1,6 @@
 """The `smi-hf` command: finds the subcommand and turns its errors into messages and exit codes."""
 
+import errno
 import importlib
 import logging
 import signal
@@ -20,6 +21,17 @@ COMMANDS = {
     "push": "publish any of these on the Hub, with a card",
     "demo": "try everything on a small embedded model, without a download",
     "doctor": "show versions, extras and devices, and what works here",
+}
+# A path that cannot be used, whoever looks at it first.
+_WRONG_PATH = {
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
 }
 # What the same command does after it was interrupted; the others begin anew.
 _CONTINUES = {"invert", "distill", "push"}
@@ -66,8 +78,9 @@ def answer_errors(
         # The file system or the network refused; anything without a number is a fault of ours.
         if error.errno is None:
             raise
-        _say(f"smi-hf: failed: {error}")
-        return 1
+        is_mistake = error.errno in _WRONG_PATH
+        _say(f"smi-hf: {'error' if is_mistake else 'failed'}: {error}")
+        return 2 if is_mistake else 1
     except KeyboardInterrupt:
         what_next = "continues where it stopped" if continues else "begins anew"
         _say(f"smi-hf: interrupted; the same command {what_next}")
@@ -94,7 +107,7 @@ def _show_log() -> None:
 
 class _PrintableFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return printable(super().format(record), lines=True)
 
 
 @contextmanager

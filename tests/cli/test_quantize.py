@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from smi_hf import load_sparse_dataset
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
-from smi_hf.evaluation.record import ModelRecord
+from smi_hf.evaluation.record import DatasetReference, ModelRecord
 
 needs_openvino = pytest.mark.skipif(bool(missing_packages("openvino")), reason="needs the full lane")
 needs_onnx = pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra needs the full lane")
@@ -23,20 +24,19 @@ def test_quantize_writes_the_model_and_a_table_with_its_controls(
     arguments += ["--controls", "gaussian", "dynamic", f"real={photographs}"]
     assert main(list(map(str, arguments))) == 0
     results = json.loads((tmp_path / "int8" / "results.json").read_text())
-    names = ["float32", "inverted, kept patches", "Gaussian noise", "dynamic", "real images"]
-    assert [row["name"] for row in results["rows"]] == names
+    assert [row["key"] for row in results["rows"]] == ["float32", "sparse", "gaussian", "dynamic", f"real={photographs}"]
     assert results["measured"] == {"dataset": "test.parquet", "type": "parquet", "split": "train", "num_images": 20}
     reference = results["rows"][0]
-    assert reference["agreement"] == 1.0
-    assert all(0 <= row["top1"] <= row["top5"] == 1.0 for row in results["rows"])
-    assert all(row["latency_ms_1"] > 0 and row["size_mb"] > 0 for row in results["rows"])
+    assert [run["agreement"] for run in reference["runs"]] == [1.0]
+    assert all(0 <= run["top1"] <= run["top5"] for row in results["rows"] for run in row["runs"])
+    assert all(row["figures"]["latency_ms_1"] > 0 and row["figures"]["size_mb"] > 0 for row in results["rows"])
     assert "inverted, kept patches" in capsys.readouterr().out
 
     arguments = ["evaluate", "--model_name_or_path", tmp_path / "int8", "--dataset", photographs, "--disable_tqdm"]
     assert main(list(map(str, [*arguments, "--json", tmp_path / "figures.json"]))) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["backend"] == "onnx"
-    assert figures["top1"] == results["rows"][1]["top1"]
+    assert figures["top1"] == results["rows"][1]["runs"][0]["top1"]
 
 
 @pytest.mark.parametrize(
@@ -53,26 +53,19 @@ def test_every_back_ends_model_is_evaluated_by_the_one_evaluator(
     assert main(["evaluate", *map(str, given), "--disable_tqdm"]) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["backend"] == backend
-    assert figures["top1"] == results["rows"][1]["top1"]
+    assert figures["top1"] == results["rows"][1]["runs"][0]["top1"]
 
 
 def test_several_datasets_and_seeds_are_several_runs_of_a_row(tiny_checkpoint, sparse_folder, photographs, tmp_path):
     given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, sparse_folder]
     given += ["--output_dir", tmp_path / "w4a8", "--eval_dataset", photographs, "--backend", "simulated"]
-    given += ["--weights", 4, "--controls", "gaussian", "filled", f"real={photographs}", "--seeds", 0, 1, 2]
+    given += ["--weights", 4, "--controls", "gaussian", "filled", f"real={photographs}", "--control_seeds", 0, 1, 2]
     assert main(["quantize", *map(str, given), "--disable_tqdm"]) == 0
     results = json.loads((tmp_path / "w4a8" / "results.json").read_text())
-    runs = {row["name"]: len(row["runs"]) for row in results["rows"]}
-    assert runs == {
-        "float32": 1,
-        "inverted, kept patches": 2,
-        "Gaussian noise": 3,
-        "inverted, gaps black": 2,
-        "real images": 3,
-    }
+    runs = {row["key"]: len(row["runs"]) for row in results["rows"]}
+    assert runs == {"float32": 1, "sparse": 2, "gaussian": 3, "filled": 2, f"real={photographs}": 3}
     sparse = results["rows"][1]
     assert sparse["runs"][0] == sparse["runs"][1]
-    assert sparse["top1_std"] == 0.0
     assert (results["settings"]["weights"], results["settings"]["activations"]) == (4, 8)
     assert [dataset["num_images"] for dataset in results["datasets"]] == [6, 6]
 
@@ -86,16 +79,10 @@ def test_every_model_has_a_record_and_a_card_whose_code_runs(
     given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "model"]
     assert main(["quantize", *map(str, given), "--backend", backend, "--num_images", "4"]) == 0
     record = ModelRecord.load(tmp_path / "model")
-    assert (record.kind, record.settings["backend"], record.rows) == ("quantized", backend, [])
+    assert (record.kind, record.settings["backend"], record.rows) == ("quantized", backend, ())
     assert record.teacher.name == "tiny-vit"
-    assert record.datasets[0] | {"content_sha256": None} == {
-        "name": "set",
-        "revision": None,
-        "content_sha256": None,
-        "num_images": 4,
-        "num_kept": load_sparse_dataset(sparse_folder).record.keep_counts[-1],
-        "is_from_teacher": True,
-    }
+    num_kept = load_sparse_dataset(sparse_folder).record.keep_counts[-1]
+    assert replace(record.datasets[0], content_sha256=None) == DatasetReference("set", None, None, 4, num_kept, True)
     card = (tmp_path / "model" / "README.md").read_text()
     written = card + record.to_json()
     assert not [name for name in (tmp_path, sparse_folder, tiny_checkpoint, Path.home()) if str(name) in written]
@@ -119,16 +106,6 @@ def test_sensitivity_needs_no_real_image_and_gives_an_exclude_list(tiny_checkpoi
     assert main(["quantize", *map(str, given), "--exclude", *report["exclude"]]) == 0
     quantized = len(report["layers"]) - len(report["exclude"])
     assert f"{quantized} of " in capsys.readouterr().out
-
-
-def test_evaluate_measures_a_pytorch_checkpoint(tiny_checkpoint, photographs, tmp_path, capsys, teacher):
-    file = tmp_path / "figures.json"
-    arguments = ["evaluate", "--model_name_or_path", tiny_checkpoint, "--dataset", photographs, "--json", file]
-    assert main([*map(str, arguments), "--max_images", "10", "--disable_tqdm"]) == 0
-    figures = json.loads(file.read_text())
-    assert figures["n"] == 10
-    assert figures["backend"] == "pytorch"
-    assert "of 10 images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,38 @@
+"""Running `smi-hf` in this process, as a user would in a terminal."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from smi_hf.cli.main import main
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The last line on stderr: a refusal is one sentence, what was logged or drawn before it set apart."""
+        lines = [line for line in self.err.replace("\r", "\n").splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+
+@pytest.fixture
+def smi(capsys):
+    """Runs `smi-hf` in this process; an exception that `main` does not answer fails the test, as it is a traceback."""
+
+    def run(*arguments: object) -> Answer:
+        capsys.readouterr()
+        try:
+            code = main(list(map(str, arguments)))
+        except SystemExit as exit:
+            code = exit.code
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run

@@ -1,0 +1,209 @@
+"""Every option of every command, given what it should not be: one sentence and exit code 2, or success. Never a
+traceback, a hang, or a file of somebody else changed."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from smi_hf.environment import missing_packages
+from smi_hf.quantization.config import QuantizationConfig
+
+# What is written for an option by the type of its value. Strings as a shell hands them over.
+NUMBERS = ("0", "-1", "1e400", "nan", "-inf", "99999999999999999999", "many", "", "0x10", "٣")
+WORDS = ("", " ", "no-such-thing", "a\nb", "\x1b[31m", "*", "[", "::", "'", '"', "%s", "../..", "\udcff")
+PATHS = (
+    *WORDS,
+    "{empty}",
+    "{file}",
+    "{link}",
+    "{foreign}",
+    "{text}",
+    "{read_only}",
+    "{missing}/a/b",
+    "{brackets}",
+    "{colons}",
+    "/dev/null",
+    "/proc/self/mem",
+    "~nobody",
+    "x" * 300,
+    "a//b/c/d",
+)
+FLAGS = ("maybe", "")
+
+QUICK_INVERT = ("--num_images", "2", "--num_steps", "4", "--disable_tqdm")
+QUICK_DISTILL = (
+    "--num_train_epochs", "1", "--per_device_train_batch_size", "4", "--use_cpu", "true", "--disable_tqdm", "true",
+    "--save_strategy", "no",
+)  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path, tiny_checkpoint, sparse_folder, photographs, monkeypatch):
+    """Folders and files of all kinds, of which nothing may change; and a folder to work in."""
+    kept = tmp_path / "kept"
+    for name in ("foreign", "foreign/data", "read_only", "brackets[1]", "colons::x"):
+        (kept / name).mkdir(parents=True)
+    shutil.copytree(sparse_folder, kept / "set")
+    (kept / "foreign" / "README.md").write_text("mine")
+    (kept / "foreign" / "results.json").write_text('{"accuracy": 0.5}')
+    (kept / "foreign" / "config.json").write_text("{}")
+    (kept / "foreign" / "data" / "train-5-3.parquet").write_bytes(b"not yet")
+    (kept / "brackets[1]" / "note.txt").write_text("mine")
+    (kept / "file").write_bytes(b"\x00\xff")
+    (kept / "text.yaml").write_text("- a\n- b\n")
+    (kept / "link").symlink_to(kept / "foreign")
+    (kept / "read_only" / "note.txt").write_text("mine")
+    (kept / "read_only").chmod(0o555)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    places = {
+        "empty": work / "empty", "file": kept / "file", "link": kept / "link", "foreign": kept / "foreign",
+        "text": kept / "text.yaml", "read_only": kept / "read_only", "missing": work / "missing",
+        "brackets": kept / "brackets[1]", "colons": kept / "colons::x",
+    }  # fmt: skip
+    return {
+        "kept": kept, "work": work, "places": places,
+        "teacher": tiny_checkpoint, "set": kept / "set", "photographs": photographs,
+    }  # fmt: skip
+
+
+def base(command: str, world) -> list[object]:
+    """A call of each command that works, and is quick."""
+    teacher, work = world["teacher"], world["work"]
+    return {
+        "invert": ["--model_name_or_path", teacher, "--output_dir", work / "out", *QUICK_INVERT],
+        "quantize": [
+            "--model_name_or_path", teacher, "--dataset", world["set"], "--output_dir", work / "out",
+            "--backend", "simulated", "--eval_dataset", world["photographs"], "--max_images", "4", "--disable_tqdm",
+        ],
+        "distill": [
+            "--teacher", teacher, "--student", teacher, "--dataset", world["set"], "--output_dir", work / "out",
+            *QUICK_DISTILL,
+        ],
+        "evaluate": [
+            "--model_name_or_path", teacher, "--dataset", world["photographs"], "--max_images", "4", "--disable_tqdm",
+        ],
+        "demo": [
+            "--output_dir", work / "out", "--num_images", "2", "--num_steps", "4", "--num_distillation_images", "4",
+            "--num_epochs", "1",
+        ],
+        "doctor": [],
+    }[command]  # fmt: skip
+
+
+# Option -> what it is given. Those of TrainingArguments that a user of this package is likely to touch are here too.
+OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "invert": {
+        "--model_name_or_path": PATHS, "--revision": ("", "a b"), "--image_size": ("0", "-32", "33", "32 32 32", "x"),
+        "--output_dir": PATHS, "--num_images": NUMBERS, "--num_steps": NUMBERS, "--batch_size": NUMBERS,
+        "--seed": (*NUMBERS, str(2**63), str(2**64)), "--classes": (*WORDS, "-1", "5", "random 1", "1.5"),
+        "--policy": WORDS, "--prune_steps": (*NUMBERS, "3 2", "1 1", "4"), "--prune_ratios": (*NUMBERS, "1", "0.5 0.5"),
+        "--learning_rate": NUMBERS, "--adam_beta1": (*NUMBERS, "1"), "--adam_beta2": (*NUMBERS, "1"),
+        "--tv_weight": NUMBERS, "--l2_weight": NUMBERS,
+        "--loss_weights": (*WORDS, "l2", "l2=", "l2=x", "=1", "l2=nan", "l2=-1", "cross_entropy=0", "l2=1=2"),
+        "--max_shift": (*NUMBERS, "1"), "--flip_probability": (*NUMBERS, "2"), "--mixed_precision": WORDS,
+        "--report_to": WORDS, "--logging_steps": NUMBERS, "--num_preview_images": NUMBERS, "--disable_tqdm": FLAGS,
+        "--hub_dataset_id": ("me/x", ""), "--hub_revision": ("x",), "--config": PATHS, "--preset": WORDS,
+        "--no_such_option": ("1",),
+    },
+    "quantize": {
+        "--model_name_or_path": PATHS, "--dataset": PATHS, "--output_dir": PATHS, "--backend": WORDS,
+        "--weights": NUMBERS, "--activations": NUMBERS, "--operators": WORDS, "--exclude": WORDS, "--target": WORDS,
+        "--num_images": NUMBERS, "--calibration_patches": WORDS,
+        "--controls": (*WORDS, "gaussian=1", "real", "real=", "dense={foreign}", "random={set}", "dynamic",
+                       "real={missing}", "real={file}", "gaussian gaussian"),
+        "--control_seeds": NUMBERS, "--eval_dataset": PATHS, "--eval_split": WORDS, "--max_images": NUMBERS,
+        "--sensitivity_images": NUMBERS, "--batch_size": NUMBERS, "--image_size": ("0", "33", "-1", "x"),
+        "--config": PATHS, "--quantize_outputs": FLAGS,
+    },
+    "distill": {
+        "--teacher": PATHS, "--student": PATHS, "--dataset": PATHS, "--output_dir": PATHS,
+        "--num_images": NUMBERS, "--controls": ("gaussian", "gausian", "real="), "--control_seeds": NUMBERS,
+        "--quantize_weights": ("0", "3", "x", "-1"), "--quantize_activations": ("0", "3"), "--exclude": ("classifier",),
+        "--rounds": ("-1", "x", "nan"), "--images_per_round": ("0", "-1", "x"), "--inversion_config": PATHS,
+        "--eval_dataset": PATHS, "--eval_split": WORDS, "--max_images": NUMBERS, "--temperature": NUMBERS,
+        "--loss": WORDS, "--hard_label_weight": NUMBERS, "--feature_weight": NUMBERS, "--hidden_state_weight": NUMBERS,
+        "--attention_weight": NUMBERS, "--augmentations": (*WORDS, "none flip"), "--num_views": NUMBERS,
+        "--held_out": (*NUMBERS, "1", "2"), "--learning_rate": NUMBERS, "--num_train_epochs": ("-1", "nan", "x"),
+        "--per_device_train_batch_size": NUMBERS, "--per_device_eval_batch_size": NUMBERS, "--seed": NUMBERS,
+        "--label_smoothing_factor": ("0.1", "nan"), "--report_to": WORDS, "--remove_unused_columns": ("true",),
+        "--load_best_model_at_end": ("true",), "--lr_scheduler_type": WORDS, "--warmup_steps": ("-1", "nan", "x"),
+        "--gradient_accumulation_steps": NUMBERS, "--config": PATHS,
+    },
+    "evaluate": {
+        "--model_name_or_path": PATHS, "--dataset": PATHS, "--split": WORDS, "--image_column": WORDS,
+        "--label_column": WORDS, "--batch_size": NUMBERS, "--max_images": NUMBERS, "--json": PATHS, "--config": PATHS,
+    },
+    "push": {"": PATHS},
+    "demo": {
+        "--output_dir": ("{foreign}", "{file}", "{link}", "{read_only}", "{brackets}", ""),
+        "--num_images": ("0", "-1", "x", "1e9"), "--num_steps": ("0", "-1"), "--seed": ("-1", "9999999999999", "x"),
+        "--num_distillation_images": ("0", "1"), "--num_epochs": ("0", "nan"), "--with_hub": ("true", "maybe"),
+    },
+    "doctor": {"--json": FLAGS, "--config": PATHS},
+}  # fmt: skip
+CASES = [(command, option) for command, options in OPTIONS.items() for option in options]
+NUM_BAD_INPUTS = sum(len(values) for options in OPTIONS.values() for values in options.values())
+# More than this would be work, not a mistake: these values are accepted, and would make as many images.
+_NEEDS = {"quantize": (), "distill": ("plots",), "demo": ("demo",)}
+
+
+def test_there_are_at_least_250_bad_inputs():
+    assert NUM_BAD_INPUTS >= 250
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("own_precision")
+@pytest.mark.parametrize(("command", "option"), CASES, ids=lambda part: part.strip("-") or "arguments")
+def test_a_bad_input_is_one_sentence_or_harmless(command, option, world, smi, monkeypatch):
+    if missing := [extra for extra in _NEEDS.get(command, ()) if missing_packages(extra)]:
+        pytest.skip(f"needs the extra {missing[0]}")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    before = contents(world["kept"])
+    for value in OPTIONS[command][option]:
+        words = value.format(**world["places"], set=world["set"]) if "{" in value else value
+        given = words.split(" ") if " " in words.strip() and not words.startswith("/") else [words]
+        world["places"]["empty"].mkdir()
+        arguments = [words, "me/x"] if command == "push" else [*base(command, world), option, *given]
+        answer = smi(command, *arguments)
+        assert answer.code in (0, 1, 2), (value, answer)
+        assert "Traceback" not in answer.err + answer.out, (value, answer)
+        if answer.code:
+            assert answer.sentence.startswith("smi-hf"), (value, answer)
+            assert len(answer.sentence) < 2000, (value, answer)
+        # 1 is for what fails on the way; what can be known before is a mistake of the user's.
+        assert answer.code != 1 or option in ("--tv_weight", "--l2_weight", "--learning_rate"), (value, answer)
+        assert "\x1b" not in answer.err, (value, answer)
+        assert contents(world["kept"]) == before, value
+        empty(world["work"])
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file and link of a folder, with what it holds."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            found[name] = f"-> {os.readlink(path)}"
+        elif path.is_file():
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        else:
+            found[name] = "folder"
+    return found
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def test_the_options_of_quantize_are_all_here():
+    from dataclasses import fields
+
+    listed = {option.lstrip("-") for option in OPTIONS["quantize"]}
+    harmless = {"disable_tqdm", "sensitivity", "other_teacher"}
+    assert {field.name for field in fields(QuantizationConfig)} - harmless <= listed

@@ -1,0 +1,138 @@
+"""`quantize`: what it writes, what it refuses, and that the command is the verb."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from smi_hf import QuantizationConfig, UsageError, load_image_set, load_predictor, load_sparse_dataset, quantize
+from smi_hf.cli.main import main
+from smi_hf.evaluation.record import ModelRecord
+from smi_hf.evaluation.run import evaluate
+from smi_hf.models import Teacher
+
+
+@pytest.fixture
+def dataset(sparse_folder, teacher):
+    return load_sparse_dataset(sparse_folder, teacher=teacher)
+
+
+@pytest.fixture
+def images(photographs, teacher):
+    return load_image_set(str(photographs), teacher.label_names)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return QuantizationConfig(output_dir=str(tmp_path / "int8"), backend="simulated", disable_tqdm=True)
+
+
+def timeless(record: ModelRecord) -> ModelRecord:
+    """A record without what no two runs have in common: times."""
+    rows = (replace(row, figures={k: v for k, v in row.figures.items() if k == "size_mb"}) for row in record.rows)
+    return replace(record, rows=tuple(rows))
+
+
+def test_the_record_is_returned_and_lies_beside_the_model_with_its_card(teacher, dataset, config, images, tmp_path):
+    record = quantize(teacher, dataset, config, images=images, controls=["gaussian"])
+    assert record == ModelRecord.load(tmp_path / "int8")
+    assert [row.key for row in record.rows] == ["float32", "sparse", "gaussian"]
+    assert "Gaussian noise" in (tmp_path / "int8" / "README.md").read_text()
+    judged = evaluate(load_predictor(str(tmp_path / "int8")), images, disable_tqdm=True)
+    assert (judged.top1, judged.backend) == (record.rows[1].runs[0].top1, "simulated")
+
+
+def test_the_command_and_the_verb_write_the_same_record(
+    teacher, dataset, images, sparse_folder, tiny_checkpoint, photographs, tmp_path
+):
+    config = QuantizationConfig(
+        output_dir=str(tmp_path / "verb"), backend="simulated", weights=4, control_seeds=[0, 1], disable_tqdm=True
+    )
+    verb = quantize(teacher, [dataset, dataset], config, images=images, controls=["gaussian", "filled"])
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, sparse_folder, "--disable_tqdm"]
+    given += ["--output_dir", tmp_path / "command", "--backend", "simulated", "--weights", 4, "--control_seeds", 0, 1]
+    given += ["--eval_dataset", photographs, "--controls", "gaussian", "filled"]
+    assert main(["quantize", *map(str, given)]) == 0
+    assert timeless(ModelRecord.load(tmp_path / "command")) == timeless(verb)
+
+
+def test_two_real_sets_are_two_rows(teacher, dataset, config, images, photographs, tmp_path):
+    other = tmp_path / "other.parquet"
+    other.write_bytes(photographs.read_bytes())
+    record = quantize(teacher, dataset, config, images=images, controls=[f"real={photographs}", f"real={other}"])
+    assert [row.key for row in record.rows[2:]] == [f"real={photographs}", f"real={other}"]
+    assert len({row.label for row in record.rows}) == 4
+    assert all(len(row.runs) == 1 for row in record.rows)
+
+
+def test_images_of_another_model_are_refused_unless_that_is_meant(make_teacher, dataset, config, tmp_path):
+    other = make_teacher(seed=1)
+    with pytest.raises(UsageError, match="whose weights are not those of"):
+        quantize(other, dataset, config)
+    assert list(tmp_path.iterdir()) == []
+    record = quantize(other, dataset, replace(config, other_teacher=True))
+    assert not record.datasets[0].is_from_teacher
+
+
+@pytest.mark.parametrize(
+    ("controls", "message"),
+    [
+        (["dynamic"], "back end 'simulated' has no dynamic quantization; leave out the control 'dynamic'"),
+        (["gaussian", "gaussian"], "control 'gaussian' is given twice"),
+        (["gausian"], r"no control 'gausian' \(did you mean 'gaussian'\?\); available: .*dynamic"),
+    ],
+)
+def test_a_control_that_cannot_be_is_refused_before_anything_is_written(
+    teacher, dataset, config, images, controls, message, tmp_path
+):
+    with pytest.raises(UsageError, match=message):
+        quantize(teacher, dataset, config, images=images, controls=controls)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_controls_need_images_to_judge_on(teacher, dataset, config):
+    with pytest.raises(UsageError, match="give --eval_dataset"):
+        quantize(teacher, dataset, config, controls=["gaussian"])
+
+
+def test_a_failure_while_judging_leaves_no_folder(teacher, dataset, config, images, monkeypatch, tmp_path):
+    def fail(*arguments, **options):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("smi_hf.quantization.run.compare_calibrations", fail)
+    with pytest.raises(RuntimeError, match="broken"):
+        quantize(teacher, dataset, config, images=images)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert quantize(teacher, dataset, config, images=images).rows
+
+
+def test_a_folder_that_exists_is_left_as_it_is(teacher, dataset, config, tmp_path):
+    (tmp_path / "int8").mkdir()
+    (tmp_path / "int8" / "README.md").write_text("mine")
+    with pytest.raises(UsageError, match="exists; choose another folder"):
+        quantize(teacher, dataset, config)
+    assert [path.name for path in (tmp_path / "int8").iterdir()] == ["README.md"]
+
+
+def test_every_file_of_the_folder_is_in_the_record(teacher, dataset, config, tmp_path):
+    record = quantize(teacher, dataset, config)
+    written = {path.name for path in (tmp_path / "int8").iterdir()}
+    assert written == set(record.files) | {"README.md", "results.json"}
+    assert json.loads((tmp_path / "int8" / "results.json").read_text())["schema_version"] == 2
+
+
+@pytest.fixture
+def make_teacher(image_processor):
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification
+
+    def make(seed: int) -> Teacher:
+        torch.manual_seed(seed)
+        config = ViTConfig(
+            image_size=32, patch_size=8, hidden_size=24, num_hidden_layers=2, num_attention_heads=3,
+            intermediate_size=48, num_labels=5,
+        )  # fmt: skip
+        return Teacher.from_model(ViTForImageClassification(config), image_processor, name="somebody/else")
+
+    return make
