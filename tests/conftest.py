@@ -126,7 +126,7 @@ def kept_images(sparse_folder, teacher):
     from smi_hf import load_sparse_dataset
     from smi_hf.images.kept import sparse_images
 
-    return sparse_images(load_sparse_dataset(sparse_folder, for_model=teacher.model))
+    return sparse_images(load_sparse_dataset(sparse_folder, teacher=teacher))
 
 
 @pytest.fixture(scope="session")

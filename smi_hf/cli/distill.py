@@ -381,7 +381,7 @@ def _grow(given: DistillArguments, teacher: "Teacher", num_images: int) -> "Spar
     options += ["--model_name_or_path", given.teacher, "--output_dir", given.dataset[0]]
     _, config = make_invert_parser().parse([*options, "--num_images", str(num_images)])
     SparseInversionTrainer(teacher, config).train()
-    return load_sparse_dataset(given.dataset[0], for_model=teacher.model)
+    return load_sparse_dataset(given.dataset[0], teacher=teacher)
 
 
 def _images(
@@ -392,7 +392,7 @@ def _images(
     from smi_hf.images.kept import sparse_images
     from smi_hf.models.preprocessing import load_image_processor
 
-    loaded = [load_sparse_dataset(path, for_model=teacher.model).first(given.num_images) for path in given.dataset]
+    loaded = [load_sparse_dataset(path, teacher=teacher).first(given.num_images) for path in given.dataset]
     rows: dict[str, list[Any]] = {_SPARSE: list(loaded)}
     if given.controls:
         sparse = [sparse_images(dataset) for dataset in loaded]

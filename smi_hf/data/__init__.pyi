@@ -2,7 +2,7 @@ from .concatenation import concatenate
 from .reader import SparseDataset, load_sparse_dataset
 from .record import DatasetRecord
 from .schema import FinishedImages
-from .validation import validate
+from .validation import made_from, validate
 
 __all__ = [
     "DatasetRecord",
@@ -10,5 +10,6 @@ __all__ = [
     "SparseDataset",
     "concatenate",
     "load_sparse_dataset",
+    "made_from",
     "validate",
 ]

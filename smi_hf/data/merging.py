@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
+from smi_hf.data.parquet import LOCAL_FILES, READ_ERRORS, read_metadata, read_rows
 from smi_hf.data.schema import DATA_FOLDER
 from smi_hf.errors import RunError
 from smi_hf.files import one_line, replaced_atomically
@@ -37,18 +38,35 @@ def shard_range(path: Path) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def list_shards(folder: Path) -> list[Path]:
-    """The shards of a dataset folder, in order of their images; files of other names are not ours."""
-    found = [path for path in (folder / DATA_FOLDER).iterdir() if _SHARD_NAME.fullmatch(path.name)]
+def list_shards(folder: Path, num_images: int) -> list[Path]:
+    """The shards of a dataset folder, in order of their images.
+
+    Args:
+        num_images: of the dataset; a file of any other name than its shards can have is not ours.
+    """
+    found = [path for path in (folder / DATA_FOLDER).iterdir() if _is_shard(path, num_images)]
     return sorted(found, key=shard_range)
+
+
+def _is_shard(path: Path, num_images: int) -> bool:
+    if _SHARD_NAME.fullmatch(path.name) is None or not path.is_file():
+        return False
+    first, last = shard_range(path)
+    return first <= last < num_images and path.name == shard_path(Path(), first, last).name
+
+
+def list_strangers(folder: Path, num_images: int) -> list[Path]:
+    """What would be read with the shards of a dataset folder, as its name ends in .parquet, but is none of them."""
+    shards = list_shards(folder, num_images)
+    return sorted(path for path in (folder / DATA_FOLDER).glob("*.parquet") if path not in shards)
 
 
 def is_whole(path: Path) -> bool:
     """Whether a shard can be opened and holds as many images as its name says."""
     first, last = shard_range(path)
     try:
-        return pyarrow.parquet.read_metadata(path).num_rows == last - first + 1
-    except (pyarrow.ArrowException, OSError):
+        return read_metadata(path).num_rows == last - first + 1
+    except READ_ERRORS:
         return False
 
 
@@ -115,13 +133,18 @@ def new_parquet(path: Path, schema: pyarrow.Schema) -> pyarrow.parquet.ParquetWr
     viewer fetch single rows, and checksums tell a damaged page from pixels.
     """
     return pyarrow.parquet.ParquetWriter(
-        path, schema, use_content_defined_chunking=True, write_page_index=True, write_page_checksum=True
+        str(path),
+        schema,
+        filesystem=LOCAL_FILES,
+        use_content_defined_chunking=True,
+        write_page_index=True,
+        write_page_checksum=True,
     )
 
 
 def _data_bytes(path: Path) -> int:
     """Bytes of a shard's columns. Its footer names every label, and may be longer than a small batch."""
-    metadata = pyarrow.parquet.read_metadata(path)
+    metadata = read_metadata(path)
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     return sum(group.column(number).total_compressed_size for group in groups for number in range(group.num_columns))
 
@@ -143,10 +166,8 @@ def _row_groups(shards: Sequence[Path], schema: pyarrow.Schema) -> Iterator[pyar
 
 def _read(path: Path) -> Iterator[pyarrow.RecordBatch]:
     try:
-        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            yield from file.iter_batches(batch_size=_ROWS_AT_ONCE)
-    # pyarrow says OSError for what it cannot decode, too.
-    except (pyarrow.ArrowException, OSError) as error:
+        yield from read_rows(path, batch_size=_ROWS_AT_ONCE)
+    except READ_ERRORS as error:
         raise RunError(
             f"shard {path} cannot be read ({one_line(error)}); remove it and run the same command again, which "
             f"makes its images again"

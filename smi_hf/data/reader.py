@@ -4,6 +4,7 @@ Legend: `B` images, `K` kept patches, `C` channels, `H W` image pixels.
 """
 
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import torch
 from PIL import Image
 from torch import Tensor
 
+from smi_hf.data.parquet import READ_ERRORS, open_parquet, read_metadata
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import DATA_FOLDER, RECORD_FILE
 from smi_hf.data.validation import check_count, check_features, check_fits, check_rows, validate
@@ -27,7 +27,7 @@ from smi_hf.patches import Normalization
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-    from smi_hf.models import SparseClassifier
+    from smi_hf.models import Teacher
 
 # Rows of a stream are checked in blocks of this many.
 _STREAMED_ROWS = 64
@@ -151,7 +151,7 @@ def _decoded(row: dict[str, Any]) -> np.ndarray:
 def load_sparse_dataset(
     path_or_repo: str | Path,
     *,
-    for_model: "SparseClassifier | None" = None,
+    teacher: "Teacher | None" = None,
     revision: str | None = None,
     streaming: bool = False,
 ) -> SparseDataset:
@@ -159,20 +159,18 @@ def load_sparse_dataset(
 
     Args:
         path_or_repo: a dataset folder, or a dataset repository on the Hub.
-        for_model: the model that it will be used with; the dataset must have its grid and labels.
+        teacher: the model that it will be used with; the dataset must have its grid, labels and normalisation.
         revision: branch, tag or commit on the Hub.
-        streaming: give rows as they are read, without a copy in the cache of `datasets`. Columns and the model are
+        streaming: give rows as they are read, not all in memory or in the cache of `datasets`. Columns and the model are
             checked at once; rows when they are read, some at a time, and then the error comes from the loop over
             them. That an image is there twice goes unnoticed.
 
     Raises:
         UsageError: it is not a sparse dataset, not complete, damaged, or does not fit the model.
     """
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-
     folder = Path(path_or_repo)
-    if folder.is_dir():
+    is_local = os.path.isdir(folder)
+    if is_local:
         record, name, commit = DatasetRecord.load(folder), folder.resolve().name, None
     else:
         name = str(path_or_repo)
@@ -181,20 +179,13 @@ def load_sparse_dataset(
         raise UsageError(
             f"dataset {path_or_repo} is not complete: its run was interrupted; run the same smi-hf invert again"
         )
-    if for_model is not None:
-        check_fits(record, for_model)
-    # Rows of the commit that the record is of, whatever is pushed in between.
-    source: dict[str, Any] = {"path": str(path_or_repo), "revision": commit}
-    if folder.is_dir():
-        # By their names: of a folder `datasets` would give the copy that it made before the shards were changed.
-        source = {"path": "parquet", "data_files": _checked_shards(folder, record)}
-    try:
-        dataset = load_dataset(**source, split="train", streaming=streaming)
-        features = dataset.features
-    except (DatasetsError, pyarrow.ArrowException, ValueError, OSError) as error:
-        # The cause says more than "An error occurred while generating the dataset".
-        reason = one_line(error.__cause__ or error)
-        raise UsageError(f"dataset {path_or_repo} cannot be read: {reason}") from error
+    if teacher is not None:
+        check_fits(record, teacher)
+    if is_local:
+        dataset = open_parquet(_checked_shards(folder, record), streaming=streaming)
+    else:
+        dataset = _rows_from_hub(name, commit, streaming)
+    features = dataset.features
     if not streaming:
         validate(dataset, record)
         return SparseDataset(dataset, record, name=name, revision=commit)
@@ -206,22 +197,42 @@ def load_sparse_dataset(
     return SparseDataset(checked.with_format(None), record, name=name, revision=commit)
 
 
-def _checked_shards(folder: Path, record: DatasetRecord) -> list[str]:
+def _checked_shards(folder: Path, record: DatasetRecord) -> list[Path]:
     """The shards of a folder, each opened to say which one is damaged, and their rows counted."""
-    shards = sorted((folder / DATA_FOLDER).glob("*.parquet"))
+    try:
+        shards = sorted(path for path in (folder / DATA_FOLDER).iterdir() if _is_visible_parquet(path))
+    except OSError:
+        shards = []
     if not shards:
         raise UsageError(f"dataset {folder} cannot be read: it has no shard in {DATA_FOLDER}/")
     num_images = 0
     for path in shards:
         try:
-            num_images += pyarrow.parquet.read_metadata(path).num_rows
-        except (pyarrow.ArrowException, OSError) as error:
+            num_images += read_metadata(path).num_rows
+        except READ_ERRORS as error:
             raise UsageError(
                 f"dataset {folder} cannot be read: shard {path.name} is damaged ({one_line(error)}); run the same "
                 f"smi-hf invert again, which makes its images again, or download it again"
             ) from error
     check_count(num_images, record)
-    return list(map(str, shards))
+    return shards
+
+
+def _is_visible_parquet(path: Path) -> bool:
+    return path.suffix == ".parquet" and not path.name.startswith(".")
+
+
+def _rows_from_hub(repo: str, commit: str, streaming: bool) -> "Dataset | IterableDataset":
+    """Rows of the commit that the record is of, whatever is pushed in between."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        return load_dataset(repo, revision=commit, split="train", streaming=streaming)
+    except (DatasetsError, *READ_ERRORS) as error:
+        # The cause says more than "An error occurred while generating the dataset".
+        reason = one_line(error.__cause__ or error)
+        raise UsageError(f"dataset {repo} cannot be read: {reason}") from error
 
 
 def _record_from_hub(repo: str, revision: str | None) -> tuple[DatasetRecord, str]:
@@ -256,7 +267,9 @@ def _record_from_hub(repo: str, revision: str | None) -> tuple[DatasetRecord, st
     except (HfHubHTTPError, HFValidationError) as error:
         raise UsageError(f"dataset {repo!r} is neither a folder here nor on the Hub: {one_line(error)}") from error
     # Cached under the commit's name.
-    return DatasetRecord.from_json(Path(path).read_text(), f"{repo}/{RECORD_FILE}"), Path(path).parent.name
+    return DatasetRecord.from_json(Path(path).read_text("utf-8", "replace"), f"{repo}/{RECORD_FILE}"), Path(
+        path
+    ).parent.name
 
 
 def _is_model(repo: str) -> bool:

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from smi_hf.data.schema import RECORD_FILE, SCHEMA_VERSION
+from smi_hf.data.record_checks import check_results, check_settings
+from smi_hf.data.schema import MAX_PATCHES, RECORD_FILE, SCHEMA_VERSION
 from smi_hf.environment import Environment
 from smi_hf.json_record import JsonRecord, checked
 from smi_hf.models.references import CheckpointReference
@@ -63,10 +64,29 @@ class DatasetRecord(JsonRecord):
         """This record at the end of its run."""
         return replace(self, status="complete", results=results)
 
+    def check(self) -> None:
+        """Checks what types cannot say, and the settings and results that are read; raises ValueError."""
+        if self.status not in ("running", "complete"):
+            raise ValueError(f"status is {self.status!r}, and neither 'running' nor 'complete'")
+        num_patches = self.grid.num_patches
+        if num_patches > MAX_PATCHES:
+            raise ValueError(f"the grid has {num_patches} patches, but a dataset can number {MAX_PATCHES} at most")
+        if len(self.image_mean) != 3 or len(self.image_std) != 3 or min(self.image_std) <= 0:
+            raise ValueError("image_mean and image_std must have 3 values, and those of image_std be positive")
+        if not self.label_names or not all(self.label_names):
+            raise ValueError("label_names must be at least one name, and none of them empty")
+        counts = self.keep_counts
+        if not counts or counts[0] != num_patches or counts[-1] < 1 or list(counts) != sorted(counts, reverse=True):
+            raise ValueError(f"keep_counts is {counts}, but must decrease from {num_patches} patches to at least 1")
+        check_settings(self.settings)
+        if self.status == "complete":
+            check_results(self.results)
+
     def differences(self, before: "DatasetRecord") -> list[str]:
         """Why this run would not continue another, one line each; empty if it does.
 
-        More images continue it: those that are there stay as they are.
+        More images continue it: those that are there stay as they are. Images do not depend on the batch that they
+        were made in.
         """
         mine, theirs = self._identity(), before._identity()
         if self.num_images > before.num_images:
@@ -82,5 +102,5 @@ class DatasetRecord(JsonRecord):
         return {
             "teacher weights (sha256)": plain["teacher"]["weights_sha256"],
             **{name: plain[name] for name in ("image_size", "patch_size", "image_mean", "image_std")},
-            **plain["settings"],
+            **{name: value for name, value in plain["settings"].items() if name != "batch_size"},
         }

@@ -22,6 +22,9 @@ RECORD_FILE = "smi.json"
 CARD_FILE = "README.md"
 PREVIEW_FILE = "preview.png"
 STAGES_FILE = "preview_stages.png"
+# Patches are numbered in int16, and images in file names by eight digits.
+MAX_PATCHES = 2**15
+MAX_IMAGES = 10_000_000
 COLUMNS = ("image", "label", "kept_patches", "image_index", "seed", "target_probability", "steps")
 # Concatenated datasets have it besides: which of the datasets that were put together a row comes from, int16.
 SOURCE_COLUMN = "source"
@@ -70,4 +73,12 @@ def dataset_features(label_names: Sequence[str]) -> "Features":
 def distinct_names(label_names: Sequence[str]) -> list[str]:
     """Label names with the label added to those that occur twice (ImageNet has two cranes): ClassLabel wants a set."""
     counts = Counter(label_names)
-    return [name if counts[name] == 1 else f"{name} ({label})" for label, name in enumerate(label_names)]
+    distinct = []
+    for label, name in enumerate(label_names):
+        if counts[name] > 1:
+            name = f"{name} ({label})"
+            # A label may be called "crane (0)" itself.
+            while name in counts:
+                name = f"{name} ({label})"
+        distinct.append(name)
+    return distinct

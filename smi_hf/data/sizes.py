@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import pyarrow.parquet
+from smi_hf.data.parquet import read_table
 
 
 def shard_sizes(shards: Iterable[Path]) -> dict[str, int]:
@@ -12,5 +12,5 @@ def shard_sizes(shards: Iterable[Path]) -> dict[str, int]:
     One shard is read at a time.
     """
     shards = list(shards)
-    num_bytes = sum(pyarrow.parquet.read_table(path).nbytes for path in shards)
+    num_bytes = sum(read_table(path).nbytes for path in shards)
     return {"num_bytes": num_bytes, "download_size": sum(path.stat().st_size for path in shards)}

@@ -11,16 +11,18 @@ import pyarrow
 import pyarrow.compute
 
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import COLUMNS, RECORD_FILE, SOURCE_COLUMN, dataset_features
+from smi_hf.data.schema import COLUMNS, RECORD_FILE, SOURCE_COLUMN, dataset_features, distinct_names
 from smi_hf.errors import UsageError
 from smi_hf.patches import PatchGrid
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-    from smi_hf.models import SparseClassifier
+    from smi_hf.models import Teacher
 
 _ROWS_AT_ONCE = 1000
+# Means and deviations that differ by less were rounded differently.
+_SAME_NORMALIZATION = 1e-6
 # Signature, then the length and name of the first chunk, which begins with width and height, big-endian.
 _PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _PNG_HEADER_BYTES = len(_PNG_START) + 8
@@ -28,22 +30,41 @@ _PNG_HEADER_BYTES = len(_PNG_START) + 8
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
-def check_fits(record: DatasetRecord, model: "SparseClassifier") -> None:
+def check_fits(record: DatasetRecord, teacher: "Teacher") -> None:
     """Checks that a dataset can be shown to a model.
 
     Raises:
-        UsageError: grid or number of labels differ.
+        UsageError: grid, labels or normalisation differ.
     """
-    if record.grid != model.grid:
+    grid, names = teacher.model.grid, teacher.label_names
+    if record.grid != grid:
         raise UsageError(
-            f"the dataset has {describe_grid(record.grid)}, but the model has {describe_grid(model.grid)}; "
+            f"the dataset has {describe_grid(record.grid)}, but the model has {describe_grid(grid)}; "
             f"use a dataset inverted from a model of the same grid"
         )
-    if len(record.label_names) != model.config.num_labels:
+    if len(record.label_names) != len(names):
         raise UsageError(
-            f"the dataset has {len(record.label_names)} labels, but the model has {model.config.num_labels}; "
+            f"the dataset has {len(record.label_names)} labels, but the model has {len(names)}; "
             f"use a dataset inverted from a model of the same labels"
         )
+    for label, (theirs, ours) in enumerate(zip(distinct_names(record.label_names), distinct_names(names))):
+        if theirs != ours:
+            raise UsageError(
+                f"label {label} of the dataset is {theirs!r}, but that of the model is {ours!r}; use a dataset "
+                f"inverted from a model of the same labels, in the same order"
+            )
+    mean, std = teacher.normalization.mean, teacher.normalization.std
+    if not np.allclose([*record.image_mean, *record.image_std], [*mean, *std], rtol=0, atol=_SAME_NORMALIZATION):
+        raise UsageError(
+            f"the dataset is normalized by mean {tuple(record.image_mean)} and std {tuple(record.image_std)}, but the "
+            f"model by {tuple(mean)} and {tuple(std)}: one of the two image processors was changed, and the pixels "
+            f"would have the wrong range; use a dataset inverted with this preprocessor_config.json"
+        )
+
+
+def made_from(record: DatasetRecord, teacher: "Teacher") -> bool:
+    """Whether a dataset was inverted from a model of exactly these weights; False of several teachers."""
+    return record.teacher.weights_sha256 == teacher.weights_sha256()
 
 
 def describe_grid(grid: PatchGrid) -> str:
@@ -113,14 +134,29 @@ def check_rows(rows: pyarrow.Table, record: DatasetRecord) -> pyarrow.Table:
     Raises:
         UsageError: with the first violation and its image index.
     """
-    for name in ("image_index", "seed"):
+    for name in ("image_index", "seed", "target_probability", "steps"):
         if rows[name].null_count:
             raise UsageError(f"a row of the dataset has no {name}")
     indices = rows["image_index"].to_numpy()
+    if SOURCE_COLUMN not in rows.column_names:
+        _check_origin(indices, rows["seed"].to_numpy(), record)
     _check_labels(rows["label"], indices, len(record.label_names))
     _check_kept(rows["kept_patches"], indices, record.grid.num_patches, record.keep_counts[-1])
     _check_images(pyarrow.compute.struct_field(rows["image"], "bytes"), indices, record.image_size)
     return rows
+
+
+def _check_origin(indices: np.ndarray, seeds: np.ndarray, record: DatasetRecord) -> None:
+    for row in np.flatnonzero(seeds != record.settings.get("seed", seeds)):
+        raise UsageError(
+            f"image {indices[row]} has seed {seeds[row]}, but the {RECORD_FILE} of the dataset says "
+            f"{record.settings['seed']}; its shard is of another dataset"
+        )
+    for row in np.flatnonzero((indices < 0) | (indices >= record.num_images)):
+        raise UsageError(
+            f"image {indices[row]} is in the dataset, but its {RECORD_FILE} promises images 0 to "
+            f"{record.num_images - 1}"
+        )
 
 
 def _check_labels(labels: pyarrow.ChunkedArray, indices: np.ndarray, num_labels: int) -> None:
@@ -135,10 +171,8 @@ def _check_labels(labels: pyarrow.ChunkedArray, indices: np.ndarray, num_labels:
 def _check_kept(kept: pyarrow.ChunkedArray, indices: np.ndarray, num_patches: int, num_kept: int) -> None:
     counts = pyarrow.compute.fill_null(pyarrow.compute.list_value_length(kept), 0).to_numpy().astype(np.int64)
     for row in np.flatnonzero(counts != num_kept):
-        raise UsageError(
-            f"image {indices[row]} keeps {counts[row] or 'no'} patch{'es' * (counts[row] != 1)}, but the {RECORD_FILE} "
-            f"of the dataset says {num_kept}"
-        )
+        patches = {0: "no patch", 1: "1 patch"}.get(int(counts[row]), f"{counts[row]} patches")
+        raise UsageError(f"image {indices[row]} keeps {patches}, but the {RECORD_FILE} of the dataset says {num_kept}")
     patches = pyarrow.compute.fill_null(pyarrow.compute.list_flatten(kept), -1).to_numpy().astype(np.int64)
     rows = np.repeat(np.arange(len(counts)), counts)
     for place in np.flatnonzero((patches < 0) | (patches >= num_patches)):

@@ -1,11 +1,10 @@
 """Writing a sparse dataset: a shard for each finished batch, at once and atomically, and in the end few large ones."""
 
-import errno
 import hashlib
 import io
 import logging
-import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,14 @@ from smi_hf.data.merging import (
     covered_shards,
     is_whole,
     list_shards,
+    list_strangers,
     merge_shards,
     new_parquet,
     plan_merge,
     shard_path,
     shard_range,
 )
+from smi_hf.data.parquet import READ_ERRORS, read_rows
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import (
     CARD_FILE,
@@ -36,12 +37,12 @@ from smi_hf.data.schema import (
     dataset_features,
 )
 from smi_hf.errors import UsageError
-from smi_hf.files import file_sha256, remove_temporaries, replaced_atomically
+from smi_hf.files import contents, disk_errors, file_sha256, one_line, remove_temporaries, replaced_atomically
 from smi_hf.patches import PatchGrid
 
 logger = logging.getLogger(__name__)
 
-_READ_ONLY_ERRORS = frozenset({errno.EROFS, errno.ENAMETOOLONG})
+_ROWS_AT_ONCE = 10_000
 
 
 class SparseDatasetWriter:
@@ -59,43 +60,66 @@ class SparseDatasetWriter:
         self.max_shard_bytes = max_shard_bytes
 
     def open(self, *, overwrite: bool = False) -> None:
-        """Makes the folder ready: new, or continued if it holds the same run unfinished. One process calls this.
+        """Makes the folder ready: new, or continued if it holds the same run unfinished.
+
+        One process calls this, the one that holds the folder's lock (`smi_hf.files.one_writer`) where there may be
+        several. Nothing that is not of the dataset is changed or removed.
 
         Args:
             overwrite: discard the sparse dataset that is there.
 
         Raises:
             UsageError: the folder holds something else, another run's dataset, or cannot be written.
+            RunError: there is no space left.
         """
-        try:
-            self._check_contents(overwrite)
-            (self.folder / DATA_FOLDER).mkdir(parents=True, exist_ok=True)
+        with disk_errors(self.folder):
+            before = self._check_contents()
+            if before is not None and overwrite:
+                self._discard(before)
+            elif before is not None:
+                self._check_continues(before)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # The record first: it makes the folder ours, wherever this is cut off.
+            if before is None or overwrite or self.record.num_images > before.num_images:
+                self.record.save(self.folder)
+            (self.folder / DATA_FOLDER).mkdir(exist_ok=True)
             for folder in (self.folder, self.folder / DATA_FOLDER):
                 remove_temporaries(folder)
             self._remove_damaged_and_doubled()
-            if not (self.folder / RECORD_FILE).exists():
-                self.record.save(self.folder)
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
-            raise UsageError(f"output_dir {self.folder} cannot be written: {error}; choose another folder") from error
-        except OSError as error:
-            if error.errno in _READ_ONLY_ERRORS:
-                raise UsageError(
-                    f"output_dir {self.folder} cannot be written: {error}; choose another folder"
-                ) from error
-            raise
 
-    def _check_contents(self, overwrite: bool) -> None:
-        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
-            return
-        if self.folder.is_dir() and not (self.folder / RECORD_FILE).is_file():
+    def _check_contents(self) -> DatasetRecord | None:
+        """The record of the dataset that is there, None if there is nothing."""
+        data = self.folder / DATA_FOLDER
+        entries = contents(self.folder)
+        if data.is_symlink():
+            raise UsageError(
+                f"{data} is a link, and a run writes nothing outside of its output_dir; put the folder itself there, "
+                f"or choose another output_dir"
+            )
+        if not entries or (entries == [data] and data.is_dir() and not contents(data)):
+            return None
+        if not (self.folder / RECORD_FILE).is_file():
             raise UsageError(
                 f"output_dir {self.folder} is not empty and holds no sparse dataset ({RECORD_FILE}); nothing in it "
                 f"was touched, so choose another folder"
             )
-        if overwrite:
-            self._discard()
-            return
+        for name in (CARD_FILE, PREVIEW_FILE, STAGES_FILE):
+            path = self.folder / name
+            if path.exists() and not path.is_file():
+                raise UsageError(f"{path} is in the way: a file of the dataset has that name; move it away")
+        if data.exists() and not data.is_dir():
+            raise UsageError(f"{data} is no folder, but the shards of the dataset are to be in it; move it away")
         before = DatasetRecord.load(self.folder)
+        if data.exists() and (
+            strangers := list_strangers(self.folder, max(before.num_images, self.record.num_images))
+        ):
+            raise UsageError(
+                f"{strangers[0]} is no shard of the dataset in {self.folder}, but would be read as one; nothing was "
+                f"touched, so move it away"
+            )
+        return before
+
+    def _check_continues(self, before: DatasetRecord) -> None:
         if differences := self.record.differences(before):
             raise UsageError(
                 f"output_dir {self.folder} holds a dataset of other settings: {'; '.join(differences)}. Choose "
@@ -104,27 +128,65 @@ class SparseDatasetWriter:
         if self.record.num_images > before.num_images:
             # An unfinished dataset has no card. An image depends on its number alone, so those there stay as they are.
             (self.folder / CARD_FILE).unlink(missing_ok=True)
-            self.record.save(self.folder)
 
-    def _discard(self) -> None:
-        # The record goes last: without it the folder would be a stranger's, and could not be discarded again.
-        shutil.rmtree(self.folder / DATA_FOLDER, ignore_errors=True)
-        for name in (CARD_FILE, PREVIEW_FILE, STAGES_FILE, RECORD_FILE):
+    def _discard(self, before: DatasetRecord) -> None:
+        # The record stays, and is replaced last: without it the folder would be a stranger's, wherever this is cut off.
+        (self.folder / CARD_FILE).unlink(missing_ok=True)
+        replace(before, status="running", results={}).save(self.folder)
+        if (self.folder / DATA_FOLDER).is_dir():
+            for path in list_shards(self.folder, before.num_images):
+                path.unlink()
+        for name in (PREVIEW_FILE, STAGES_FILE):
             (self.folder / name).unlink(missing_ok=True)
+        ours = {self.folder / RECORD_FILE, self.folder / DATA_FOLDER}
+        if kept := [path.name for path in contents(self.folder) if path not in ours]:
+            logger.warning("what is not of the dataset stays in %s: %s", self.folder, ", ".join(kept))
 
     def _remove_damaged_and_doubled(self) -> None:
         shards = self.shards()
         damaged = [path for path in shards if not is_whole(path)]
-        if damaged:
+        whole = [path for path in shards if path not in damaged]
+        # What a merge was killed before removing; counted twice otherwise.
+        doubled = covered_shards(whole)
+        self._check_rows([path for path in whole if path not in doubled])
+        if damaged or doubled:
             # No longer complete, so no card and no record may say that it is.
             (self.folder / CARD_FILE).unlink(missing_ok=True)
             self.record.save(self.folder)
         for path in damaged:
             logger.warning("shard %s is damaged; its images are made again", path.name)
+        for path in (*damaged, *doubled):
             path.unlink()
-        # What a merge was killed before removing; counted twice otherwise.
-        for path in covered_shards([path for path in shards if path not in damaged]):
-            path.unlink()
+
+    def _check_rows(self, shards: Sequence[Path]) -> None:
+        """Checks that shards hold the images of this run that their names say, each image once."""
+        end = -1
+        for path in shards:
+            first, last = shard_range(path)
+            if first <= end:
+                raise UsageError(
+                    f"image {first} is in two shards, {path.name} and the one before it; nothing was touched, so move "
+                    f"one of them away"
+                )
+            end = last
+            if (reason := self._strange_rows(path)) is not None:
+                raise UsageError(f"shard {path} is not of this run: {reason}; nothing was touched, so move it away")
+
+    def _strange_rows(self, path: Path) -> str | None:
+        """What the rows of a shard are that its name does not say, None if they are as they should be."""
+        expected, _ = shard_range(path)
+        seed = self.record.settings["seed"]
+        try:
+            for rows in read_rows(path, columns=["image_index", "seed"], batch_size=_ROWS_AT_ONCE):
+                indices, seeds = rows["image_index"].to_numpy(zero_copy_only=False), rows["seed"].to_pylist()
+                if not np.array_equal(indices, np.arange(expected, expected + len(rows))):
+                    return "its images are not those that its name says"
+                if set(seeds) != {seed}:
+                    return f"its images have seed {next(each for each in seeds if each != seed)}, and not {seed}"
+                expected += len(rows)
+        except READ_ERRORS as error:
+            return one_line(error)
+        return None
 
     def finished_images(self) -> set[int]:
         """Which images of the run are on disk, in shards that can be opened."""
@@ -158,7 +220,7 @@ class SparseDatasetWriter:
 
     def shards(self) -> list[Path]:
         """The shards on disk, in order of their images."""
-        return list_shards(self.folder)
+        return list_shards(self.folder, self.record.num_images)
 
     def write(self, images: FinishedImages) -> Path:
         """Writes one shard and returns its path.

@@ -5,9 +5,10 @@ import pytest
 @pytest.fixture
 def record():
     from smi_hf.data import DatasetRecord
+    from smi_hf.models.references import CheckpointReference
 
     return DatasetRecord(
-        teacher={"name": "someone/vit", "revision": "abc", "model_type": "vit", "weights_sha256": "0" * 64},
+        teacher=CheckpointReference("someone/vit", "abc", "vit", "0" * 64),
         label_names=["crane", "dog", "crane"],
         image_size=(16, 24),
         patch_size=(8, 8),

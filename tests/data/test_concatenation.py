@@ -2,11 +2,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from smi_hf import UsageError, concatenate, load_sparse_dataset
-from smi_hf.data import SameCountSampler, validate
-from smi_hf.images.kept import sparse_images
+from smi_hf.data import validate
 
 
 @pytest.fixture
@@ -31,62 +29,51 @@ def variant(sparse, num_kept=None, **settings):
 
 
 @pytest.fixture
-def mixed(sparse):
-    return concatenate([sparse, variant(sparse, 2, seed=8)])
+def union(sparse):
+    return concatenate([sparse, variant(sparse, seed=8)])
 
 
-def test_the_union_has_all_rows_and_what_the_records_share(sparse, mixed):
-    assert len(mixed) == mixed.record.num_images == 8
-    validate(mixed.dataset, mixed.record)
-    assert mixed.dataset["source"][:] == [0] * 4 + [1] * 4
-    assert [source.settings["seed"] for source in mixed.sources] == [7, 8]
-    assert mixed.record.teacher == sparse.record.teacher
-    assert "seed" not in mixed.record.settings
-    assert mixed.record.settings["num_steps"] == 10
-    assert mixed.record.keep_counts == ()
+def test_the_union_has_all_rows_and_what_the_records_share(sparse, union):
+    assert len(union) == union.record.num_images == 8
+    validate(union.dataset, union.record)
+    assert union.dataset["source"][:] == [0] * 4 + [1] * 4
+    assert [source.settings["seed"] for source in union.sources] == [7, 8]
+    assert union.record.teacher == sparse.record.teacher
+    assert "seed" not in union.record.settings
+    assert union.record.settings["num_steps"] == 10
+    assert union.record.keep_counts == sparse.record.keep_counts
     for number in range(8):
         original = sparse.dataset[number % 4]
-        assert mixed.dataset[number]["image"].tobytes() == original["image"].tobytes()
-        assert mixed.dataset[number]["label"] == original["label"]
+        assert union.dataset[number]["image"].tobytes() == original["image"].tobytes()
+        assert union.dataset[number]["label"] == original["label"]
 
 
-def test_a_mixed_dataset_says_so_and_comes_apart_by_count(sparse, mixed):
-    assert mixed.kept_counts.tolist() == [3] * 4 + [2] * 4
-    assert (sparse.is_mixed, mixed.is_mixed) == (False, True)
-    parts = mixed.by_kept_count()
-    assert {count: len(part) for count, part in parts.items()} == {2: 4, 3: 4}
-    assert parts[2].dataset["seed"][:] == [8] * 4
-    assert mixed.first(6).kept_counts.tolist() == [3] * 4 + [2] * 2
-    assert len(sparse_images(parts[2])) == 4
-    with pytest.raises(UsageError, match=r"images of 2, 3 kept patches cannot be one set; .*by_kept_count\(\)\[K\]"):
-        sparse_images(mixed)
+def test_datasets_that_keep_different_numbers_of_patches_are_refused(sparse):
+    with pytest.raises(UsageError, match="dataset 2 keeps 2 patches of an image, but dataset 1 keeps 3"):
+        concatenate([sparse, variant(sparse, 2, seed=8)])
 
 
-def test_a_mixed_batch_is_refused_and_the_sampler_it_names_helps(mixed):
-    with pytest.raises(UsageError, match=r"images of 2 and of 3 kept patches.*sampler=SameCountSampler"):
-        list(DataLoader(mixed.dataset, batch_size=3, collate_fn=mixed.collate))
-    sampler = SameCountSampler(mixed.kept_counts, 3, shuffle=True)
-    shapes = [
-        tuple(batch["kept_patches"].shape)
-        for batch in DataLoader(mixed.dataset, batch_size=3, sampler=sampler, collate_fn=mixed.collate)
-    ]
-    assert sorted(shapes) == [(3, 2), (3, 2), (3, 3), (3, 3)]
+def test_only_the_ends_of_different_schedules_are_shared(sparse):
+    other = variant(sparse, seed=8)
+    other = replace(other, record=replace(other.record, keep_counts=(6, 4, 3)))
+    assert concatenate([sparse, other]).record.keep_counts == (6, 3)
 
 
-def test_unions_can_be_put_together_again_and_parts_of_one_run_stay_one_source(sparse, mixed):
+def test_unions_can_be_put_together_again_and_parts_of_one_run_stay_one_source(sparse, union):
     third = variant(sparse, seed=9)
-    union = concatenate([third, mixed])
-    assert [source.settings["seed"] for source in union.sources] == [9, 7, 8]
-    assert union.dataset["source"][:] == [0] * 4 + [1] * 4 + [2] * 4
-    whole = concatenate(list(mixed.by_kept_count().values()))
+    larger = concatenate([third, union])
+    assert [source.settings["seed"] for source in larger.sources] == [9, 7, 8]
+    assert larger.dataset["source"][:] == [0] * 4 + [1] * 4 + [2] * 4
+    parts = [replace(union, dataset=union.dataset.select(range(start, start + 4))) for start in (0, 4)]
+    whole = concatenate(parts)
     assert len(whole) == 8
     assert sorted(whole.dataset["seed"][:]) == [7] * 4 + [8] * 4
     validate(whole.dataset, whole.record)
 
 
-def test_an_image_is_not_taken_twice(sparse, mixed):
+def test_an_image_is_not_taken_twice(sparse, union):
     message = "image 0 of seed 7 would be there twice, from datasets of the same teacher and settings"
-    for datasets in ([sparse, sparse], [mixed, sparse], [sparse.first(1), sparse]):
+    for datasets in ([sparse, sparse], [union, sparse], [sparse.first(1), sparse]):
         with pytest.raises(UsageError, match=message):
             concatenate(datasets)
     # Other settings make other images of the same seed and number.
@@ -95,7 +82,7 @@ def test_an_image_is_not_taken_twice(sparse, mixed):
 
 def test_datasets_that_do_not_fit_each_other_are_refused(sparse):
     other = variant(sparse, seed=8)
-    teacher = sparse.record.teacher | {"name": "someone/else", "weights_sha256": "1" * 64}
+    teacher = replace(sparse.record.teacher, name="someone/else", weights_sha256="1" * 64)
     for changes, message in (
         ({"patch_size": (4, 4)}, "dataset 2 has images of 16x24 px in patches of 4x4 px, but dataset 1 has"),
         ({"label_names": ["a", "b", "c"]}, r"dataset 2 has other labels \(3, the first is 'a'\) than dataset 1"),
@@ -111,7 +98,7 @@ def test_datasets_that_do_not_fit_each_other_are_refused(sparse):
         concatenate([])
 
 
-def test_batches_by_number_are_those_of_the_collator(mixed):
-    by_number = mixed.batch([5, 4])
-    collated = mixed.collate([mixed.dataset[5], mixed.dataset[4]])
+def test_batches_by_number_are_those_of_the_collator(union):
+    by_number = union.batch([5, 4])
+    collated = union.collate([union.dataset[5], union.dataset[4]])
     assert all(torch.equal(by_number[name], collated[name]) for name in collated)

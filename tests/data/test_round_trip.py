@@ -85,10 +85,10 @@ def test_a_folder_without_a_record_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("not json", r"smi.json is not a record of a sparse dataset \(JSONDecodeError"),
-        ("[]", "smi.json is not a record of a sparse dataset"),
-        ('{"schema_version": 99}', "has schema version 99, but this smi_hf reads version 1"),
-        ('{"schema_version": 1}', r"is not a record of a sparse dataset \(KeyError: 'image_size'\)"),
+        ("not json", r"smi.json is not a record of a sparse dataset: it is not valid JSON"),
+        ("[]", "smi.json is not a record of a sparse dataset: it has no schema_version"),
+        ('{"schema_version": 99}', "has schema version 99, but this smi_hf reads 1 to 1"),
+        ('{"schema_version": 1}', "smi.json is not a record of a sparse dataset: teacher: Field required"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_refused(dataset_folder, text, message):

@@ -54,15 +54,12 @@ def test_a_row_that_cannot_be_is_named_when_its_block_is_met(dataset_folder, cha
 
 def test_whether_it_fits_the_model_is_known_at_once(dataset_folder, teacher):
     with pytest.raises(UsageError, match="images of 16x24 px in patches of 8x8 px, but the model has images of 32x32"):
-        load_sparse_dataset(dataset_folder, streaming=True, for_model=teacher.model)
+        load_sparse_dataset(dataset_folder, streaming=True, teacher=teacher)
 
 
 def test_what_needs_images_by_number_says_so(dataset_folder):
     streamed = load_sparse_dataset(dataset_folder, streaming=True)
     for needs in (
-        lambda: streamed.kept_counts,
-        lambda: streamed.is_mixed,
-        lambda: streamed.by_kept_count(),
         lambda: streamed.first(2),
         lambda: streamed.batch([0]),
         lambda: concatenate([streamed]),

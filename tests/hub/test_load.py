@@ -28,7 +28,7 @@ def change_record(folder: Path, **changes) -> bytes:
 
 
 def test_what_is_loaded_from_the_hub_is_what_lies_in_the_folder(pushed, sparse_folder, teacher):
-    local, remote = load_sparse_dataset(sparse_folder), load_sparse_dataset("me/set", for_model=teacher.model)
+    local, remote = load_sparse_dataset(sparse_folder), load_sparse_dataset("me/set", teacher=teacher)
     assert (remote.name, remote.revision) == ("me/set", pushed.repo("datasets", "me/set").head.oid)
     for key, value in local.batch(range(6)).items():
         assert torch.equal(remote.batch(range(6))[key], value)
@@ -37,7 +37,7 @@ def test_what_is_loaded_from_the_hub_is_what_lies_in_the_folder(pushed, sparse_f
 def test_a_stream_gives_the_same_rows_and_downloads_no_whole_copy(pushed, sparse_folder, teacher):
     local, streamed = (
         load_sparse_dataset(sparse_folder),
-        load_sparse_dataset("me/set", for_model=teacher.model, streaming=True),
+        load_sparse_dataset("me/set", teacher=teacher, streaming=True),
     )
     assert len(streamed) == 6 and streamed.is_streamed
     batch = streamed.collate(list(streamed.dataset))
@@ -118,4 +118,4 @@ def test_a_model_of_other_labels_is_refused(pushed, teacher):
     teacher.model.config.id2label = {label: str(label) for label in range(7)}
     teacher.model.config.label2id = {str(label): label for label in range(7)}
     with pytest.raises(UsageError, match="the dataset has 5 labels, but the model has 7"):
-        load_sparse_dataset("me/set", for_model=teacher.model)
+        load_sparse_dataset("me/set", teacher=teacher)

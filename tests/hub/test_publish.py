@@ -96,7 +96,7 @@ def test_smi_hf_loads_what_it_pushed(hub, folder, teacher):
     from smi_hf import load_sparse_dataset
 
     push_dataset(folder, "set")
-    assert len(load_sparse_dataset("me/set", for_model=teacher.model)) == 6
+    assert len(load_sparse_dataset("me/set", teacher=teacher)) == 6
 
 
 def test_exactly_the_files_of_the_run_are_published(hub, folder):

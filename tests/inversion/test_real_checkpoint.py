@@ -26,7 +26,7 @@ def test_the_teacher_sees_the_target_in_the_kept_patches_of_at_least_95_percent(
     trainer.train()
     assert trainer.record.keep_counts == (196, 137, 95, 66, 46)
     assert trainer.record.results["target_top1"] >= 0.95
-    sparse = load_sparse_dataset(tmp_path / "set", for_model=deit_tiny.model)
+    sparse = load_sparse_dataset(tmp_path / "set", teacher=deit_tiny)
     batch = sparse.collate(list(sparse.dataset))
     with torch.no_grad():
         logits = deit_tiny.model(batch["pixel_values"], batch["kept_patches"]).logits

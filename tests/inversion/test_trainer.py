@@ -43,7 +43,7 @@ def test_the_output_folder_is_a_dataset_that_stock_load_dataset_reads(teacher, c
 def test_pruned_patches_are_black_and_kept_ones_are_what_the_teacher_was_shown(teacher, config):
     args = config()
     SparseInversionTrainer(teacher, args).train()
-    sparse = load_sparse_dataset(args.output_dir, for_model=teacher.model)
+    sparse = load_sparse_dataset(args.output_dir, teacher=teacher)
     batch = sparse.collate(list(sparse.dataset))
     for row, kept in zip(sparse.dataset, batch["kept_patches"]):
         pixels = torch.from_numpy(np.array(row["image"])).permute(2, 0, 1)[None]

@@ -22,4 +22,4 @@ def dense_images(inputs: ControlInputs) -> "KeptImages":
     from smi_hf.data import load_sparse_dataset
     from smi_hf.images.kept import sparse_images
 
-    return sparse_images(load_sparse_dataset(inputs.argument, for_model=inputs.teacher.model), inputs.num_images)
+    return sparse_images(load_sparse_dataset(inputs.argument, teacher=inputs.teacher), inputs.num_images)
