@@ -67,6 +67,25 @@ def made_from(record: DatasetRecord, teacher: "Teacher") -> bool:
     return record.teacher.weights_sha256 == teacher.weights_sha256()
 
 
+def check_made_from(record: DatasetRecord, teacher: "Teacher", *, other_teacher: bool = False) -> None:
+    """Checks that a dataset can be shown to a model, and that it was inverted from it.
+
+    Args:
+        other_teacher: images of another model are meant.
+
+    Raises:
+        UsageError: it does not fit, or it was inverted from another model.
+    """
+    check_fits(record, teacher)
+    if not other_teacher and not made_from(record, teacher):
+        source = record.teacher
+        raise UsageError(
+            f"the dataset was inverted from {source.name!r} (revision {source.revision}), whose weights are not those "
+            f"of {teacher.name!r} (revision {teacher.revision}); use a dataset of this model, or say "
+            f"--other_teacher true if this is meant"
+        )
+
+
 def describe_grid(grid: PatchGrid) -> str:
     """A grid in words."""
     return (

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from smi_hf.data import SparseDataset
+from smi_hf.data.validation import check_made_from
 from smi_hf.environment import check_extra, describe_environment
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
@@ -71,7 +72,7 @@ def quantize(
     if not datasets:
         raise UsageError("there is no dataset to calibrate on; give at least one")
     for dataset in datasets:
-        _check_made_from(dataset, teacher, config)
+        check_made_from(dataset.record, teacher, other_teacher=config.other_teacher)
     output_dir = Path(config.output_dir)
     with folder_made_whole(output_dir) as folder:
         # All that can be wrong with the input is found before anything is computed.
@@ -106,10 +107,6 @@ def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_i
     Raises:
         UsageError: one does not exist, comes twice, or needs what is not there.
     """
-    if controls and not has_images:
-        raise UsageError(
-            "controls are rows of a table of accuracies; give images to judge on (--eval_dataset) as well"
-        )
     for number, control in enumerate(controls):
         if control in controls[:number]:
             raise UsageError(f"control {control!r} is given twice; give it once")
@@ -119,17 +116,8 @@ def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_i
             raise UsageError(
                 f"back end {config.backend!r} has no dynamic quantization; leave out the control 'dynamic'"
             )
-
-
-def _check_made_from(dataset: SparseDataset, teacher: Teacher, config: QuantizationConfig) -> None:
-    dataset.check_fits(teacher)
-    if not config.other_teacher and not dataset.is_made_from(teacher):
-        made_from = dataset.record.teacher
-        raise UsageError(
-            f"dataset {dataset.name!r} was inverted from {made_from.name!r} (revision {made_from.revision}), whose "
-            f"weights are not those of {teacher.name!r} (revision {teacher.revision}); use a dataset of this model, "
-            f"or say --other_teacher true if this is meant"
-        )
+    if controls and not has_images:
+        raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
 
 
 def _sparse_sets(datasets: Sequence[SparseDataset], teacher: Teacher, config: QuantizationConfig) -> list[KeptImages]:
