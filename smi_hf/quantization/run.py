@@ -13,7 +13,7 @@ from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
 from smi_hf.files import folder_made_whole
 from smi_hf.hub.cards.model import save_model_record
-from smi_hf.images.controls.base import ControlSpec
+from smi_hf.images.controls.base import parse_controls
 from smi_hf.images.controls.filled import all_patches
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
@@ -107,15 +107,11 @@ def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_i
     Raises:
         UsageError: one does not exist, comes twice, or needs what is not there.
     """
-    for number, control in enumerate(controls):
-        if control in controls[:number]:
-            raise UsageError(f"control {control!r} is given twice; give it once")
-        if control != DYNAMIC_KEY:
-            ControlSpec.parse(control, also=(DYNAMIC_KEY,))
-        elif not BACKENDS.get(config.backend).is_dynamic_possible:
-            raise UsageError(
-                f"back end {config.backend!r} has no dynamic quantization; leave out the control 'dynamic'"
-            )
+    if (
+        DYNAMIC_KEY in parse_controls(controls, also=(DYNAMIC_KEY,))
+        and not BACKENDS.get(config.backend).is_dynamic_possible
+    ):
+        raise UsageError(f"back end {config.backend!r} has no dynamic quantization; leave out the control 'dynamic'")
     if controls and not has_images:
         raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
 
@@ -133,12 +129,12 @@ def _calibrations(
     """Calibration sets and label of each row by its key, the sparse datasets first; None is dynamic quantization."""
     rows: dict[str, Sequence[KeptImages | None]] = {SPARSE_KEY: sparse}
     labels = {SPARSE_KEY: sparse[0].source}
-    for control in controls:
-        if control == DYNAMIC_KEY:
-            rows[control], labels[control] = [None], "dynamic"
+    for key, control in parse_controls(controls, also=(DYNAMIC_KEY,)).items():
+        if control is None:
+            rows[key], labels[key] = [None], DYNAMIC_KEY
             continue
-        made = ControlSpec.parse(control).make(teacher, sparse, config.control_seeds)
-        rows[control], labels[control] = made, made[0].source
+        made = control.make(teacher, sparse, config.control_seeds)
+        rows[key], labels[key] = made, made[0].source
     return rows, labels
 
 

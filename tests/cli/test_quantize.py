@@ -21,10 +21,10 @@ def test_quantize_writes_the_model_and_a_table_with_its_controls(
 ):
     arguments = ["quantize", "--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder]
     arguments += ["--output_dir", tmp_path / "int8", "--eval_dataset", photographs]
-    arguments += ["--controls", "gaussian", "dynamic", f"real={photographs}"]
+    arguments += ["--controls", "gaussian", "dynamic", "real=test.parquet"]
     assert main(list(map(str, arguments))) == 0
     results = json.loads((tmp_path / "int8" / "results.json").read_text())
-    assert [row["key"] for row in results["rows"]] == ["float32", "sparse", "gaussian", "dynamic", f"real={photographs}"]
+    assert [row["key"] for row in results["rows"]] == ["float32", "sparse", "gaussian", "dynamic", "real=test.parquet"]
     assert results["measured"] == {"dataset": "test.parquet", "type": "parquet", "split": "train", "num_images": 20}
     reference = results["rows"][0]
     assert [run["agreement"] for run in reference["runs"]] == [1.0]
@@ -63,7 +63,7 @@ def test_several_datasets_and_seeds_are_several_runs_of_a_row(tiny_checkpoint, s
     assert main(["quantize", *map(str, given), "--disable_tqdm"]) == 0
     results = json.loads((tmp_path / "w4a8" / "results.json").read_text())
     runs = {row["key"]: len(row["runs"]) for row in results["rows"]}
-    assert runs == {"float32": 1, "sparse": 2, "gaussian": 3, "filled": 2, f"real={photographs}": 3}
+    assert runs == {"float32": 1, "sparse": 2, "gaussian": 3, "filled": 2, "real=test.parquet": 3}
     sparse = results["rows"][1]
     assert sparse["runs"][0] == sparse["runs"][1]
     assert (results["settings"]["weights"], results["settings"]["activations"]) == (4, 8)

@@ -3,6 +3,7 @@
 The files of this package import nothing heavy at their tops: `--help` lists every control with its purpose.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -70,14 +71,20 @@ class ControlSpec:
     """A control as a user wrote it.
 
     Args:
-        text: the whole of it: the key of its row, as two datasets are two rows.
         name: of the control.
         argument: what stands behind `=`, empty if nothing.
     """
 
-    text: str
     name: str
     argument: str = ""
+
+    @property
+    def key(self) -> str:
+        """The control as a record may hold it: with the name of its dataset, never a path of this machine."""
+        if not self.argument:
+            return self.name
+        is_path = os.path.exists(self.argument) or os.sep in self.argument.strip(os.sep).replace(os.sep, "", 1)
+        return f"{self.name}={os.path.basename(self.argument.rstrip(os.sep)) if is_path else self.argument}"
 
     @classmethod
     def parse(cls, text: str, *, also: Sequence[str] = ()) -> Self:
@@ -97,7 +104,7 @@ class ControlSpec:
         if (wanted is not None) != bool(argument):
             written = name if wanted is None else f"{name}={wanted}"
             raise UsageError(f"control {text!r} must be written {written}")
-        return cls(text, name, argument)
+        return cls(name, argument)
 
     def make(self, teacher: "Teacher", sparse: "Sequence[KeptImages]", seeds: Sequence[int]) -> "list[KeptImages]":
         """The images of each run.
@@ -106,6 +113,26 @@ class ControlSpec:
             UsageError: its dataset cannot be loaded, does not fit the model, or is too small.
         """
         return CONTROLS.get(self.name).make(ControlInputs(teacher, sparse, seeds, self.argument))
+
+
+def parse_controls(texts: Sequence[str], *, also: Sequence[str] = ()) -> dict[str, ControlSpec | None]:
+    """Controls as a user wrote them, by the key of their row in a table; two datasets of one name are two rows.
+
+    Args:
+        also: names that the caller serves itself; their value is None.
+
+    Raises:
+        UsageError: as `ControlSpec.parse`, or one is given twice.
+    """
+    rows: dict[str, ControlSpec | None] = {}
+    for number, text in enumerate(texts):
+        if text in texts[:number]:
+            raise UsageError(f"control {text!r} is given twice; give it once")
+        spec = None if text in also else ControlSpec.parse(text, also=also)
+        key = text if spec is None else spec.key
+        same = sum(key == other or other.startswith(f"{key} (") for other in rows)
+        rows[f"{key} ({same + 1})" if same else key] = spec
+    return rows
 
 
 def control_help() -> str:
