@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import TextIO
 
 from smi_hf.errors import RunError, UsageError, printable
 from smi_hf.registry import suggest
@@ -100,9 +101,21 @@ def _show_log() -> None:
     package = logging.getLogger("smi_hf")
     package.setLevel(logging.INFO)
     if not package.handlers:
-        handler = logging.StreamHandler()
+        handler = _StderrHandler()
         handler.setFormatter(_PrintableFormatter("%(message)s"))
         package.addHandler(handler)
+
+
+class _StderrHandler(logging.StreamHandler):
+    """To whatever standard error is at the moment: a caller in the same process may have redirected it."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        pass
 
 
 class _PrintableFormatter(logging.Formatter):

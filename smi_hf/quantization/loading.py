@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from PIL import Image
+
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.predictors import Predictor, pytorch_predictor
+from smi_hf.files import one_line
 from smi_hf.models.classifier import load_classifier
 from smi_hf.models.loading import label_names_of, load_config
 from smi_hf.models.preprocessing import load_image_processor
@@ -12,6 +15,8 @@ from smi_hf.quantization.backends import BACKENDS
 
 def load_predictor(model_name_or_path: str, *, revision: str | None = None, allow_pickle: bool = False) -> Predictor:
     """Any image classifier: a folder of `quantize`, a folder of `save_pretrained`, or a model on the Hub.
+
+    A quantized model is shown a black picture, to see that it works.
 
     Args:
         revision: branch, tag or commit on the Hub.
@@ -27,7 +32,22 @@ def load_predictor(model_name_or_path: str, *, revision: str | None = None, allo
         return pytorch_predictor(classifier.model, classifier.image_processor)
     image_processor = load_image_processor(model_name_or_path)
     label_names = label_names_of(load_config(model_name_or_path))
-    return Predictor(BACKENDS.get(backend).load(folder), image_processor, label_names, backend)
+    try:
+        predictor = Predictor(BACKENDS.get(backend).load(folder), image_processor, label_names, backend)
+        logits_1L = predictor(predictor.preprocess([Image.new("RGB", (64, 64))]))
+    except UsageError:
+        raise
+    except Exception as error:  # each runtime raises its own for files that it cannot read
+        raise UsageError(
+            f"the {backend} model in {model_name_or_path!r} cannot be read; a file is missing, damaged or of another "
+            f"model, so quantize again or fetch it again. {type(error).__name__} says: {one_line(error)}"
+        ) from error
+    if logits_1L.shape != (1, len(label_names)):
+        raise UsageError(
+            f"the {backend} model in {model_name_or_path!r} gives {logits_1L.shape[-1]} logits, but its config.json "
+            f"names {len(label_names)} labels; one of the two is of another model"
+        )
+    return predictor
 
 
 def saved_backend(folder: Path) -> str | None:

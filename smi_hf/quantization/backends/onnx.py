@@ -58,7 +58,7 @@ class OnnxBackend:
         """Logits of the stock ONNX Runtime model."""
         from optimum.onnxruntime import ORTModelForImageClassification
 
-        model = ORTModelForImageClassification.from_pretrained(folder)
+        model = ORTModelForImageClassification.from_pretrained(folder, trust_remote_code=False)
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
             return np.asarray(model(pixel_values=pixels_BCHW).logits)

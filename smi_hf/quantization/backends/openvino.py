@@ -70,7 +70,7 @@ class OpenVINOBackend:
         # Offline, optimum looks for every folder among the downloads of the Hub, and remarks that it is not there.
         with _quiet("optimum"):
             model = OVModelForImageClassification.from_pretrained(
-                folder, ov_config={"INFERENCE_PRECISION_HINT": "f32"}
+                folder, ov_config={"INFERENCE_PRECISION_HINT": "f32"}, trust_remote_code=False
             )
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:

@@ -245,7 +245,8 @@ def load_model(folder: Path) -> PreTrainedModel:
     _unpack_without_compiler()
     # Buffers are made for real: those that are no part of a checkpoint would be uninitialised memory.
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForImageClassification.from_config(AutoConfig.from_pretrained(folder))
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     weights: dict[str, Tensor] = load_file(folder / WEIGHTS_FILE)
     expected = set(weights)
     requantize(model, weights, json.loads((folder / QUANTIZATION_MAP_FILE).read_text()))
