@@ -1,5 +1,6 @@
 """What records have in common: a typed dataclass that is one JSON file in the folder that it describes."""
 
+import functools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -86,7 +87,7 @@ class JsonRecord:
         try:
             if version < cls.version:
                 values = cls.upgraded(values, version) | {"schema_version": cls.version}
-            record = TypeAdapter(cls).validate_json(json.dumps(values))
+            record = _adapter(cls).validate_json(json.dumps(values))
             record.check()
         except ValidationError as error:
             raise UsageError(f"{source} is not a record of {cls.described}: {_first_violation(error)}") from error
@@ -113,6 +114,11 @@ class JsonRecord:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} cannot be read: {error}") from error
         return cls.from_json(text, str(path))
+
+
+@functools.cache
+def _adapter(record_class: type) -> TypeAdapter:
+    return TypeAdapter(record_class)
 
 
 def _first_violation(error: ValidationError) -> str:
