@@ -256,8 +256,8 @@ def _why_not_loaded(source: CheckpointSource, error: BaseException) -> str:
         return f"{source.named} does not exist: the repository has no such revision"
     if caused_by(RepositoryNotFoundError, HFValidationError):
         return (
-            f"{source.named} is neither a folder here nor a repository on the Hub that you can read; check the name or "
-            f"log in with `hf auth login`"
+            f"{source.named} is neither a folder here nor a repository on the Hub that you can read; check the name, "
+            f"or log in with `hf auth login`"
         )
     return (
         f"{source.named} could not be fetched: it is not in the local cache and the Hub could not be reached. Check "
