@@ -50,20 +50,17 @@ def load_rows(name_or_path: str, split: str | None = None) -> Rows:
     Raises:
         UsageError: it cannot be loaded, or has no such split.
     """
-    path = Path(name_or_path)
-    if not path.exists() and split is None:
-        unsplit, _, split_in_name = name_or_path.rpartition(":")
-        if unsplit:
-            path, split = Path(unsplit), split_in_name
-    if not path.exists():
-        return _from_hub(str(path), split)
+    if not name_or_path.strip():
+        raise UsageError("the name of the dataset is empty; give a dataset on the Hub, a folder, or a parquet file")
+    name, split = _without_split(name_or_path, split)
+    if not os.path.exists(name):
+        return _from_hub(name, split)
+    path = Path(name)
     # Not resolve(): a file in a cache may be a link to one that is named by its digest.
     absolute = Path(os.path.abspath(path))
     if path.is_file():
         _check_is_parquet(path)
         source, splits = {"path": "parquet", "data_files": {"train": [str(_literal(absolute))]}}, ("train",)
-        # A file has one split, whatever it is called.
-        split = None
     else:
         source, splits = _folder_source(path, _literal(absolute))
     chosen = _chosen(split, splits, name_or_path)
@@ -71,6 +68,14 @@ def load_rows(name_or_path: str, split: str | None = None) -> Rows:
     if source["path"] != "imagefolder":
         source["data_files"] = {chosen: source["data_files"][chosen]}
     return Rows(_loaded(name_or_path, source, chosen), absolute.name, False, splits)
+
+
+def _without_split(name_or_path: str, split: str | None) -> tuple[str, str | None]:
+    """`name:split` in two, unless it is the path of something that is there."""
+    name, _, split_in_name = name_or_path.rpartition(":")
+    if os.path.exists(name_or_path) or split is not None or not name:
+        return name_or_path, split
+    return name, split_in_name
 
 
 def _folder_source(path: Path, literal: Path) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """The license of a checkpoint, where its card states one."""
 
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def read_license(name_or_path: str, *, revision: str | None = None) -> License |
         revision: commit on the Hub; without one, a Hub id is not looked up.
     """
     folder = Path(name_or_path)
-    is_local = folder.exists()
+    is_local = os.path.exists(folder)
     if not is_local and revision is None:
         return None
     try:
