@@ -1,26 +1,33 @@
-"""`smi-hf evaluate`: accuracy of a PyTorch or quantized model on real images."""
+"""`smi-hf evaluate`: accuracy of any image classifier, or of a quantized model, on real images."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.models import ModelArguments
+from smi_hf.errors import UsageError
+
+if TYPE_CHECKING:
+    from smi_hf.evaluation.predictors import Predictor
+    from smi_hf.evaluation.run import Evaluation
+    from smi_hf.images.real import ImageSet
 
 _EPILOG = """examples:
   smi-hf evaluate --model_name_or_path out/deit-tiny-int8 --dataset imagenet-1k --split validation
-  smi-hf evaluate --model_name_or_path facebook/deit-tiny-patch16-224 --dataset photographs.parquet --json out.json
+  smi-hf evaluate --model_name_or_path microsoft/resnet-50 --dataset photographs.parquet --json out.json
+
+The model is a checkpoint of any family, or a folder of smi-hf quantize. Labels are matched by name, or by number where
+the dataset has no names.
 """
 
 
 @dataclass
-class EvaluateArguments:
-    """Which model, on which images."""
+class ImageArguments:
+    """Which images, and where the figures go."""
 
-    model_name_or_path: str = field(
-        metadata={"help": "Classifier: a Hub id, or a folder of save_pretrained or of smi-hf quantize."}
-    )
-    dataset: str = field(metadata={"help": "Labelled images: Hub id, folder or parquet file."})
+    dataset: str = field(metadata={"help": "Labeled images: Hub id, folder or parquet file."})
     split: str | None = field(
         default=None, metadata={"help": "Split. Default: the first of validation, val, test, train."}
     )
@@ -28,50 +35,68 @@ class EvaluateArguments:
     label_column: str | None = field(default=None, metadata={"help": "Column of the labels. Default: found."})
     batch_size: int = field(default=32, metadata={"help": "Images at a time."})
     max_images: int | None = field(default=None, metadata={"help": "Use that many, spread evenly. Default: all."})
-    json: str | None = field(default=None, metadata={"help": "File for the figures."})
+    json: str | None = field(default=None, metadata={"help": "File for the figures: new, or of an earlier run."})
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bar."})
+
+    def __post_init__(self) -> None:
+        for option in ("batch_size", "max_images"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise UsageError(f"{option} must be at least 1, but {value} was given")
+
+
+def make_parser() -> ArgumentParser:
+    """The parser of this command; tests and documentation read it too."""
+    return ArgumentParser(
+        (ModelArguments, ImageArguments),
+        prog="smi-hf evaluate",
+        description="Measure a classifier's accuracy on real labeled images.",
+        epilog=_EPILOG,
+    )
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Prints top-1, top-5, number of images and milliseconds an image."""
-    (given,) = ArgumentParser(
-        EvaluateArguments,
-        prog="smi-hf evaluate",
-        description="Measure a classifier's accuracy on real labelled images.",
-        epilog=_EPILOG,
-    ).parse(arguments)
+    """Prints top-1 with its interval, top-5, number of images, how labels were matched and the time per image."""
+    model, given = make_parser().parse(arguments)
 
-    from smi_hf.evaluation.accuracy import pytorch_predictor, rank_labels
+    from smi_hf.evaluation.report import check_report_file, save_report
+    from smi_hf.evaluation.run import evaluate
     from smi_hf.images.real import load_image_set
-    from smi_hf.models import load_teacher
-    from smi_hf.models.loading import load_config
-    from smi_hf.models.preprocessing import load_image_processor
-    from smi_hf.quantization.backends.base import BACKENDS
-    from smi_hf.quantization.models import saved_backend
+    from smi_hf.models.references import recorded_name
 
-    folder = Path(given.model_name_or_path)
-    backend = saved_backend(folder) if folder.is_dir() else None
-    if backend is None:
-        teacher = load_teacher(given.model_name_or_path)
-        predictor, config = pytorch_predictor(teacher.model), teacher.model.config
-    else:
-        predictor, config = BACKENDS.get(backend).load(folder), load_config(given.model_name_or_path)
+    report = Path(given.json) if given.json is not None else None
+    if report is not None:
+        check_report_file(report)
+    predictor = _load(model)
     images = load_image_set(
         given.dataset,
-        [str(config.id2label[label]) for label in range(config.num_labels)],
+        predictor.label_names,
         split=given.split,
         max_images=given.max_images,
         image_column=given.image_column,
         label_column=given.label_column,
     )
-    image_processor = load_image_processor(given.model_name_or_path)
-    seen = rank_labels(
-        images, {"model": predictor}, image_processor, batch_size=given.batch_size, disable_tqdm=given.disable_tqdm
-    )["model"]
-    figures = {**seen.accuracy(), "n": len(images), "latency_ms": round(1000 * seen.seconds / len(images), 3)}
-    print(
-        f"top-1 {100 * figures['top1']:.2f} %, top-5 {100 * figures['top5']:.2f} % of {figures['n']} images; "
-        f"{figures['latency_ms']:.1f} ms an image in batches of {given.batch_size}, back end {backend or 'pytorch'}"
+    found = evaluate(predictor, images, batch_size=given.batch_size, disable_tqdm=given.disable_tqdm)
+    print(_in_words(found, images, given.batch_size))
+    if report is not None:
+        save_report(report, found, images, model=recorded_name(model.model_name_or_path))
+
+
+def _load(model: ModelArguments) -> "Predictor":
+    from smi_hf.evaluation.predictors import predictor_of
+    from smi_hf.quantization.loading import load_predictor
+
+    # Positions are interpolated by the sparse forward alone, which plain Vision Transformers have.
+    if model.image_size is not None:
+        return predictor_of(model.load_teacher())
+    return load_predictor(model.model_name_or_path, revision=model.revision, allow_pickle=model.allow_pickle)
+
+
+def _in_words(found: "Evaluation", images: "ImageSet", batch_size: int) -> str:
+    low, high = found.interval
+    top5 = "" if found.top5 is None else f", top-5 {100 * found.top5:.2f} %"
+    return (
+        f"top-1 {100 * found.top1:.2f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %){top5} of "
+        f"{found.num_images} images; labels matched by {images.matched_by}\n"
+        f"{found.latency_ms:.1f} ms per image in batches of {batch_size}, back end {found.backend}"
     )
-    if given.json:
-        Path(given.json).write_text(json.dumps({"backend": backend or "pytorch", **figures}, indent=2) + "\n")

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm.auto import tqdm
 
+from smi_hf.errors import UsageError
 from smi_hf.evaluation.predictors import Predictor
+from smi_hf.images.labels import same_names
 from smi_hf.images.real import ImageSet
 
 Key = TypeVar("Key")
@@ -56,7 +58,17 @@ def rank_labels(
     batch_size: int = 32,
     disable_tqdm: bool = False,
 ) -> dict[Key, RankedLabels]:
-    """Shows every model every image, decoding each once, and preprocessing it once for models that do so alike."""
+    """Shows every model every image, decoding each once, and preprocessing it once for models that do so alike.
+
+    Args:
+        images: loaded with the labels that the models have.
+        batch_size: images at a time.
+
+    Raises:
+        UsageError: `batch_size` is less than 1, there are no images, their labels are not those of a model, one cannot
+            be decoded, or an image processor makes what its model does not take.
+    """
+    _check_labels(images, predictors)
     ranked: dict[Key, list[np.ndarray]] = {key: [] for key in predictors}
     seconds = dict.fromkeys(predictors, 0.0)
     preprocessing = {key: _description(predictor.image_processor) for key, predictor in predictors.items()}
@@ -75,6 +87,21 @@ def rank_labels(
             bar.update(len(labels_B))
     labels_n = np.concatenate(labels)
     return {key: RankedLabels(np.concatenate(ranked[key]), labels_n, seconds[key]) for key in predictors}
+
+
+def _check_labels(images: ImageSet, predictors: Mapping[Key, Predictor]) -> None:
+    """Refuses models of other labels than those that the images' labels were matched with."""
+    if not len(images):
+        raise UsageError(f"the set of images {images.name!r} is empty")
+    if images.label_names is None:
+        return
+    for predictor in predictors.values():
+        if not same_names(predictor.label_names, images.label_names):
+            raise UsageError(
+                f"the images of {images.name!r} were matched with {len(images.label_names)} labels "
+                f"({images.label_names[0]!r}, ...) that are not the {len(predictor.label_names)} of the model "
+                f"({predictor.label_names[0]!r}, ...); load them with the label_names of this model"
+            )
 
 
 def _description(image_processor: Any) -> str:

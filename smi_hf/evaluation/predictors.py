@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from smi_hf.errors import UsageError
+from smi_hf.files import one_line
 from smi_hf.models import Classifier, Teacher
 from smi_hf.models.loading import label_names_of
 from smi_hf.models.preprocessing import preprocess
@@ -56,8 +58,16 @@ def pytorch_predictor(model: nn.Module, image_processor: Any) -> Predictor:
 
     def logits(pixels_BCHW: np.ndarray) -> np.ndarray:
         weight = next(model.parameters())
-        with torch.no_grad():
-            logits_BL = model(pixel_values=torch.from_numpy(pixels_BCHW).to(weight.device, weight.dtype)).logits
+        pixels = torch.from_numpy(pixels_BCHW).to(weight.device, weight.dtype)
+        try:
+            with torch.no_grad():
+                # Said, as a checkpoint's configuration may say otherwise.
+                logits_BL = model(pixel_values=pixels, return_dict=True).logits
+        except ValueError as error:
+            raise UsageError(
+                f"the model does not take what its image processor makes, images of {pixels.shape[-2]}x"
+                f"{pixels.shape[-1]} px: {one_line(error)}; mend preprocessor_config.json"
+            ) from error
         return logits_BL.float().cpu().numpy()
 
     return Predictor(logits, image_processor, label_names_of(model.config))

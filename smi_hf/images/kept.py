@@ -27,9 +27,12 @@ class KeptImages:
 
     Args:
         pixels_BCHW: normalised, float32.
-        kept_BK: places of the patches, int64; the same number for every image.
+        kept_BK: places of the patches, int64, none twice in an image; the same number for every image, at least 1.
         source: where they come from, in words.
         labels_B: int64; -100, which losses leave out, where there are none.
+
+    Raises:
+        UsageError: shapes do not agree, a pixel is not finite, or a patch is kept twice.
     """
 
     pixels_BCHW: Tensor
@@ -38,8 +41,23 @@ class KeptImages:
     labels_B: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if not self.pixels_BCHW.isfinite().all():
+        pixels, kept, labels = self.pixels_BCHW, self.kept_BK, self.labels_B
+        if pixels.ndim != 4 or kept.ndim != 2 or len(kept) != len(pixels) or kept.shape[1] < 1:
+            raise UsageError(
+                f"the set of images ({self.source}) has pixels of shape {tuple(pixels.shape)} and kept patches of "
+                f"shape {tuple(kept.shape)}; (B, C, H, W) and (B, K) of the same B are needed, K at least 1"
+            )
+        if labels is not None and labels.shape != (len(pixels),):
+            raise UsageError(
+                f"the set of images ({self.source}) has {len(pixels)} images and labels of shape "
+                f"{tuple(labels.shape)}; one label per image is needed"
+            )
+        if not pixels.isfinite().all():
             raise UsageError(f"the set of images ({self.source}) holds values that are not finite (NaN or infinity)")
+        if kept.dtype != torch.int64 or (kept < 0).any() or (kept.sort(dim=1).values.diff(dim=1) == 0).any():
+            raise UsageError(
+                f"the set of images ({self.source}) must keep patches of numbers from 0 (int64), each once per image"
+            )
 
     def __len__(self) -> int:
         return len(self.pixels_BCHW)

@@ -1,14 +1,18 @@
 """The license of a checkpoint, where its card states one."""
 
 import logging
+import os
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import yaml
-from huggingface_hub import hf_hub_download, metadata_load, try_to_load_from_cache
+from huggingface_hub import HfApi, hf_hub_download, metadata_load, try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT, REPOCARD_NAME
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+from smi_hf.models.loading import connection_errors
 from smi_hf.models.references import License
 
 logger = logging.getLogger(__name__)
@@ -29,25 +33,41 @@ HUB_LICENSES = frozenset(
 )
 _OTHER = "other"
 _SECONDS = 5
+_LONGEST_CARD = 1 << 20
+_LONGEST_NAME = 100
+_LONGEST_LINK = 300
+_MOST_IDS = 10
 
 
 def read_license(name_or_path: str, *, revision: str | None = None) -> License | None:
-    """The licence that a checkpoint's card (README.md) states; None if there is no card, or the Hub does not answer.
+    """The license that a checkpoint's card (README.md) states; None if there is no card, or the Hub does not answer.
+
+    A card is written by strangers and may hold anything: what is no short plain text is left out.
 
     Args:
         name_or_path: Hub id or folder.
         revision: commit on the Hub; without one, a Hub id is not looked up.
     """
     folder = Path(name_or_path)
-    is_local = folder.exists()
+    is_local = os.path.exists(folder)
     if not is_local and revision is None:
         return None
     try:
         card = folder / REPOCARD_NAME if is_local else _card_from_hub(name_or_path, revision)
-        metadata = metadata_load(card) if card is not None and Path(card).is_file() else None
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError, yaml.YAMLError) as error:
-        # HfHubHTTPError and OSError: no network, no such file. A licence is worth no failure.
-        logger.debug("no licence of %s could be read: %s", name_or_path, error)
+        if card is None or not Path(card).is_file() or Path(card).stat().st_size > _LONGEST_CARD:
+            return None
+        metadata = metadata_load(card)
+    except (
+        HfHubHTTPError,
+        HFValidationError,
+        OSError,
+        ValueError,
+        RecursionError,
+        yaml.YAMLError,
+        *connection_errors(),
+    ) as error:
+        # No network, no such file, no YAML. A license is worth no failure.
+        logger.debug("no license of %s could be read: %s", name_or_path, error)
         return None
     base = None if is_local else f"{ENDPOINT}/{name_or_path}/blob/{revision}"
     return _license_of(metadata or {}, base)
@@ -57,20 +77,47 @@ def _card_from_hub(repo: str, revision: str) -> str | None:
     cached = try_to_load_from_cache(repo, REPOCARD_NAME, revision=revision)
     if isinstance(cached, str):
         return cached
-    # Not None: it is known that the repository has no card.
-    return hf_hub_download(repo, REPOCARD_NAME, revision=revision, etag_timeout=_SECONDS) if cached is None else None
+    if cached is not None:
+        # It is known that the repository has no card.
+        return None
+    # Asked once whether the Hub answers at all: a download tries for half a minute, and shows every attempt.
+    HfApi().model_info(repo, revision=revision, timeout=_SECONDS)
+    return hf_hub_download(repo, REPOCARD_NAME, revision=revision, etag_timeout=_SECONDS)
 
 
 def _license_of(metadata: dict[str, Any], base: str | None) -> License | None:
-    """The licence in a card's YAML; links into the repository are made absolute from `base`, or dropped if None."""
+    """The license in a card's YAML; links into the repository are made absolute from `base`, or dropped if None."""
     given = metadata.get("license")
-    ids = [str(each) for each in (given if isinstance(given, list) else [given]) if each]
-    if not ids or ids == ["unknown"]:
+    ids = [_plain(each, _LONGEST_NAME) for each in (given if isinstance(given, list) else [given]) if each]
+    # One that cannot be read is one that cannot be repeated: then the whole is unknown.
+    if not ids or None in ids or len(ids) > _MOST_IDS or ids == ["unknown"]:
         return None
     if all(each in HUB_LICENSES for each in ids) and ids != [_OTHER]:
         return License(ids[0] if len(ids) == 1 else ids)
-    name = metadata.get("license_name") or (None if ids == [_OTHER] else ", ".join(ids))
-    link = metadata.get("license_link")
-    if link and "://" not in str(link):
-        link = f"{base}/{link}" if base else None
-    return License(_OTHER, name and str(name), link and str(link))
+    name = _plain(metadata.get("license_name"), _LONGEST_NAME)
+    if name is None and ids != [_OTHER]:
+        name = _plain(", ".join(ids), _LONGEST_NAME)
+    return License(_OTHER, name, _link(metadata.get("license_link"), base))
+
+
+def _plain(value: object, longest: int) -> str | None:
+    """A short text of one line without control characters, None if it is anything else."""
+    if not isinstance(value, str) or not value.strip() or len(value) > longest or not value.isprintable():
+        return None
+    return value.strip()
+
+
+def _link(value: object, base: str | None) -> str | None:
+    """A web address, None if it is anything else; a path in the repository is made absolute."""
+    link = _plain(value, _LONGEST_LINK)
+    if link is None:
+        return None
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        return None
+    if not parts.scheme and not parts.netloc:
+        return f"{base}/{quote(link)}" if base and not link.startswith("/") else None
+    # Nothing that would end a link in Markdown.
+    is_web = parts.scheme in ("http", "https") and parts.netloc and not re.search(r"[\s<>()\[\]\"'`\\]", link)
+    return link if is_web else None

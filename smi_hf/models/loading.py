@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from smi_hf.models.references import is_local
 
 # One request that says whether a checkpoint is there: transformers asks for each file, and asks again for minutes.
 _SECONDS = 10
+_LONGEST_QUOTE = 300
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,13 @@ def find_checkpoint(name_or_path: str, *, revision: str | None = None) -> Checkp
     Raises:
         UsageError: it is not there.
     """
-    path = Path(name_or_path)
-    if path.is_file():
+    if not name_or_path.strip():
+        raise UsageError("the name of the model is empty; give a Hub id or a folder")
+    if os.path.isfile(name_or_path):
         raise UsageError(f"there is no folder {name_or_path!r}: it is a file; give the folder that it is in")
-    if path.is_dir():
+    if os.path.isdir(name_or_path):
         try:
-            return CheckpointSource(name_or_path, revision, tuple(file.name for file in path.iterdir()))
+            return CheckpointSource(name_or_path, revision, tuple(os.listdir(name_or_path)))
         except OSError as error:
             raise UsageError(f"folder {name_or_path!r} cannot be read: {error.strerror}") from error
     if is_local(name_or_path):
@@ -106,11 +109,15 @@ def read_config(source: CheckpointSource) -> PretrainedConfig:
     """
     try:
         return AutoConfig.from_pretrained(source.name_or_path, **source.options)
-    except _failures(HfHubHTTPError, ValueError) as error:
+    except _failures(HfHubHTTPError) as error:
         raise UsageError(_why_not_loaded(source, error)) from error
-    # Values of types that a configuration cannot have.
-    except (TypeError, AttributeError, KeyError) as error:
-        raise UsageError(f"config.json of {source.named} is not a configuration: {one_line(error)}") from error
+    # A model type that transformers does not know, or values of types that a configuration cannot have.
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        if needs_remote_code(error):
+            raise UsageError(remote_code_refusal(source)) from error
+        raise UsageError(
+            f"config.json of {source.named} describes no model that this transformers knows: {one_line(error)}"
+        ) from error
 
 
 def label_names_of(config: PretrainedConfig) -> list[str]:
@@ -229,7 +236,8 @@ def _broken(source: CheckpointSource, error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """What another library says first."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 3] + "..."
 
 
 def _why_not_loaded(source: CheckpointSource, error: BaseException) -> str:
@@ -242,7 +250,7 @@ def _why_not_loaded(source: CheckpointSource, error: BaseException) -> str:
     if needs_remote_code(error):
         return remote_code_refusal(source)
     folder = Path(source.name_or_path)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         if not (folder / "config.json").is_file():
             return f"folder {source.name_or_path!r} has no config.json; give a folder that save_pretrained wrote"
         if caused_by(json.JSONDecodeError) or "valid JSON" in str(error):
@@ -255,7 +263,10 @@ def _why_not_loaded(source: CheckpointSource, error: BaseException) -> str:
     if caused_by(RevisionNotFoundError):
         return f"{source.named} does not exist: the repository has no such revision"
     if caused_by(RepositoryNotFoundError, HFValidationError):
-        return f"{source.named} is neither a folder here nor a repository on the Hub that you can read; check the spelling"
+        return (
+            f"{source.named} is neither a folder here nor a repository on the Hub that you can read; check the name, "
+            f"or log in with `hf auth login`"
+        )
     return (
         f"{source.named} could not be fetched: it is not in the local cache and the Hub could not be reached. Check "
         f"the name and the network; a path to a local folder works without one. transformers says: {first_line(error)}"

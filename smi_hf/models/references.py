@@ -1,5 +1,6 @@
 """What records say of a checkpoint: its name, never its path."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,4 +51,5 @@ def recorded_name(name_or_path: str) -> str:
 def is_local(name_or_path: str) -> bool:
     """Whether it names a folder here and not a repository on the Hub, `name` or `owner/name`."""
     looks_like_path = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
-    return looks_like_path or Path(name_or_path).exists()
+    # Not Path.exists(), which raises for a name that is too long.
+    return looks_like_path or os.path.exists(name_or_path)

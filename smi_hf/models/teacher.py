@@ -12,7 +12,7 @@ from smi_hf.models.classifier import load_classifier
 from smi_hf.models.families.base import find_family
 from smi_hf.models.licenses import read_license
 from smi_hf.models.loading import check_head, label_names_of
-from smi_hf.models.preprocessing import image_size_for, normalization_of
+from smi_hf.models.preprocessing import image_size_for, normalization_of, with_image_size
 from smi_hf.models.references import CheckpointReference, License, recorded_name
 from smi_hf.models.sparse import SparseClassifier
 from smi_hf.patches import Normalization
@@ -24,7 +24,8 @@ class Teacher:
 
     Args:
         model: frozen, in evaluation mode, its sparse forward verified.
-        image_processor: the checkpoint's own, in the variant that needs no torchvision.
+        image_processor: the checkpoint's own, in the variant that needs no torchvision; it makes images of the
+            model's size, also where another size than the checkpoint's was asked for.
         normalization: what its image processor does to pixels in [0, 1].
         name: Hub id, or the folder's name for a local checkpoint (never a path of this machine).
         revision: commit on the Hub, None for a local checkpoint.
@@ -57,11 +58,11 @@ class Teacher:
 
         Args:
             model: a Hugging Face image classifier; its weights stop requiring gradients.
-            image_processor: tells size and normalisation.
+            image_processor: tells size and normalization.
             image_size: side, or (height, width), in pixels; the image processor's if None.
 
         Raises:
-            UsageError: family, head, size or normalisation cannot be served.
+            UsageError: family, head, size or normalization cannot be served.
         """
         model = model.model if isinstance(model, SparseClassifier) else model
         find_family(model.config)
@@ -70,6 +71,7 @@ class Teacher:
         normalization = normalization_of(image_processor, model.config)
         sparse = SparseClassifier(model, image_size_for(image_processor, model.config, image_size)).freeze()
         sparse.verify()
+        image_processor = with_image_size(image_processor, sparse.grid.image_size)
         name = name or model.config._name_or_path or model.config.model_type
         revision = revision or getattr(model.config, "_commit_hash", None)
         return cls(

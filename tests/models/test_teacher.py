@@ -318,7 +318,9 @@ def test_a_processor_that_rescales_otherwise_is_refused(make_vit, make_processor
     ],
 )
 def test_a_mean_and_std_that_do_not_fit_are_refused(make_vit, make_processor, mean, std):
-    with refused(f"image mean {tuple(mean)} and std {tuple(std)} must have one value a channel, and std be positive"):
+    with refused(
+        f"image mean {tuple(mean)} and std {tuple(std)} must have one value per channel, and std be positive"
+    ):
         Teacher.from_model(make_vit(), make_processor(image_mean=mean, image_std=std))
 
 

@@ -36,6 +36,11 @@ class ControlInputs:
     def num_images(self) -> int:
         return len(self.sparse[0])
 
+    @property
+    def dataset(self) -> str:
+        """The dataset that it was given, as a table may show it."""
+        return _without_path(self.argument)
+
 
 @dataclass(frozen=True)
 class Control:
@@ -81,10 +86,7 @@ class ControlSpec:
     @property
     def key(self) -> str:
         """The control as a record may hold it: with the name of its dataset, never a path of this machine."""
-        if not self.argument:
-            return self.name
-        is_path = os.path.exists(self.argument) or os.sep in self.argument.strip(os.sep).replace(os.sep, "", 1)
-        return f"{self.name}={os.path.basename(self.argument.rstrip(os.sep)) if is_path else self.argument}"
+        return f"{self.name}={_without_path(self.argument)}" if self.argument else self.name
 
     @classmethod
     def parse(cls, text: str, *, also: Sequence[str] = ()) -> Self:
@@ -113,6 +115,13 @@ class ControlSpec:
             UsageError: its dataset cannot be loaded, does not fit the model, or is too small.
         """
         return CONTROLS.get(self.name).make(ControlInputs(teacher, sparse, seeds, self.argument))
+
+
+def _without_path(argument: str) -> str:
+    """A dataset as it was written, a path by its last part alone; `:split` stays."""
+    is_hub_id = argument.count(os.sep) < 2 and not argument.startswith((os.sep, "."))
+    is_there = any(os.path.exists(path) for path in (argument, argument.rpartition(":")[0]) if path)
+    return argument if is_hub_id and not is_there else os.path.basename(os.path.abspath(argument))
 
 
 def parse_controls(texts: Sequence[str], *, also: Sequence[str] = ()) -> dict[str, ControlSpec | None]:

@@ -1,5 +1,6 @@
 """Random patches of a dense inversion: whether it matters which patches are kept."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from smi_hf.images.controls.base import ControlInputs, register_control
@@ -16,7 +17,9 @@ def random(inputs: ControlInputs) -> "list[KeptImages]":
     from smi_hf.images.controls.dense import dense_images
 
     images, num_kept = dense_images(inputs), inputs.sparse[0].kept_BK.shape[1]
-    return [random_patches(images, inputs.teacher.model, num_kept, seed=seed) for seed in inputs.seeds]
+    source = f"inverted, random patches ({inputs.dataset})"
+    made = (random_patches(images, inputs.teacher.model, num_kept, seed=seed) for seed in inputs.seeds)
+    return [replace(each, source=source) for each in made]
 
 
 def random_patches(images: "KeptImages", model: "SparseClassifier", num_kept: int, *, seed: int = 0) -> "KeptImages":

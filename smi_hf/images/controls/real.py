@@ -17,7 +17,14 @@ def real(inputs: ControlInputs) -> "list[KeptImages]":
     from smi_hf.images.real import load_image_set
 
     images = load_image_set(inputs.argument, inputs.teacher.label_names)
-    return [real_images(images, inputs.teacher, inputs.num_images, seed=seed) for seed in inputs.seeds]
+    if images.is_synthetic:
+        raise UsageError(
+            f"dataset {inputs.argument} is a sparse dataset of synthetic images, but this control needs photographs; "
+            f"dense= takes a dense inversion"
+        )
+    source = f"real images ({inputs.dataset})"
+    made = (real_images(images, inputs.teacher, inputs.num_images, seed=seed) for seed in inputs.seeds)
+    return [replace(each, source=source) for each in made]
 
 
 def real_images(images: "ImageSet", teacher: "Teacher", num_images: int, *, seed: int = 0) -> "KeptImages":
@@ -33,9 +40,9 @@ def real_images(images: "ImageSet", teacher: "Teacher", num_images: int, *, seed
     from smi_hf.models.preprocessing import preprocess
 
     if num_images > len(images):
-        raise UsageError(f"num_images is {num_images}, but the set of real images has {len(images)}")
+        raise UsageError(f"{num_images} real images are needed, but dataset {images.name} has {len(images)}")
     rows = np.random.default_rng(seed).choice(len(images), num_images, replace=False)
-    drawn = replace(images, dataset=images.dataset.select(rows))
+    drawn = images.select(rows)
     batches = [(preprocess(pictures, teacher.image_processor), labels) for pictures, labels in drawn.batches(32)]
     pixels, labels = (np.concatenate(column) for column in zip(*batches))
     every_BN = teacher.model.grid.all_patches(num_images)
