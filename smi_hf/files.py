@@ -199,7 +199,9 @@ def _remove_unfinished(work: Path) -> None:
     """Removes what `folder_made_whole` made, and no file of anybody else."""
     entries = contents(work)
     if entries and work / _UNFINISHED_FILE not in entries:
-        raise UsageError(f"{work} is in the way: a folder of that name is needed while output_dir is made; move it away")
+        raise UsageError(
+            f"{work} is in the way: a folder of that name is needed while output_dir is made; move it away"
+        )
     # The marker last, as it says that the rest is ours.
     for path in sorted(entries, key=lambda path: path.name == _UNFINISHED_FILE):
         if path.is_dir() and not path.is_symlink():
