@@ -38,21 +38,22 @@ def shard_range(path: Path) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def list_shards(folder: Path, num_images: int) -> list[Path]:
+def list_shards(folder: Path, num_images: int | None = None) -> list[Path]:
     """The shards of a dataset folder, in order of their images.
 
     Args:
-        num_images: of the dataset; a file of any other name than its shards can have is not ours.
+        num_images: of the dataset, any if None; a file of another name than its shards can have is not ours.
     """
     found = [path for path in (folder / DATA_FOLDER).iterdir() if _is_shard(path, num_images)]
     return sorted(found, key=shard_range)
 
 
-def _is_shard(path: Path, num_images: int) -> bool:
+def _is_shard(path: Path, num_images: int | None) -> bool:
     if _SHARD_NAME.fullmatch(path.name) is None or not path.is_file():
         return False
     first, last = shard_range(path)
-    return first <= last < num_images and path.name == shard_path(Path(), first, last).name
+    is_within = first <= last and (num_images is None or last < num_images)
+    return is_within and path.name == shard_path(Path(), first, last).name
 
 
 def list_strangers(folder: Path, num_images: int) -> list[Path]:

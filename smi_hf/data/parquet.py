@@ -1,6 +1,6 @@
 """Parquet files as a dataset of `datasets`, whatever characters are in their names.
 
-`load_dataset` takes every path for a pattern: of `exp[1]` it reads `exp1`, and `a::b` is a chain of file systems to it.
+`load_dataset` takes every path for a pattern: given `exp[1]` it reads `exp1`, and `a::b` is a chain of file systems.
 Here files are opened one by one, and what fits into memory needs no cache.
 """
 

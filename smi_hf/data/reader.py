@@ -161,8 +161,8 @@ def load_sparse_dataset(
         path_or_repo: a dataset folder, or a dataset repository on the Hub.
         teacher: the model that it will be used with; the dataset must have its grid, labels and normalisation.
         revision: branch, tag or commit on the Hub.
-        streaming: give rows as they are read, not all in memory or in the cache of `datasets`. Columns and the model are
-            checked at once; rows when they are read, some at a time, and then the error comes from the loop over
+        streaming: give rows as they are read, not all in memory or in the cache of `datasets`. Columns and the model
+            are checked at once; rows when they are read, some at a time, and then the error comes from the loop over
             them. That an image is there twice goes unnoticed.
 
     Raises:

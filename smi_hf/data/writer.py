@@ -130,7 +130,7 @@ class SparseDatasetWriter:
             (self.folder / CARD_FILE).unlink(missing_ok=True)
 
     def _discard(self, before: DatasetRecord) -> None:
-        # The record stays, and is replaced last: without it the folder would be a stranger's, wherever this is cut off.
+        # The record stays until it is replaced: without it the folder would be a stranger's if this is cut off.
         (self.folder / CARD_FILE).unlink(missing_ok=True)
         replace(before, status="running", results={}).save(self.folder)
         if (self.folder / DATA_FOLDER).is_dir():

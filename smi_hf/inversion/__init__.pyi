@@ -1,5 +1,6 @@
 from .callbacks.base import SparseInversionCallback
 from .config import SparseInversionConfig
+from .run import invert
 from .trainer import SparseInversionTrainer
 from .trajectory import NonFiniteLossError
 
@@ -8,4 +9,5 @@ __all__ = [
     "SparseInversionCallback",
     "SparseInversionConfig",
     "SparseInversionTrainer",
+    "invert",
 ]

@@ -1,8 +1,11 @@
 """What an inversion run can be told. Every option is described once, in its help."""
 
+import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
+from smi_hf.data.record_checks import MAX_SEED
+from smi_hf.data.schema import MAX_IMAGES
 from smi_hf.errors import UsageError
 from smi_hf.losses.base import LOSSES
 from smi_hf.patches.policies.base import POLICIES
@@ -13,21 +16,13 @@ PAPER_TV_WEIGHT = 1e-4 * 32**0.5
 
 MIXED_PRECISIONS = ("no", "bf16")
 
-# Options that change what a run shows or where it writes, never an image: a run may be continued with others.
-RUN_ONLY_OPTIONS = frozenset(
-    {
-        "output_dir",
-        "overwrite_output_dir",
-        "report_to",
-        "logging_steps",
-        "disable_tqdm",
-        "num_preview_images",
-        "push_to_hub",
-        "hub_dataset_id",
-        "hub_private_repo",
-        "hub_revision",
-    }
-)
+MAX_STEPS = 1_000_000
+
+# An option that changes what a run shows, where it writes or how fast it is, never an image: a run may be continued
+# with others. Not in the field's metadata, all of which argparse would get.
+_RUN_ONLY = "run only"
+_Type = TypeVar("_Type")
+RunOnly = Annotated[_Type, _RUN_ONLY]
 
 
 @dataclass
@@ -40,13 +35,13 @@ class SparseInversionConfig:
         UsageError: a value is out of range, or two do not fit each other.
     """
 
-    output_dir: str = field(
+    output_dir: RunOnly[str] = field(
         default="smi-dataset",
         metadata={
             "help": "Folder for the dataset; load_dataset(output_dir) reads it. An unfinished run is continued."
         },
     )
-    overwrite_output_dir: bool = field(
+    overwrite_output_dir: RunOnly[bool] = field(
         default=False, metadata={"help": "Discard the dataset that output_dir holds, whatever its settings were."}
     )
     num_images: int = field(default=32, metadata={"help": "Number of synthetic images."})
@@ -54,9 +49,12 @@ class SparseInversionConfig:
         default=400,
         metadata={"help": "Optimisation steps an image. A few hundred do for calibration; the paper runs 4000."},
     )
-    batch_size: int = field(
+    batch_size: RunOnly[int] = field(
         default=32,
-        metadata={"help": "Images optimised together in a process; halved, with a warning, if memory runs out."},
+        metadata={
+            "help": "Images optimised together in a process; halved, with a warning, if memory runs out. A run may be "
+            "continued with another."
+        },
     )
     seed: int = field(default=0, metadata={"help": "Seed of the run; image i has a random stream of its own from it."})
     classes: list[str] = field(
@@ -117,44 +115,58 @@ class SparseInversionConfig:
     compile: bool = field(
         default=False, metadata={"help": "Compile the teacher with torch.compile, once for each number of patches."}
     )
-    report_to: list[str] = field(
+    report_to: RunOnly[list[str]] = field(
         default_factory=lambda: ["none"],
         metadata={"help": "Trackers that get the loss parts (tensorboard, wandb, trackio, ...), 'all', or 'none'."},
     )
-    logging_steps: int = field(default=10, metadata={"help": "Steps between two reports to the bar and the trackers."})
-    num_preview_images: int = field(default=32, metadata={"help": "Images shown in preview.png; 0 for no preview."})
-    disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bar."})
-    push_to_hub: bool = field(
+    logging_steps: RunOnly[int] = field(
+        default=10, metadata={"help": "Steps between two reports to the bar and the trackers."}
+    )
+    num_preview_images: RunOnly[int] = field(
+        default=32, metadata={"help": "Images shown in preview.png; 0 for no preview."}
+    )
+    disable_tqdm: RunOnly[bool] = field(default=False, metadata={"help": "Show no progress bar."})
+    push_to_hub: RunOnly[bool] = field(
         default=False,
         metadata={
             "help": "Publish the finished dataset as hub_dataset_id. Token, name and write access are checked, and "
             "the repository is made, before the first step. The token is that of hf auth login, or HF_TOKEN."
         },
     )
-    hub_dataset_id: str | None = field(
+    hub_dataset_id: RunOnly[str | None] = field(
         default=None,
         metadata={"help": "Repository to publish in. Default: the name of output_dir, of yours."},
     )
-    hub_private_repo: bool = field(default=False, metadata={"help": "Make it a private repository, if it is made."})
-    hub_revision: str | None = field(default=None, metadata={"help": "Branch to publish in; made if need be."})
+    hub_private_repo: RunOnly[bool] = field(
+        default=False, metadata={"help": "Make it a private repository, if it is made."}
+    )
+    hub_revision: RunOnly[str | None] = field(
+        default=None, metadata={"help": "Branch to publish in; made if need be."}
+    )
 
     def __post_init__(self) -> None:
-        for name in ("num_images", "num_steps", "batch_size", "logging_steps"):
-            self._require(getattr(self, name) >= 1, name, "must be at least 1")
-        for name in ("seed", "tv_weight", "l2_weight", "num_preview_images"):
-            self._require(getattr(self, name) >= 0, name, "must not be negative")
-        for name in ("adam_beta1", "adam_beta2", "max_shift"):
-            self._require(0 <= getattr(self, name) < 1, name, "must be in [0, 1)")
-        self._require(0 <= self.flip_probability <= 1, "flip_probability", "must be in [0, 1]")
-        self._require(self.learning_rate > 0, "learning_rate", "must be positive")
+        # One word is plausible in Python, and would be taken for a list of letters.
+        for name in ("classes", "report_to", "loss_weights"):
+            if isinstance(getattr(self, name), str):
+                setattr(self, name, [getattr(self, name)])
+        self._check_numbers()
+        self._require(bool(self.output_dir) and "\0" not in self.output_dir, "output_dir", "must be a path")
         self._require(
             self.mixed_precision is None or self.mixed_precision in MIXED_PRECISIONS,
             "mixed_precision",
             f"must be one of {', '.join(MIXED_PRECISIONS)}",
         )
         self._require(bool(self.classes), "classes", "must name 'random', 'balanced', or at least one label")
+        self._require(bool(self.report_to), "report_to", "must name at least one tracker, or be 'none'")
+        self._require(
+            len(self.report_to) == 1 or not {"none", "all"} & set(self.report_to),
+            "report_to",
+            "takes 'none' and 'all' alone",
+        )
         for name in ("hub_dataset_id", "hub_private_repo", "hub_revision"):
-            if getattr(self, name) and not self.push_to_hub:
+            value = getattr(self, name)
+            self._require(value != "", name, "must not be empty")
+            if value and not self.push_to_hub:
                 raise UsageError(f"{name} says how to publish the dataset, but push_to_hub was not given; give both")
         POLICIES.get(self.policy)
         self._require(
@@ -164,6 +176,27 @@ class SparseInversionConfig:
         )
         # Built now for their errors: a wrong value should not wait for the checkpoint to load.
         self.prune_schedule, self.term_weights  # noqa: B018
+
+    def _check_numbers(self) -> None:
+        bounds = {
+            "num_images": (1, MAX_IMAGES),
+            "num_steps": (1, MAX_STEPS),
+            "batch_size": (1, math.inf),
+            "logging_steps": (1, math.inf),
+            "seed": (0, MAX_SEED),
+            "num_preview_images": (0, math.inf),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            self._require(isinstance(value, int) and not isinstance(value, bool), name, "must be an integer")
+            self._require(value >= low, name, f"must be at least {low}" if low else "must not be negative")
+            self._require(value <= high, name, f"must be at most {high}")
+        for name in ("tv_weight", "l2_weight"):
+            self._require(0 <= getattr(self, name) < math.inf, name, "must not be negative, and be finite")
+        for name in ("adam_beta1", "adam_beta2", "max_shift"):
+            self._require(0 <= getattr(self, name) < 1, name, "must be in [0, 1)")
+        self._require(0 <= self.flip_probability <= 1, "flip_probability", "must be in [0, 1]")
+        self._require(0 < self.learning_rate < math.inf, "learning_rate", "must be positive, and finite")
 
     def _require(self, is_met: bool, name: str, rule: str) -> None:
         if not is_met:
@@ -189,11 +222,16 @@ class SparseInversionConfig:
                 raise UsageError(
                     f"loss_weights takes NAME=WEIGHT, for instance l2=1e-5, but {item!r} was given"
                 ) from None
+            self._require(0 <= weights[name] < math.inf, "loss_weights", "must not be negative, and be finite")
+        if not any(weights.values()):
+            raise UsageError("the weight of every loss term is 0, so there is nothing to optimise; give one a weight")
         return weights
 
     def image_settings(self) -> dict[str, Any]:
         """The options that decide what the images are, with defaults resolved: equal settings, equal images."""
-        settings = {name: value for name, value in asdict(self).items() if name not in RUN_ONLY_OPTIONS}
+        hints = get_type_hints(type(self), include_extras=True)
+        run_only = {name for name, hint in hints.items() if _RUN_ONLY in getattr(hint, "__metadata__", ())}
+        settings = {name: value for name, value in asdict(self).items() if name not in run_only}
         schedule = self.prune_schedule
         settings |= {"prune_steps": list(schedule.steps), "prune_ratios": list(schedule.ratios)}
         return settings

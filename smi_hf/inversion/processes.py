@@ -6,6 +6,11 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import LoggerType
+
+from smi_hf.errors import UsageError
+from smi_hf.registry import suggest
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +24,11 @@ def make_accelerator(report_to: list[str], logging_dir: Path) -> Accelerator:
     Args:
         report_to: trackers, or `["none"]`.
         logging_dir: where trackers write.
+
+    Raises:
+        UsageError: there is no such tracker, or its package is not installed.
     """
+    _check_trackers(report_to)
     accelerator = Accelerator(
         cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
         log_with=None if report_to == ["none"] else report_to,
@@ -32,3 +41,19 @@ def make_accelerator(report_to: list[str], logging_dir: Path) -> Accelerator:
             "--config_file recipes/accelerate/multi_cpu.yaml"
         )
     return accelerator
+
+
+def _check_trackers(names: list[str]) -> None:
+    # Registered with accelerate, by it or by others; of its own, some have packages that are not here.
+    known = sorted(set(map(str, LOGGER_TYPE_TO_CLASS)))
+    installed = sorted(set(map(str, get_available_trackers())) | (set(known) - set(LoggerType.list())))
+    for name in names:
+        if name in ("none", "all"):
+            continue
+        if name not in known:
+            raise UsageError(
+                f"report_to has an unknown tracker {name!r}{suggest(name, known)}; accelerate has {', '.join(known)}, "
+                f"and takes 'all' and 'none'"
+            )
+        if name not in installed:
+            raise UsageError(f"report_to names {name}, but its package is not installed: pip install {name}")

@@ -2,26 +2,28 @@
 
 import errno
 import logging
+import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from accelerate.utils import find_executable_batch_size
 from transformers import PreTrainedModel
 
+from smi_hf.data.parquet import open_parquet
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import PREVIEW_FILE, STAGES_FILE, FinishedImages
-from smi_hf.data.sizes import shard_sizes
+from smi_hf.data.schema import FinishedImages
 from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.environment import describe_environment
 from smi_hf.errors import RunError, UsageError
-from smi_hf.evaluation.target_accuracy import target_top1
+from smi_hf.files import disk_errors, one_writer
 from smi_hf.hub.cards.dataset import save_card
-from smi_hf.images.preview import image_grid, save_png
+from smi_hf.hub.publish import DATASET, open_for, push, push_to
+from smi_hf.hub.repository import Repository
+from smi_hf.inversion.batches import own_batches
 from smi_hf.inversion.callbacks import (
     CallbackList,
     ProgressCallback,
@@ -32,15 +34,14 @@ from smi_hf.inversion.callbacks import (
 from smi_hf.inversion.callbacks.base import InversionRun
 from smi_hf.inversion.config import MIXED_PRECISIONS, SparseInversionConfig
 from smi_hf.inversion.processes import make_accelerator
+from smi_hf.inversion.results import measure_images, save_pictures
 from smi_hf.inversion.targets import choose_targets
 from smi_hf.inversion.trajectory import run_trajectory
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.preprocessing import load_image_processor
 
 if TYPE_CHECKING:
-    from datasets import Dataset, IterableDataset
-
-    from smi_hf.hub.repository import Repository
+    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ class SparseInversionTrainer:
         )
         self.output_dir = Path(self.args.output_dir)
         # Trackers write beside the dataset, never into the folder that is published.
-        logging_dir = self.output_dir.with_name(self.output_dir.name + "-logs")
+        folder = Path(os.path.abspath(self.output_dir))
+        logging_dir = folder.parent / f"{folder.name}-logs"
         self.accelerator = make_accelerator(self.args.report_to, logging_dir)
         self.mixed_precision = self.args.mixed_precision or self.accelerator.mixed_precision
         if self.mixed_precision not in MIXED_PRECISIONS:
@@ -101,9 +103,28 @@ class SparseInversionTrainer:
             `trainer.dataset`.
 
         Raises:
-            UsageError: `output_dir` cannot be used, or the Hub refuses `push_to_hub`.
+            UsageError: `output_dir` cannot be used, another run writes there, or the Hub refuses `push_to_hub`.
             RunError: a loss became non-finite, memory or disk ran out; what is finished stays on disk.
         """
+        is_main = self.accelerator.is_main_process
+        with one_writer(self.output_dir) if is_main else disk_errors(self.output_dir):
+            self._make_dataset()
+        return self.dataset
+
+    @property
+    def dataset(self) -> "Dataset":
+        """The finished images, in order."""
+        return open_parquet(self._writer.shards())
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, **options: Any) -> str:
+        """Publishes the finished dataset; see `smi_hf.push`. Returns the address of the commit."""
+        url = ""
+        if self.accelerator.is_main_process:
+            url = push(self.output_dir, repo_id, private=private, **options)
+        self.accelerator.wait_for_everyone()
+        return url
+
+    def _make_dataset(self) -> None:
         repository = None
         if self.accelerator.is_main_process:
             # Nobody shall compute for hours and then be refused.
@@ -112,7 +133,13 @@ class SparseInversionTrainer:
         self.accelerator.wait_for_everyone()
         # Every process must have looked before any of them writes.
         finished = self._writer.finished_images()
-        batches = self._own_batches(finished)
+        batches = own_batches(
+            self.args.num_images,
+            self.args.batch_size,
+            finished,
+            process=self.accelerator.process_index,
+            num_processes=self.accelerator.num_processes,
+        )
         self.accelerator.wait_for_everyone()
         run = InversionRun(
             self.args, self.teacher, self.accelerator, self.record, self.output_dir, sum(map(len, batches))
@@ -129,24 +156,8 @@ class SparseInversionTrainer:
         if self.accelerator.is_main_process:
             self._complete(time.perf_counter() - started)
             if repository is not None:
-                self._push_to(repository)
+                logger.info("published: %s", push_to(repository, self.output_dir, DATASET))
         self.accelerator.wait_for_everyone()
-        return self.dataset
-
-    @property
-    def dataset(self) -> "Dataset":
-        """The finished images, in order, as stock `datasets` reads them from `output_dir`."""
-        from datasets import load_dataset
-
-        return load_dataset(str(self.output_dir), split="train")
-
-    def _own_batches(self, finished: set[int]) -> list[list[int]]:
-        """Images left to make by this process, in the batches of a run that was never cut off."""
-        size = self.args.batch_size
-        starts = range(0, self.args.num_images, size)
-        own = starts[self.accelerator.process_index :: self.accelerator.num_processes]
-        batches = [range(start, min(start + size, self.args.num_images)) for start in own]
-        return [run for batch in batches for run in _consecutive(index for index in batch if index not in finished)]
 
     def _make_batch(self, run: InversionRun, image_indices: list[int]) -> None:
         """Makes and writes a batch; when memory runs out, in halves, and so from then on."""
@@ -215,56 +226,28 @@ class SparseInversionTrainer:
         """Record, card and preview of the whole dataset, by the main process."""
         finished = self._writer.finished_images()
         assert finished == set(range(self.args.num_images)), "an image is missing though every process has ended"
-        if self._num_session_images or DatasetRecord.load(self.output_dir).status != "complete":
-            with self._space_for("merging shards"):
-                self._writer.merge()
-            self.record = self.record.completed(self._results(seconds))
-            self._save_preview()
-            save_card(self.record, self.output_dir)
-            # Last, as it says that the rest is there.
-            self.record.save(self.output_dir)
-        else:
+        before = DatasetRecord.load(self.output_dir)
+        if before.status == "complete" and before.results["content_sha256"] == self._writer.content_sha256():
             logger.info("%s is complete already; nothing was computed", self.output_dir)
-            self.record = DatasetRecord.load(self.output_dir)
-
-    def _results(self, seconds: float) -> dict[str, Any]:
-        """What the teacher sees in the kept patches, read back from the PNGs, and what it took."""
-        rows = self._rows()
-        probabilities = [row["target_probability"] for row in rows.select_columns(["target_probability"])]
-        top1 = target_top1(
-            self.teacher.model, rows, normalization=self.teacher.normalization, batch_size=self._batch_size
-        )
-        return {
-            "target_top1": round(top1, 4),
-            "mean_target_probability": round(float(np.mean(probabilities)), 4),
+            self.record = before
+            return
+        with self._space_for("merging shards"):
+            self._writer.merge()
+        session = {
             "num_images_this_session": self._num_session_images,
             "seconds_this_session": round(seconds, 1),
             "num_processes": self.accelerator.num_processes,
-            "content_sha256": self._writer.content_sha256(),
-            **shard_sizes(self._writer.shards()),
-            "pictures": self._pictures(),
         }
-
-    def _pictures(self) -> list[str]:
-        """Pictures that the folder will have."""
-        stages = [STAGES_FILE] if (self.output_dir / STAGES_FILE).is_file() else []
-        return ([PREVIEW_FILE] if self.args.num_preview_images else []) + stages
-
-    def _rows(self) -> "IterableDataset":
-        """The rows on disk, streamed: a cached copy would double a large dataset for one look at it."""
-        from datasets import load_dataset
-
-        shards = [str(path) for path in self._writer.shards()]
-        return load_dataset("parquet", data_files=shards, split="train", streaming=True)
-
-    def _save_preview(self) -> None:
-        if self.args.num_preview_images:
-            rows = self._rows().take(self.args.num_preview_images)
-            save_png(image_grid([np.asarray(row["image"]) for row in rows]), self.output_dir / PREVIEW_FILE)
+        figures = measure_images(self._writer, self.teacher, batch_size=self._batch_size)
+        pictures = save_pictures(self._writer, self.args.num_preview_images)
+        self.record = self.record.completed({**figures, **session, "pictures": pictures})
+        save_card(self.record, self.output_dir)
+        # Last, as it says that the rest is there.
+        self.record.save(self.output_dir)
 
     def _make_record(self) -> DatasetRecord:
         grid = self.teacher.model.grid
-        return DatasetRecord(
+        record = DatasetRecord(
             teacher=self.teacher.reference(),
             label_names=self.teacher.label_names,
             image_size=grid.image_size,
@@ -275,40 +258,15 @@ class SparseInversionTrainer:
             keep_counts=self.args.prune_schedule.keep_counts(grid.num_patches),
             environment=describe_environment(self.accelerator.device),
         )
+        try:
+            record.check()
+        except ValueError as error:
+            raise UsageError(f"this model and these settings make no sparse dataset: {error}") from error
+        return record
 
-    # Publishing stands above the engines; these are the looks upwards, at the moment it is asked for.
-
-    def push_to_hub(self, repo_id: str, *, private: bool = False, **options: Any) -> str:
-        """Publishes the finished dataset; see `smi_hf.hub.push_dataset`. Returns the address of the commit."""
-        from smi_hf.hub import push_dataset
-
-        url = ""
-        if self.accelerator.is_main_process:
-            url = push_dataset(self.output_dir, repo_id, private=private, **options)
-        self.accelerator.wait_for_everyone()
-        return url
-
-    def _open_repository(self) -> "Repository":
-        from smi_hf.hub.publish import DATASET, open_for
-
+    def _open_repository(self) -> Repository:
         repo_id = self.args.hub_dataset_id or self.output_dir.resolve().name
         return open_for(DATASET, repo_id, private=self.args.hub_private_repo, revision=self.args.hub_revision)
-
-    def _push_to(self, repository: "Repository") -> None:
-        from smi_hf.hub.publish import DATASET, push_to
-
-        logger.info("published: %s", push_to(repository, self.output_dir, DATASET))
-
-
-def _consecutive(numbers: Iterable[int]) -> list[list[int]]:
-    """Increasing numbers in runs without a gap: a shard holds consecutive images."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return runs
 
 
 def _as_teacher(model: PreTrainedModel | SparseClassifier, image_processor: Any) -> Teacher:
