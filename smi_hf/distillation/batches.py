@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from smi_hf.data import SparseDataset
 from smi_hf.images.real import ImageSet
+from smi_hf.models.preprocessing import preprocess
 
 
 class Images(Protocol):
@@ -21,7 +22,7 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, numbers: list[int]) -> dict[str, Tensor]:
-        """`pixel_values` normalised float32 (B, C, H, W), `kept_patches` int64 (B, K), `labels` int64 (B,)."""
+        """`pixel_values` normalized float32 (B, C, H, W), `kept_patches` int64 (B, K), `labels` int64 (B,)."""
 
 
 @dataclass(frozen=True)
@@ -102,5 +103,6 @@ class RealImages(Dataset):
 
     def collate(self, items: list[int]) -> dict[str, Tensor]:
         """`pixel_values` float32 (B, C, H, W) and `labels` int64 (B,)."""
-        pixels_BCHW, labels_B = self.images.batch(items, self.image_processor)
+        pictures, labels_B = self.images.batch(items)
+        pixels_BCHW = preprocess(pictures, self.image_processor)
         return {"pixel_values": torch.from_numpy(pixels_BCHW), "labels": torch.from_numpy(labels_B)}
