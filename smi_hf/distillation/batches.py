@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from smi_hf.data import SparseDataset
+from smi_hf.distillation.answers import Answers
+from smi_hf.errors import UsageError
+from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
 from smi_hf.models.preprocessing import preprocess
 
@@ -40,19 +43,15 @@ class DatasetSlice:
         return self.dataset.batch([self.first + number for number in numbers])
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What was computed once for every view of every image.
-
-    Args:
-        teacher_nVL: the teacher's logits.
-        labels_n: the images' labels.
-        summary_nVSD: what the head of a student with frozen backbone reads; None if the backbone learns.
-    """
-
-    teacher_nVL: Tensor
-    labels_n: Tensor
-    summary_nVSD: Tensor | None
+def split(given: SparseDataset | KeptImages, held_out: float) -> tuple[Images, Images]:
+    """Images to train on, and the last ones, of that share but at least one, to judge on."""
+    count = max(1, round(held_out * len(given))) if held_out else 0
+    if count >= len(given):
+        raise UsageError(f"the dataset has {len(given)} images, too few to hold {count} out for judging")
+    cut = len(given) - count
+    if isinstance(given, SparseDataset):
+        return DatasetSlice(given, 0, cut), DatasetSlice(given, cut, len(given))
+    return given.part(0, cut), given.part(cut, len(given))
 
 
 class Views(Dataset):

@@ -4,27 +4,21 @@ Legend: `B` images, `K` kept patches, `S` summary tokens, `D` hidden size, `L` l
 `P Q` patch pixels.
 """
 
-import copy
 import json
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm.auto import tqdm
 from transformers import EvalPrediction, PreTrainedModel, Trainer
-from transformers.modeling_outputs import ImageClassifierOutput
-from transformers.trainer_utils import SaveStrategy, SchedulerType
 
 from smi_hf.data import SparseDataset
-from smi_hf.distillation.batches import Answers, DatasetSlice, Images, RealImages, Views
+from smi_hf.distillation.answers import Answers, answer_views
+from smi_hf.distillation.batches import RealImages, Views, split
 from smi_hf.distillation.checkpoints import (
     SETTINGS_FILE,
     add_to_saved,
@@ -35,24 +29,21 @@ from smi_hf.distillation.checkpoints import (
 from smi_hf.distillation.checks import check_grid, check_made_from, check_same_shape, check_student, size_made_for
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.loading import StudentModel, StudentOrigin, head_modules
-from smi_hf.distillation.losses import ANSWER_LOSSES, attention_divergence, feature_error, hidden_state_error
+from smi_hf.distillation.matching import answer_losses, compare
 from smi_hf.distillation.publishing import open_model_repository, publish_student
-from smi_hf.distillation.students import DenseStudent, SparseStudent, has_unused_weights, make_student
+from smi_hf.distillation.students import DenseStudent, SparseStudent, make_student
+from smi_hf.distillation.trainer_settings import check_optimizer, settled
 from smi_hf.distillation.views import make_views
 from smi_hf.errors import RunError, UsageError
 from smi_hf.evaluation.record import HeldOut
-from smi_hf.files import one_line
 from smi_hf.hub.repository import Repository
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
 from smi_hf.models.preprocessing import normalization_of
-from smi_hf.models.sparse import attention_implementation
-from smi_hf.registry import suggest
 
 logger = logging.getLogger(__name__)
 
-_ANSWER_BATCH = 64
 _DECIDED_HERE = frozenset({"compute_loss_func", "compute_metrics", "data_collator", "preprocess_logits_for_metrics"})
 
 
@@ -104,9 +95,9 @@ class SparseDistillationTrainer(Trainer):
         if eval_dataset is not None and image_processor is None:
             raise UsageError("an eval_dataset of real images needs the student's image_processor; give it as well")
         self.student = self._make_student(model, image_processor, args)
-        args = _settled(args, self.student, teacher, is_judged_by_labels=eval_dataset is not None)
-        _check_optimizer(args, model)
-        images, held_out = _split(self.taught_on, args.held_out if eval_dataset is None else 0.0)
+        args = settled(args, self.student, teacher, is_judged_by_labels=eval_dataset is not None)
+        check_optimizer(args, model)
+        images, held_out = split(self.taught_on, args.held_out if eval_dataset is None else 0.0)
         self.judged_on = "held-out synthetic images" if eval_dataset is None else "real images"
         judge = Views(held_out, 1) if eval_dataset is None else RealImages(eval_dataset, image_processor)
         self._repository: Repository | None = None
@@ -199,12 +190,16 @@ class SparseDistillationTrainer(Trainer):
             self._settings(),
             has_optimizer=not self._is_divided and not self.args.save_only_model,
         )
+        self._seconds_before = 0.0
         if checkpoint is not None:
             self._seconds_before = json.loads((checkpoint / SETTINGS_FILE).read_text()).get("seconds", 0.0)
         self._started = time.perf_counter()
         if self.args.num_views and self.train_dataset.answers is None:
             self.train_dataset.answers = self._answer_all(self.train_dataset)
-        return super().train(resume_from_checkpoint=checkpoint and str(checkpoint), **kwargs)
+        try:
+            return super().train(resume_from_checkpoint=checkpoint and str(checkpoint), **kwargs)
+        finally:
+            self._seconds_before, self._started = self.seconds, None
 
     def begin_or_continue(self) -> Any:
         """As `train`, from the last complete checkpoint in `output_dir` if one has all of the run's state.
@@ -220,7 +215,7 @@ class SparseDistillationTrainer(Trainer):
     @property
     def seconds(self) -> float:
         """How long it has been taught, in all sessions of a run that was resumed; 0.0 before."""
-        return self._seconds_before + (time.perf_counter() - self._started if self._started is not None else 0.0)
+        return self._seconds_before + (0.0 if self._started is None else time.perf_counter() - self._started)
 
     @property
     def curve(self) -> tuple[tuple[float, float], ...]:
@@ -241,10 +236,10 @@ class SparseDistillationTrainer(Trainer):
             self.student.model.base_model.eval()
         if "summary" in inputs:
             output = self.student.forward_summary(model, inputs["summary"])
-            parts = self._answer_losses(output.logits, inputs["teacher_logits"], inputs["labels"])
+            parts = answer_losses(self.args, output.logits, inputs["teacher_logits"], inputs["labels"])
         else:
             patches_BKCPQ, kept_BK = self._views(inputs, self.args.augmentations)
-            output, parts = self._compare(model, patches_BKCPQ, kept_BK, inputs)
+            output, parts = compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
         loss = torch.stack(list(parts.values())).sum()
         if not loss.isfinite():
             each = ", ".join(f"{name} {float(part.detach()):.3g}" for name, part in parts.items())
@@ -273,70 +268,20 @@ class SparseDistillationTrainer(Trainer):
             views=views,
         )
 
-    def _compare(
-        self, model: nn.Module, patches_BKCPQ: Tensor, kept_BK: Tensor, inputs: dict[str, Tensor]
-    ) -> tuple[ImageClassifierOutput, dict[str, Tensor]]:
-        """The student's output, and every weighted part of its loss."""
-        args = self.args
-        wanted = {"output_hidden_states": True} if args.feature_weight or args.hidden_state_weight else {}
-        with ExitStack() as stack:
-            if args.attention_weight:
-                wanted |= {"output_attentions": True}
-                for each in (self.student.model, self.teacher.model.model):
-                    stack.enter_context(attention_implementation(each, "eager"))
-            output = self.student.forward(model, patches_BKCPQ, kept_BK, **wanted)
-            teacher_BL = inputs.get("teacher_logits")
-            if teacher_BL is None or wanted:
-                with torch.no_grad():
-                    taught = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK, **wanted)
-                teacher_BL = taught.logits
-        parts = self._answer_losses(output.logits, teacher_BL, inputs["labels"])
-        K = kept_BK.shape[1]
-        if args.feature_weight:
-            features = (each.hidden_states[-1][:, -K:].float() for each in (output, taught))
-            parts["features"] = args.feature_weight * feature_error(*features)
-        if args.hidden_state_weight:
-            layers = (each.hidden_states for each in (output, taught))
-            parts["hidden_states"] = args.hidden_state_weight * hidden_state_error(*layers)
-        if args.attention_weight:
-            rows = (each.attentions[-1][:, :, 0, -K:].float().mean(dim=1) for each in (output, taught))
-            parts["attention"] = args.attention_weight * attention_divergence(*rows)
-        return output, parts
-
-    def _answer_losses(self, student_BL: Tensor, teacher_BL: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
-        args = self.args
-        parts = {args.loss: ANSWER_LOSSES[args.loss](student_BL.float(), teacher_BL.float(), args.temperature)}
-        if args.hard_label_weight:
-            # Without a mean of none, which is NaN: images such as noise have no labels (-100).
-            summed = F.cross_entropy(student_BL.float(), labels_B, reduction="sum")
-            parts["hard_labels"] = args.hard_label_weight * summed / (labels_B >= 0).sum().clamp_min(1)
-        return parts
-
     @torch.no_grad()
     def _answer_all(self, views: Views) -> Answers:
         """Runs the teacher, and a frozen backbone, once for each view; processes share the work."""
-        process, num_processes = self.args.process_index, self.args.world_size
-        starts = range(0, len(views), _ANSWER_BATCH)
-        mine = []
         was_training = self.model.training
         self.model.eval()
-        with tqdm(
-            total=len(range(process, len(starts), num_processes)) * _ANSWER_BATCH,
-            desc="Teacher's answers",
-            unit="view",
-            disable=self.args.disable_tqdm or not self.is_world_process_zero(),
-        ) as bar:
-            for number in range(process, len(starts), num_processes):
-                items = list(range(starts[number], min(starts[number] + _ANSWER_BATCH, len(views))))
-                mine.append((number, self._answer(views.collate(items))))
-                bar.update(len(items))
-        self.model.train(was_training)
-        answers = [answer for _, answer in sorted(gather_object(mine), key=lambda pair: pair[0])]
-        teacher, labels, summary = (
-            None if column[0] is None else torch.cat(column).unflatten(0, (-1, views.num_views))
-            for column in zip(*answers)
+        answers = answer_views(
+            views,
+            self._answer,
+            process=self.args.process_index,
+            num_processes=self.args.world_size,
+            disable_tqdm=self.args.disable_tqdm or not self.is_world_process_zero(),
         )
-        return Answers(teacher, labels[:, 0], summary)
+        self.model.train(was_training)
+        return answers
 
     def _answer(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
         inputs = self._prepare_inputs(batch)
@@ -357,7 +302,7 @@ class SparseDistillationTrainer(Trainer):
                 return None, model(pixel_values=inputs["pixel_values"]).logits, inputs["labels"]
             # All kept patches: students of different augmentations are judged on the same images.
             patches_BKCPQ, kept_BK = self._views(inputs, augmentations=())
-            output, parts = self._compare(model, patches_BKCPQ, kept_BK, inputs)
+            output, parts = compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
             choice_B = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.argmax(dim=-1)
         return sum(parts.values()), output.logits, choice_B
 
@@ -456,54 +401,6 @@ class SparseDistillationTrainer(Trainer):
             "num_images": len(self.train_dataset.images),
             **self.args.distillation_settings,
         }
-
-
-def _settled(
-    args: SparseDistillationConfig,
-    student: SparseStudent | DenseStudent,
-    teacher: Teacher,
-    *,
-    is_judged_by_labels: bool,
-) -> SparseDistillationConfig:
-    """A copy of the settings with what only the student and its judge decide."""
-    # Not dataclasses.replace: some fields of TrainingArguments are not what they were given as.
-    args = copy.copy(args)
-    if args.world_size > 1 and args.ddp_find_unused_parameters is None:
-        # `Trainer` would look for unused weights at every step, and warn where there are none.
-        args.ddp_find_unused_parameters = has_unused_weights(student, teacher.model.grid)
-    names = ("top1", "top5") if is_judged_by_labels else ("agreement", "loss")
-    metric = args.metric_for_best_model
-    if metric is not None and metric.removeprefix("eval_") not in names:
-        judge = "real images" if is_judged_by_labels else "synthetic images"
-        raise UsageError(
-            f"metric_for_best_model is {metric!r}{suggest(metric, list(names))}, but {judge} judge this student by "
-            f"{' and '.join(names)}"
-        )
-    is_needed = args.load_best_model_at_end or args.save_strategy == SaveStrategy.BEST
-    if is_needed or args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
-        args.metric_for_best_model = metric or names[0]
-    if args.greater_is_better is None and args.metric_for_best_model is not None:
-        args.greater_is_better = not args.metric_for_best_model.endswith("loss")
-    return args
-
-
-def _check_optimizer(args: SparseDistillationConfig, model: PreTrainedModel) -> None:
-    """Checks that the optimizer is installed, which `Trainer` asks at the first step."""
-    try:
-        Trainer.get_optimizer_cls_and_kwargs(args, model)
-    except (ImportError, ValueError, RuntimeError) as error:
-        raise UsageError(f"optim {args.optim.value!r} cannot be used: {one_line(error)}") from error
-
-
-def _split(given: SparseDataset | KeptImages, held_out: float) -> tuple[Images, Images]:
-    """Images to train on, and the last ones, of that share but at least one, to judge on."""
-    count = max(1, round(held_out * len(given))) if held_out else 0
-    if count >= len(given):
-        raise UsageError(f"the dataset has {len(given)} images, too few to hold {count} out for judging")
-    cut = len(given) - count
-    if isinstance(given, SparseDataset):
-        return DatasetSlice(given, 0, cut), DatasetSlice(given, cut, len(given))
-    return given.part(0, cut), given.part(cut, len(given))
 
 
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:

@@ -1,13 +1,20 @@
-"""Which of `TrainingArguments`' settings a distillation refuses: those without effect, and numbers out of range."""
+"""`Trainer`'s own settings in a distillation: those without effect and numbers out of range are refused, and what only
+student and judge decide is settled."""
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
 
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers.trainer_utils import SaveStrategy, SchedulerType
 
+from smi_hf.distillation.students import Student, has_unused_weights
 from smi_hf.errors import UsageError
+from smi_hf.files import one_line
+from smi_hf.models import Teacher
+from smi_hf.registry import suggest
 
 _TEXT = "it is for models of text"
 _OWN_METRICS = "metrics are this trainer's own"
@@ -112,3 +119,36 @@ def check_number(name: str, value: Any, words: str, is_met: Callable[[float], bo
 
 def _default(field: dataclasses.Field) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def settled(
+    args: TrainingArguments, student: Student, teacher: Teacher, *, is_judged_by_labels: bool
+) -> TrainingArguments:
+    """A copy of the settings with what only the student and its judge decide."""
+    # Not dataclasses.replace: some fields of TrainingArguments are not what they were given as.
+    args = copy.copy(args)
+    if args.world_size > 1 and args.ddp_find_unused_parameters is None:
+        # `Trainer` would look for unused weights at every step, and warn where there are none.
+        args.ddp_find_unused_parameters = has_unused_weights(student, teacher.model.grid)
+    names = ("top1", "top5") if is_judged_by_labels else ("agreement", "loss")
+    metric = args.metric_for_best_model
+    if metric is not None and metric.removeprefix("eval_") not in names:
+        judge = "real images" if is_judged_by_labels else "synthetic images"
+        raise UsageError(
+            f"metric_for_best_model is {metric!r}{suggest(metric, list(names))}, but {judge} judge this student by "
+            f"{' and '.join(names)}"
+        )
+    is_needed = args.load_best_model_at_end or args.save_strategy == SaveStrategy.BEST
+    if is_needed or args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
+        args.metric_for_best_model = metric or names[0]
+    if args.greater_is_better is None and args.metric_for_best_model is not None:
+        args.greater_is_better = not args.metric_for_best_model.endswith("loss")
+    return args
+
+
+def check_optimizer(args: TrainingArguments, model: PreTrainedModel) -> None:
+    """Checks that the optimizer is installed, which `Trainer` asks at the first step."""
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(args, model)
+    except (ImportError, ValueError, RuntimeError) as error:
+        raise UsageError(f"optim {args.optim.value!r} cannot be used: {one_line(error)}") from error
