@@ -12,7 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from smi_hf.data import SparseDataset
+from smi_hf.distillation.answers import Answers
+from smi_hf.errors import UsageError
+from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
+from smi_hf.models.preprocessing import preprocess
 
 
 class Images(Protocol):
@@ -21,7 +25,7 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, numbers: list[int]) -> dict[str, Tensor]:
-        """`pixel_values` normalised float32 (B, C, H, W), `kept_patches` int64 (B, K), `labels` int64 (B,)."""
+        """`pixel_values` normalized float32 (B, C, H, W), `kept_patches` int64 (B, K), `labels` int64 (B,)."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,15 @@ class DatasetSlice:
         return self.dataset.batch([self.first + number for number in numbers])
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What was computed once for every view of every image.
-
-    Args:
-        teacher_nVL: the teacher's logits.
-        labels_n: the images' labels.
-        summary_nVSD: what the head of a student with frozen backbone reads; None if the backbone learns.
-    """
-
-    teacher_nVL: Tensor
-    labels_n: Tensor
-    summary_nVSD: Tensor | None
+def split(given: SparseDataset | KeptImages, held_out: float) -> tuple[Images, Images]:
+    """Images to train on, and the last ones, of that share but at least one, to judge on."""
+    count = max(1, round(held_out * len(given))) if held_out else 0
+    if count >= len(given):
+        raise UsageError(f"the dataset has {len(given)} images, too few to hold {count} out for judging")
+    cut = len(given) - count
+    if isinstance(given, SparseDataset):
+        return DatasetSlice(given, 0, cut), DatasetSlice(given, cut, len(given))
+    return given.part(0, cut), given.part(cut, len(given))
 
 
 class Views(Dataset):
@@ -102,5 +102,6 @@ class RealImages(Dataset):
 
     def collate(self, items: list[int]) -> dict[str, Tensor]:
         """`pixel_values` float32 (B, C, H, W) and `labels` int64 (B,)."""
-        pixels_BCHW, labels_B = self.images.batch(items, self.image_processor)
+        pictures, labels_B = self.images.batch(items)
+        pixels_BCHW = preprocess(pictures, self.image_processor)
         return {"pixel_values": torch.from_numpy(pixels_BCHW), "labels": torch.from_numpy(labels_B)}

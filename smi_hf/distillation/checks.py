@@ -1,11 +1,19 @@
 """Whether images, teacher and student of a lesson fit each other; each check raises a UsageError."""
 
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import PreTrainedModel
+
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_fits
 from smi_hf.distillation.students import SparseStudent
 from smi_hf.errors import UsageError
+from smi_hf.files import one_line
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
+from smi_hf.models.preprocessing import preprocess
 
 
 def check_made_from(dataset: SparseDataset, teacher: Teacher, weights_sha256: str, other_teacher: bool) -> None:
@@ -48,3 +56,48 @@ def check_same_shape(student: SparseStudent, teacher: Teacher) -> None:
             f"{ours[1]} channels and {ours[2]} prefix tokens, its teacher {theirs[0]}, {theirs[1]} and {theirs[2]}; "
             f"use feature_weight, which compares how tokens lie to each other"
         )
+
+
+def check_student(model: PreTrainedModel, teacher: Teacher) -> None:
+    """Checks that a classifier can learn from a teacher at all."""
+    if model is teacher.model.model:
+        raise UsageError(
+            "student and teacher are the same model, and the teacher is frozen; load the student once more"
+        )
+    if model.config.num_labels != teacher.model.config.num_labels:
+        raise UsageError(
+            f"the student has {model.config.num_labels} labels, but its teacher has "
+            f"{teacher.model.config.num_labels}; give it a new head with smi_hf.distillation.load_student"
+        )
+    kinds = {weight.dtype for weight in model.parameters() if weight.is_floating_point()} - {torch.float32}
+    if kinds:
+        raise UsageError(
+            f"the student's weights are {str(kinds.pop()).removeprefix('torch.')}, which training rounds away; load "
+            f"it in float32, and choose --bf16 or --fp16 for what is computed from them"
+        )
+
+
+@torch.no_grad()
+def size_made_for(model: PreTrainedModel, image_processor: Any) -> tuple[int, int] | None:
+    """(height, width) in pixels that a student's image processor makes; None if it depends on the picture.
+
+    Raises:
+        UsageError: the student does not take what its image processor makes.
+    """
+    wide, tall = Image.new("RGB", (96, 64)), Image.new("RGB", (64, 96))
+    batches = [torch.from_numpy(preprocess([picture], image_processor)) for picture in (wide, tall)]
+    sizes = {tuple(pixels_BCHW.shape[2:]) for pixels_BCHW in batches}
+    was_training = model.training
+    model.eval()
+    try:
+        model(pixel_values=batches[0].to(model.device))
+    # What models raise for sizes that they do not take.
+    except (ValueError, RuntimeError) as error:
+        height, width = batches[0].shape[2:]
+        raise UsageError(
+            f"the student's image processor makes images of {height}x{width} px, which the student does not take "
+            f"({one_line(error)}); mend its preprocessor_config.json"
+        ) from error
+    finally:
+        model.train(was_training)
+    return sizes.pop() if len(sizes) == 1 else None

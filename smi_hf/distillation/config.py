@@ -1,20 +1,49 @@
 """Settings of a distillation: those of `transformers.TrainingArguments`, and what is taught and how."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers import TrainingArguments
+from transformers.integrations import get_available_reporting_integrations, get_reporting_integration_callbacks
 
 from smi_hf.distillation.losses import ANSWER_LOSSES
+from smi_hf.distillation.trainer_settings import check_number, check_trainer_settings
 from smi_hf.distillation.views import AUGMENTATIONS
 from smi_hf.errors import UsageError
+from smi_hf.files import one_line
 from smi_hf.registry import suggest
 
+# Of Trainer's arguments, those that decide what a student learns.
+_TRAINING = (
+    "num_train_epochs",
+    "max_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+    "warmup_ratio",
+    "weight_decay",
+    "optim",
+    "optim_args",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "dataloader_drop_last",
+    "max_grad_norm",
+    "bf16",
+    "fp16",
+    "data_seed",
+    "load_best_model_at_end",
+    "metric_for_best_model",
+)
 _TOKEN_LOSSES = ("feature_weight", "hidden_state_weight", "attention_weight")
 
 
 @dataclass
 class SparseDistillationConfig(TrainingArguments):
-    """Settings of a `SparseDistillationTrainer`.
+    """Settings of a `SparseDistillationTrainer`, and of `distill`, which makes one or several.
 
     Raises:
         UsageError: a value is out of range, or two do not fit each other.
@@ -60,15 +89,59 @@ class SparseDistillationConfig(TrainingArguments):
     other_teacher: bool = field(
         default=False, metadata={"help": "Accept images that were inverted from another model than the teacher."}
     )
+    num_images: int | None = field(
+        default=None, metadata={"help": "Teach on that many images, the first. Default: all."}
+    )
+    control_seeds: list[int] = field(
+        default_factory=lambda: [0],
+        metadata={
+            "help": "Seeds of the controls of distill (noise, choice of real images, random patches): one run each."
+        },
+    )
     # Overrides: without the first, Trainer drops the kept patches.
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay false: drops the kept patches."})
     report_to: None | str | list[str] = field(  # noqa: RUF036, HfArgumentParser wants None first
         default="none", metadata={"help": "Trackers: tensorboard, wandb, trackio, ..., all, or none."}
     )
     learning_rate: float = field(default=1e-3, metadata={"help": "Initial learning rate."})
+    overwrite_output_dir: bool = field(
+        default=False,
+        metadata={
+            "help": "Discard the student that output_dir holds, whatever its settings were. Otherwise the same "
+            "settings continue an unfinished run from its last complete checkpoint, teach nothing again if it is "
+            "finished, and other settings are refused, as is a folder with files of other origin."
+        },
+    )
+    resume_from_checkpoint: str | None = field(
+        default=None,
+        metadata={
+            "help": "Checkpoint folder, of another output_dir, to begin from. An unfinished run in output_dir itself "
+            "continues without being told."
+        },
+    )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_trainer_settings(self)
+        metric, is_greater_better = self.metric_for_best_model, self.greater_is_better
+        try:
+            super().__post_init__()
+        # ImportError: a precision or a launcher whose package is absent.
+        except (ValueError, ImportError, RuntimeError, NotImplementedError, KeyError, TypeError) as error:
+            raise UsageError(f"a setting of TrainingArguments does not fit: {one_line(error)}") from error
+        # Which figures there are to choose by depends on what judges: the trainer knows.
+        self.metric_for_best_model, self.greater_is_better = metric, is_greater_better
+        self._check_names()
+        self._check_seeds()
+        if self.remove_unused_columns:
+            raise UsageError("remove_unused_columns must be false: the kept patches would be dropped")
+        if self.freeze_backbone and (given := self.token_losses):
+            raise UsageError(
+                f"{' and '.join(given)} teach the backbone, but freeze_backbone lets only the head learn; leave one "
+                f"of them out"
+            )
+        self._settle_views()
+
+    def _check_names(self) -> None:
         if self.loss not in ANSWER_LOSSES:
             names = sorted(ANSWER_LOSSES)
             hint = suggest(self.loss, names)
@@ -83,20 +156,24 @@ class SparseDistillationConfig(TrainingArguments):
                     f"there is no augmentation {name!r}{suggest(name, list(AUGMENTATIONS))}; available: "
                     f"{', '.join(AUGMENTATIONS)}"
                 )
-        if not self.temperature > 0:
-            raise UsageError(f"temperature must be above 0, but {self.temperature} was given")
-        for name in ("hard_label_weight", *_TOKEN_LOSSES, "num_views"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must not be negative, but {getattr(self, name)} was given")
-        if not 0 < self.held_out < 1:
-            raise UsageError(f"held_out is a share of the images between 0 and 1, but {self.held_out} was given")
-        if self.remove_unused_columns:
-            raise UsageError("remove_unused_columns must be false: the kept patches would be dropped")
-        if self.freeze_backbone and (given := self.token_losses):
-            raise UsageError(
-                f"{' and '.join(given)} teach the backbone, but freeze_backbone lets only the head learn; leave one "
-                f"of them out"
-            )
+        trackers = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or ())
+        for name in trackers:
+            try:
+                get_reporting_integration_callbacks([name] if name not in ("none", "all") else name)
+            except ValueError as error:
+                raise UsageError(f"report_to {name!r} is no tracker: {one_line(error)}") from error
+            if name not in ("none", "all", *get_available_reporting_integrations()):
+                raise UsageError(
+                    f"report_to {name!r} needs a package that is not installed; install it, or leave it out"
+                )
+
+    def _check_seeds(self) -> None:
+        if not self.control_seeds:
+            raise UsageError("control_seeds is empty, but each control needs at least one; leave it out for seed 0")
+        for seed in self.control_seeds:
+            check_number("control_seeds", seed, "from 0 to 2**63 - 1", lambda value: 0 <= value < 2**63)
+
+    def _settle_views(self) -> None:
         if self.freeze_backbone and self.num_views == 0:
             self.num_views = 16 if self.augmentations else 1
         if not self.augmentations:
@@ -113,7 +190,13 @@ class SparseDistillationConfig(TrainingArguments):
         return [name for name in _TOKEN_LOSSES if getattr(self, name)]
 
     @property
-    def distillation_settings(self) -> dict[str, object]:
+    def distillation_settings(self) -> dict[str, Any]:
         """What decides what a student learns, beside Trainer's own arguments; a resumed run must not change it."""
         names = ("temperature", "loss", "hard_label_weight", *_TOKEN_LOSSES, "freeze_backbone")
         return {name: getattr(self, name) for name in (*names, "augmentations", "num_views", "seed")}
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """Trainer's own arguments that decide what a student learns, as JSON has them."""
+        values = self.to_dict()
+        return {name: values[name] for name in _TRAINING if name in values} | {"num_processes": self.world_size}

@@ -1,73 +1,94 @@
-"""What the record of a student says of how it was taught."""
+"""What the record of a student says of how it was taught, and what is written beside a student."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smi_hf.distillation.trainer import SparseDistillationTrainer
+from transformers import PreTrainedModel
+
+from smi_hf.distillation.quantization import StudentQuantization
 from smi_hf.environment import describe_environment
-from smi_hf.evaluation.record import ModelRecord
-from smi_hf.models.licenses import read_license
+from smi_hf.evaluation.record import DatasetReference, ModelRecord, StudentReference
+from smi_hf.files import folder_made_whole
+from smi_hf.hub.cards.model import save_model_record
 
-# Of Trainer's arguments, those that decide what a student learns.
-_TRAINING = (
-    "num_train_epochs",
-    "max_steps",
-    "learning_rate",
-    "lr_scheduler_type",
-    "warmup_steps",
-    "weight_decay",
-    "optim",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "max_grad_norm",
-    "bf16",
-    "fp16",
-)
+if TYPE_CHECKING:
+    from smi_hf.distillation.trainer import SparseDistillationTrainer
+
+QUANTIZED_FOLDER = "quantized"
 
 
 def distillation_record(
-    trainer: SparseDistillationTrainer,
-    datasets: list[dict[str, Any]],
+    trainer: "SparseDistillationTrainer",
+    datasets: Sequence[DatasetReference],
     *,
-    started_from: str | None = None,
-    from_scratch: bool = False,
     more: Mapping[str, Any] | None = None,
-    extra: str | None = None,
+    quantization: StudentQuantization | None = None,
 ) -> ModelRecord:
     """The record of a trainer's student, not judged yet.
 
     Args:
-        datasets: as of `dataset_reference`; the first taught the student.
-        started_from: Hub id or folder that the student was loaded from; its name alone is kept of a folder.
-        from_scratch: whether only its architecture came from there.
+        datasets: the first taught the student.
         more: settings that the trainer does not know.
-        extra: extra of smi-hf whose versions matter as well.
+        quantization: what rounded the student as it learned.
     """
-    args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model)
-    training = args.to_dict()
-    revision = getattr(model.config, "_commit_hash", None)
-    is_local = started_from is not None and Path(started_from).exists()
-    student = {
-        "name": Path(started_from).resolve().name if is_local else started_from,
-        "revision": None if is_local else revision,
-        "model_type": model.config.model_type,
-        "license": None if started_from is None else read_license(started_from, revision=revision),
-        "from_scratch": from_scratch,
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "sees": trainer.student.sees,
-    }
+    args, model, origin = trainer.args, trainer.accelerator.unwrap_model(trainer.model), trainer.origin
+    student = StudentReference(
+        name=origin.name,
+        revision=origin.revision,
+        model_type=model.config.model_type,
+        license=origin.license,
+        from_scratch=origin.from_scratch,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        sees=trainer.student.sees,
+    )
     settings = {
         **args.distillation_settings,
-        **{name: training[name] for name in _TRAINING},
-        "num_processes": args.world_size,
+        **args.training_settings,
+        "has_new_head": origin.has_new_head,
         **(more or {}),
     }
+    if quantization is not None:
+        settings["quantization"] = dict(quantization.settings)
     return ModelRecord(
         "distilled",
         trainer.teacher.reference(),
-        datasets,
+        tuple(datasets),
         settings,
-        describe_environment(args.device, extra),
+        describe_environment(args.device, quantization and quantization.extra),
         student=student,
     )
+
+
+def integers_record(record: ModelRecord, quantization: StudentQuantization) -> ModelRecord:
+    """The record of the integers that a student was quantized to, from the student's."""
+    settings = dict(record.settings)
+    # One flat list: the quantizer's options as in any quantized model's record, the training's behind.
+    settings = settings.pop("quantization") | settings
+    # The curve is a picture of the training, and lies beside the student.
+    return replace(record, kind="quantized", settings=settings, runtime=quantization.runtime, pictures=(), curves={})
+
+
+def save_integers(
+    model: PreTrainedModel,
+    image_processor: Any,
+    record: ModelRecord,
+    folder: Path,
+    quantization: StudentQuantization,
+) -> None:
+    """Writes a student in integers, with image processor, record and card, whole or not at all.
+
+    Args:
+        model: the student as it was taught.
+        record: the student's.
+        folder: new, or that of the same integers, whose record is written anew.
+    """
+    record = integers_record(record, quantization)
+    if folder.is_dir():
+        save_model_record(record, folder)
+        return
+    with folder_made_whole(folder) as work:
+        quantization.save(model, work)
+        image_processor.save_pretrained(work)
+        save_model_record(record, work)

@@ -12,13 +12,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModelForImageClassification, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 
-from smi_hf.errors import UsageError
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.families.base import FAMILIES
-from smi_hf.models.loading import label_names_of, load_config
 from smi_hf.models.sparse import embeddings_bypassed
 from smi_hf.patches import Normalization, PatchGrid
 
@@ -117,102 +115,38 @@ class DenseStudent:
         return through(pixel_values=images_BCHW, **kwargs)
 
 
-def make_student(model: PreTrainedModel, teacher: Teacher, normalization: Normalization | None = None) -> Student:
+def make_student(
+    model: PreTrainedModel,
+    teacher: Teacher,
+    normalization: Normalization | None = None,
+    *,
+    image_size: tuple[int, int] | None = None,
+) -> Student:
     """A classifier as a student of a teacher.
 
     Args:
         normalization: the student's; the teacher's if None.
+        image_size: (height, width) in pixels that the student's image processor makes, None if that is not known.
     """
     grid = teacher.model.grid
     rescale = Rescale(teacher.normalization, normalization or teacher.normalization)
     config = model.config
     native, patch = (_pair(getattr(config, name, None)) for name in ("image_size", "patch_size"))
-    native = native or grid.image_size
     is_served = config.model_type in FAMILIES
     if is_served and FAMILIES.get(config.model_type).interpolates_by_itself:
         # What such a configuration names is what it was trained on last (DINOv2: 518), not what it is used with.
         native = grid.image_size
-    if is_served and native == grid.image_size and patch == grid.patch_size:
+    if is_served and (native or grid.image_size) == grid.image_size and patch == grid.patch_size:
         return SparseStudent(model, grid, rescale)
     reason = "has another patch grid than its teacher" if is_served else "cannot be shown some patches alone"
     logger.info("the student (%s) %s: it is shown images whose pruned patches are filled", config.model_type, reason)
-    return DenseStudent(model, grid, rescale, native)
+    # It learns in the size in which it will be used.
+    return DenseStudent(model, grid, rescale, image_size or native or grid.image_size)
 
 
 def _pair(size: int | Sequence[int] | None) -> tuple[int, ...] | None:
     """(height, width) of a size as Hugging Face configurations write them."""
     return (size, size) if isinstance(size, int) else size and tuple(size)
-
-
-def load_student(
-    model_name_or_path: str,
-    teacher: Teacher,
-    *,
-    revision: str | None = None,
-    replace_head: bool = True,
-    from_scratch: bool = False,
-    seed: int = 0,
-) -> PreTrainedModel:
-    """An image classifier with the teacher's labels.
-
-    Args:
-        model_name_or_path: Hub id or folder; its configuration alone is used if `from_scratch`.
-        replace_head: whether a head of other labels may be replaced by a new one.
-        from_scratch: whether weights are drawn anew.
-        seed: of new weights.
-
-    Raises:
-        UsageError: it is no image classifier, or has other labels and its head may not be replaced.
-    """
-    config = load_config(model_name_or_path, revision=revision)
-    ours = teacher.label_names
-    theirs = label_names_of(config)
-    if theirs != ours and not (replace_head or from_scratch):
-        raise UsageError(
-            f"student {model_name_or_path!r} has {len(theirs)} labels ({theirs[0]!r}, ...), its teacher {len(ours)} "
-            f"({ours[0]!r}, ...), and its head may not be replaced; allow it with --replace_head true, or give a "
-            f"student of the teacher's labels"
-        )
-    config.id2label = dict(enumerate(ours))
-    config.label2id = {name: label for label, name in enumerate(ours)}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            if from_scratch:
-                return AutoModelForImageClassification.from_config(config)
-            model = AutoModelForImageClassification.from_pretrained(
-                model_name_or_path, revision=revision, config=config, ignore_mismatched_sizes=True, dtype=torch.float32
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UsageError(f"student {model_name_or_path!r} cannot be loaded: {error}") from error
-        if theirs != ours:
-            # Also where the new labels are as many as the old ones, and the old head would fit.
-            for module in head_modules(model):
-                for parameter in module.parameters(recurse=False):
-                    # transformers 5 marks what came from a checkpoint, and initialises nothing so marked.
-                    parameter._is_hf_initialized = False
-                model._init_weights(module)
-    return model
-
-
-def head_modules(model: PreTrainedModel) -> list[nn.Module]:
-    """The layers of a classifier outside its backbone that have weights.
-
-    Raises:
-        UsageError: there are none.
-    """
-    inside = {id(module) for module in model.base_model.modules()}
-    modules = [
-        module
-        for module in model.modules()
-        if module is not model and id(module) not in inside and list(module.parameters(recurse=False))
-    ]
-    if not modules:
-        raise UsageError(
-            f"{type(model).__name__} has no layer outside its backbone, so its head can be neither replaced nor "
-            f"taught alone; give a student of the teacher's labels, and leave out freeze_backbone"
-        )
-    return modules
 
 
 def has_unused_weights(student: Student, grid: PatchGrid) -> bool:

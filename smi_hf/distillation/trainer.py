@@ -4,45 +4,46 @@ Legend: `B` images, `K` kept patches, `S` summary tokens, `D` hidden size, `L` l
 `P Q` patch pixels.
 """
 
-import copy
+import json
 import logging
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm.auto import tqdm
 from transformers import EvalPrediction, PreTrainedModel, Trainer
-from transformers.modeling_outputs import ImageClassifierOutput
-from transformers.trainer_utils import HubStrategy
 
 from smi_hf.data import SparseDataset
-from smi_hf.distillation.batches import Answers, DatasetSlice, Images, RealImages, Views
-from smi_hf.distillation.checkpoints import add_to_saved, check_resume, load_weights
-from smi_hf.distillation.checks import check_grid, check_made_from, check_same_shape
+from smi_hf.distillation.answers import Answers, answer_views
+from smi_hf.distillation.batches import RealImages, Views, split
+from smi_hf.distillation.checkpoints import (
+    SETTINGS_FILE,
+    add_to_saved,
+    checkpoint_to_resume,
+    last_checkpoint,
+    load_weights,
+)
+from smi_hf.distillation.checks import check_grid, check_made_from, check_same_shape, check_student, size_made_for
 from smi_hf.distillation.config import SparseDistillationConfig
-from smi_hf.distillation.losses import ANSWER_LOSSES, attention_divergence, feature_error, hidden_state_error
+from smi_hf.distillation.loading import StudentModel, StudentOrigin, head_modules
+from smi_hf.distillation.matching import answer_losses, compare
 from smi_hf.distillation.publishing import open_model_repository, publish_student
-from smi_hf.distillation.students import DenseStudent, SparseStudent, has_unused_weights, head_modules, make_student
+from smi_hf.distillation.students import DenseStudent, SparseStudent, make_student
+from smi_hf.distillation.trainer_settings import check_optimizer, settled
 from smi_hf.distillation.views import make_views
 from smi_hf.errors import RunError, UsageError
+from smi_hf.evaluation.record import HeldOut
+from smi_hf.hub.repository import Repository
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
 from smi_hf.models.preprocessing import normalization_of
-from smi_hf.models.sparse import attention_implementation
-
-if TYPE_CHECKING:
-    from smi_hf.hub.repository import Repository
 
 logger = logging.getLogger(__name__)
 
-_ANSWER_BATCH = 64
 _DECIDED_HERE = frozenset({"compute_loss_func", "compute_metrics", "data_collator", "preprocess_logits_for_metrics"})
 
 
@@ -52,14 +53,16 @@ class SparseDistillationTrainer(Trainer):
     Everything of `Trainer` works as ever: callbacks, trackers, mixed precision, accumulation, resume, processes.
 
     Args:
-        model: the student, a Hugging Face image classifier with the teacher's labels (`load_student`).
-        teacher: frozen, in evaluation mode; it decides grid and normalisation.
+        model: the student, as `load_student` returns it, or a Hugging Face image classifier in float32 with the
+            teacher's labels, of which the record then says that its origin is not known. It learns in place.
+        teacher: frozen, in evaluation mode; it decides grid and normalization.
         args: what is taught and how.
         train_dataset: a sparse dataset of this teacher (`smi_hf.load_sparse_dataset`), or images in memory.
         eval_dataset: real images, judged by top-1 and top-5; if None, a share `held_out` of the synthetic images is
             kept from training and agreement with the teacher is judged on it.
-        image_processor: the student's, saved beside it; decides its normalisation, which is the teacher's if None.
-        **kwargs: as for `Trainer` (callbacks, optimizers), but for what is decided here: batches, losses and metrics.
+        image_processor: the student's, saved beside it; decides its image size and normalization, which are the
+            teacher's if None. What `load_student` returns has its own.
+        **kwargs: as for `Trainer` (callbacks, optimizers), except what is decided here: batches, losses and metrics.
 
     Raises:
         UsageError: dataset, teacher and student do not fit each other, or a setting does not fit the student.
@@ -67,7 +70,7 @@ class SparseDistillationTrainer(Trainer):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | StudentModel,
         teacher: Teacher,
         args: SparseDistillationConfig,
         train_dataset: SparseDataset | KeptImages,
@@ -75,52 +78,29 @@ class SparseDistillationTrainer(Trainer):
         image_processor: Any = None,
         **kwargs: Any,
     ) -> None:
-        self.teacher = teacher
-        # Digested once: it goes with every checkpoint.
-        self._teacher_sha256 = teacher.weights_sha256()
-        self.taught_on = train_dataset
-        self._repository: Repository | None = None
         if refused := sorted(_DECIDED_HERE & kwargs.keys()):
             raise UsageError(
                 f"{refused[0]} is not taken: batches, losses and metrics are this trainer's own; choose among them in "
                 f"SparseDistillationConfig, or override a method in a subclass"
             )
-        if model is teacher.model.model:
-            raise UsageError(
-                "student and teacher are the same model, and the teacher is frozen; load the student once more"
-            )
-        if model.config.num_labels != teacher.model.config.num_labels:
-            raise UsageError(
-                f"the student has {model.config.num_labels} labels, but its teacher has "
-                f"{teacher.model.config.num_labels}; give it a new head with smi_hf.distillation.load_student"
-            )
-        if isinstance(train_dataset, SparseDataset):
-            train_dataset.random_access("distillation")
-            check_made_from(train_dataset, teacher, self._teacher_sha256, args.other_teacher)
-        else:
-            check_grid(train_dataset, teacher)
+        self.teacher = teacher
+        # Digested once: it goes with every checkpoint.
+        self._teacher_sha256 = teacher.weights_sha256()
+        self.origin = model.origin if isinstance(model, StudentModel) else StudentOrigin()
+        if isinstance(model, StudentModel):
+            image_processor = image_processor or model.image_processor
+            model = model.model
+        check_student(model, teacher)
+        self.taught_on = self._check_images(train_dataset, args)
         if eval_dataset is not None and image_processor is None:
             raise UsageError("an eval_dataset of real images needs the student's image_processor; give it as well")
-        normalization = None if image_processor is None else normalization_of(image_processor, model.config)
-        self.student = make_student(model, teacher, normalization)
-        if isinstance(self.student, DenseStudent) and (given := args.token_losses):
-            raise UsageError(
-                f"{' and '.join(given)} compare tokens, but this student is shown filled images; leave it out"
-            )
-        if args.hidden_state_weight:
-            check_same_shape(self.student, teacher)
-        if args.freeze_backbone:
-            heads = head_modules(model)
-            model.requires_grad_(False)
-            for module in heads:
-                module.requires_grad_(True)
-        if args.world_size > 1 and args.ddp_find_unused_parameters is None:
-            # `Trainer` would look for unused weights at every step, and warn where there are none.
-            args = copy.copy(args)
-            args.ddp_find_unused_parameters = has_unused_weights(self.student, teacher.model.grid)
-        images, held_out = _split(train_dataset, args.held_out if eval_dataset is None else 0.0)
+        self.student = self._make_student(model, image_processor, args)
+        args = settled(args, self.student, teacher, is_judged_by_labels=eval_dataset is not None)
+        check_optimizer(args, model)
+        images, held_out = split(self.taught_on, args.held_out if eval_dataset is None else 0.0)
         self.judged_on = "held-out synthetic images" if eval_dataset is None else "real images"
         judge = Views(held_out, 1) if eval_dataset is None else RealImages(eval_dataset, image_processor)
+        self._repository: Repository | None = None
         super().__init__(
             model=model,
             args=args,
@@ -137,8 +117,47 @@ class SparseDistillationTrainer(Trainer):
         # Sums since the last log, and of how many batches.
         self._parts: dict[str, Tensor] = {}
         self._num_batches = 0
+        # Of this session, and of those before it that it continues.
+        self._started: float | None = None
+        self._seconds_before = 0.0
         if eval_dataset is None:
             logger.info("judged by agreement with the teacher on %d held-out synthetic images", len(held_out))
+
+    def _check_images(
+        self, given: SparseDataset | KeptImages, args: SparseDistillationConfig
+    ) -> SparseDataset | KeptImages:
+        """The images of the lesson, held-out ones among them."""
+        if isinstance(given, SparseDataset):
+            given.random_access("distillation")
+            check_made_from(given, self.teacher, self._teacher_sha256, args.other_teacher)
+            return given.first(args.num_images)
+        check_grid(given, self.teacher)
+        if args.num_images is None:
+            return given
+        if args.num_images > len(given):
+            raise UsageError(f"num_images is {args.num_images}, but there are {len(given)} images")
+        return given.part(0, args.num_images)
+
+    def _make_student(
+        self, model: PreTrainedModel, image_processor: Any, args: SparseDistillationConfig
+    ) -> SparseStudent | DenseStudent:
+        normalization = image_size = None
+        if image_processor is not None:
+            normalization = normalization_of(image_processor, model.config)
+            image_size = size_made_for(model, image_processor)
+        student = make_student(model, self.teacher, normalization, image_size=image_size)
+        if isinstance(student, DenseStudent) and (given := args.token_losses):
+            raise UsageError(
+                f"{' and '.join(given)} compare tokens, but this student is shown filled images; leave it out"
+            )
+        if args.hidden_state_weight:
+            check_same_shape(student, self.teacher)
+        if args.freeze_backbone:
+            heads = head_modules(model)
+            model.requires_grad_(False)
+            for module in heads:
+                module.requires_grad_(True)
+        return student
 
     # Batches: a dataset here gives numbers, and its own collate makes tensors of them.
 
@@ -157,14 +176,57 @@ class SparseDistillationTrainer(Trainer):
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As `Trainer.train`, after the answers to fixed views have been computed once.
 
+        Args:
+            resume_from_checkpoint: True for the last complete checkpoint in `output_dir`; one that was cut off while
+                it was written is passed over.
+
         Raises:
-            UsageError: the checkpoint to resume from was made with other settings.
+            UsageError: the checkpoint to resume from is not complete, or was made with other settings.
             RunError: the loss is not finite.
         """
-        check_resume(resume_from_checkpoint, self.args.output_dir, self._settings())
+        checkpoint = checkpoint_to_resume(
+            resume_from_checkpoint,
+            Path(self.args.output_dir),
+            self._settings(),
+            has_optimizer=not self._is_divided and not self.args.save_only_model,
+        )
+        self._seconds_before = 0.0
+        if checkpoint is not None:
+            self._seconds_before = json.loads((checkpoint / SETTINGS_FILE).read_text()).get("seconds", 0.0)
+        self._started = time.perf_counter()
         if self.args.num_views and self.train_dataset.answers is None:
             self.train_dataset.answers = self._answer_all(self.train_dataset)
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        try:
+            return super().train(resume_from_checkpoint=checkpoint and str(checkpoint), **kwargs)
+        finally:
+            self._seconds_before, self._started = self.seconds, None
+
+    def begin_or_continue(self) -> Any:
+        """As `train`, from the last complete checkpoint in `output_dir` if one has all of the run's state.
+
+        If there is none, from the one that `resume_from_checkpoint` of the arguments names, if it names one.
+        """
+        has_all = not self._is_divided and not self.args.save_only_model
+        found = last_checkpoint(Path(self.args.output_dir)) if has_all else None
+        if found is not None:
+            logger.info("continues from %s", found)
+        return self.train(str(found) if found else self.args.resume_from_checkpoint)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been taught, in all sessions of a run that was resumed; 0.0 before."""
+        return self._seconds_before + (0.0 if self._started is None else time.perf_counter() - self._started)
+
+    @property
+    def curve(self) -> tuple[tuple[float, float], ...]:
+        """(epoch, top-1 in [0, 1]) at every evaluation on real images."""
+        entries = self.state.log_history
+        return tuple((float(each["epoch"]), float(each["eval_top1"])) for each in entries if "eval_top1" in each)
+
+    @property
+    def _is_divided(self) -> bool:
+        """Whether processes divide the model's state among them."""
+        return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -174,10 +236,10 @@ class SparseDistillationTrainer(Trainer):
             self.student.model.base_model.eval()
         if "summary" in inputs:
             output = self.student.forward_summary(model, inputs["summary"])
-            parts = self._answer_losses(output.logits, inputs["teacher_logits"], inputs["labels"])
+            parts = answer_losses(self.args, output.logits, inputs["teacher_logits"], inputs["labels"])
         else:
             patches_BKCPQ, kept_BK = self._views(inputs, self.args.augmentations)
-            output, parts = self._compare(model, patches_BKCPQ, kept_BK, inputs)
+            output, parts = compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
         loss = torch.stack(list(parts.values())).sum()
         if not loss.isfinite():
             each = ", ".join(f"{name} {float(part.detach()):.3g}" for name, part in parts.items())
@@ -206,70 +268,20 @@ class SparseDistillationTrainer(Trainer):
             views=views,
         )
 
-    def _compare(
-        self, model: nn.Module, patches_BKCPQ: Tensor, kept_BK: Tensor, inputs: dict[str, Tensor]
-    ) -> tuple[ImageClassifierOutput, dict[str, Tensor]]:
-        """The student's output, and every weighted part of its loss."""
-        args = self.args
-        wanted = {"output_hidden_states": True} if args.feature_weight or args.hidden_state_weight else {}
-        with ExitStack() as stack:
-            if args.attention_weight:
-                wanted |= {"output_attentions": True}
-                for each in (self.student.model, self.teacher.model.model):
-                    stack.enter_context(attention_implementation(each, "eager"))
-            output = self.student.forward(model, patches_BKCPQ, kept_BK, **wanted)
-            teacher_BL = inputs.get("teacher_logits")
-            if teacher_BL is None or wanted:
-                with torch.no_grad():
-                    taught = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK, **wanted)
-                teacher_BL = taught.logits
-        parts = self._answer_losses(output.logits, teacher_BL, inputs["labels"])
-        K = kept_BK.shape[1]
-        if args.feature_weight:
-            features = (each.hidden_states[-1][:, -K:].float() for each in (output, taught))
-            parts["features"] = args.feature_weight * feature_error(*features)
-        if args.hidden_state_weight:
-            layers = (each.hidden_states for each in (output, taught))
-            parts["hidden_states"] = args.hidden_state_weight * hidden_state_error(*layers)
-        if args.attention_weight:
-            rows = (each.attentions[-1][:, :, 0, -K:].float().mean(dim=1) for each in (output, taught))
-            parts["attention"] = args.attention_weight * attention_divergence(*rows)
-        return output, parts
-
-    def _answer_losses(self, student_BL: Tensor, teacher_BL: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
-        args = self.args
-        parts = {args.loss: ANSWER_LOSSES[args.loss](student_BL.float(), teacher_BL.float(), args.temperature)}
-        if args.hard_label_weight:
-            # Without a mean of none, which is NaN: images such as noise have no labels (-100).
-            summed = F.cross_entropy(student_BL.float(), labels_B, reduction="sum")
-            parts["hard_labels"] = args.hard_label_weight * summed / (labels_B >= 0).sum().clamp_min(1)
-        return parts
-
     @torch.no_grad()
     def _answer_all(self, views: Views) -> Answers:
         """Runs the teacher, and a frozen backbone, once for each view; processes share the work."""
-        process, num_processes = self.args.process_index, self.args.world_size
-        starts = range(0, len(views), _ANSWER_BATCH)
-        mine = []
         was_training = self.model.training
         self.model.eval()
-        with tqdm(
-            total=len(range(process, len(starts), num_processes)) * _ANSWER_BATCH,
-            desc="Teacher's answers",
-            unit="view",
-            disable=self.args.disable_tqdm or not self.is_world_process_zero(),
-        ) as bar:
-            for number in range(process, len(starts), num_processes):
-                items = list(range(starts[number], min(starts[number] + _ANSWER_BATCH, len(views))))
-                mine.append((number, self._answer(views.collate(items))))
-                bar.update(len(items))
-        self.model.train(was_training)
-        answers = [answer for _, answer in sorted(gather_object(mine), key=lambda pair: pair[0])]
-        teacher, labels, summary = (
-            None if column[0] is None else torch.cat(column).unflatten(0, (-1, views.num_views))
-            for column in zip(*answers)
+        answers = answer_views(
+            views,
+            self._answer,
+            process=self.args.process_index,
+            num_processes=self.args.world_size,
+            disable_tqdm=self.args.disable_tqdm or not self.is_world_process_zero(),
         )
-        return Answers(teacher, labels[:, 0], summary)
+        self.model.train(was_training)
+        return answers
 
     def _answer(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
         inputs = self._prepare_inputs(batch)
@@ -290,7 +302,7 @@ class SparseDistillationTrainer(Trainer):
                 return None, model(pixel_values=inputs["pixel_values"]).logits, inputs["labels"]
             # All kept patches: students of different augmentations are judged on the same images.
             patches_BKCPQ, kept_BK = self._views(inputs, augmentations=())
-            output, parts = self._compare(model, patches_BKCPQ, kept_BK, inputs)
+            output, parts = compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
             choice_B = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.argmax(dim=-1)
         return sum(parts.values()), output.logits, choice_B
 
@@ -310,16 +322,17 @@ class SparseDistillationTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        add_to_saved(Path(output_dir or self.args.output_dir), self.model, self._settings())
+        settings = self._settings() | {"seconds": round(self.seconds, 3)}
+        add_to_saved(Path(output_dir or self.args.output_dir), self.model, settings)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if self._is_divided:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             load_weights(Path(resume_from_checkpoint), self.model, self.args.device)
 
     def _load_best_model(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if self._is_divided:
             super()._load_best_model()
         else:
             self._load_from_checkpoint(self.state.best_model_checkpoint)
@@ -328,10 +341,7 @@ class SparseDistillationTrainer(Trainer):
         """Finds or makes the repository, and checks that it can be written to: before the first step, not after."""
         if not self.is_world_process_zero():
             return
-        args = self.args
-        if args.push_to_hub and args.hub_strategy != HubStrategy.END:
-            logger.info("published is the finished student alone, with its record and card; no checkpoint before it")
-        self._repository = open_model_repository(args, token=token, private=private, revision=revision)
+        self._repository = open_model_repository(self.args, token=token, private=private, revision=revision)
         self.hub_model_id = self._repository.repo_id
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
@@ -347,9 +357,10 @@ class SparseDistillationTrainer(Trainer):
     ) -> str:
         """Publishes the student with its record and card in one commit; returns the address of the commit.
 
-        A record that lies beside the student already, as `smi-hf distill` writes it with its table, is published;
-        otherwise one is written that says how the student was taught, and its agreement with the teacher if it was
-        judged by that. Where is said by `hub_model_id` and `hub_private_repo` of the arguments.
+        A record that lies beside the student already, as `distill` writes it with its table, is published; otherwise
+        one is written that says how the student was taught, and its agreement with the teacher if it was judged by
+        that. Of a student that `load_student` did not return it says that its origin is not known. It goes where
+        `hub_model_id` and `hub_private_repo` of the arguments say.
 
         Args:
             commit_message, token, revision: as for `Trainer.push_to_hub`.
@@ -370,14 +381,18 @@ class SparseDistillationTrainer(Trainer):
         if self._repository is None or token or revision:
             self.init_hf_repo(token, revision=revision)
         self.save_model(_internal_call=True)
-        held_out = None
-        if not isinstance(self.eval_dataset, RealImages):
-            held_out = {"num_images": len(self.eval_dataset), "agreement": self.evaluate()["eval_agreement"]}
+        held_out = self.judge_held_out()
         url = ""
         if self._repository is not None:
             url = publish_student(self, self._repository, held_out, message=commit_message)
         self.accelerator.wait_for_everyone()
         return url
+
+    def judge_held_out(self) -> HeldOut | None:
+        """Agreement with the teacher on the held-out synthetic images, None if real images judge the student."""
+        if isinstance(self.eval_dataset, RealImages):
+            return None
+        return HeldOut(num_images=len(self.eval_dataset), agreement=self.evaluate()["eval_agreement"])
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -386,17 +401,6 @@ class SparseDistillationTrainer(Trainer):
             "num_images": len(self.train_dataset.images),
             **self.args.distillation_settings,
         }
-
-
-def _split(given: SparseDataset | KeptImages, held_out: float) -> tuple[Images, Images]:
-    """Images to train on, and the last ones, of that share but at least one, to judge on."""
-    count = max(1, round(held_out * len(given))) if held_out else 0
-    if count >= len(given):
-        raise UsageError(f"the dataset has {len(given)} images, too few to hold {count} out for judging")
-    cut = len(given) - count
-    if isinstance(given, SparseDataset):
-        return DatasetSlice(given, 0, cut), DatasetSlice(given, cut, len(given))
-    return given.part(0, cut), given.part(cut, len(given))
 
 
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:

@@ -1,0 +1,135 @@
+"""Options of `smi-hf distill` that become one value each: a quantization, and rounds."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.errors import UsageError
+from smi_hf.inversion.config import SparseInversionConfig
+
+if TYPE_CHECKING:
+    from smi_hf.data import SparseDataset
+    from smi_hf.distillation import Rounds
+    from smi_hf.models import Teacher
+    from smi_hf.quantization.qat import QuantizationAwareTraining
+
+# What rounds decide, so that a file must not.
+_DECIDED = ("overwrite_output_dir", "push_to_hub")
+
+
+@dataclass
+class StudentQuantizationArguments:
+    """How a student is rounded while it learns."""
+
+    quantize_weights: int | None = field(
+        default=None,
+        metadata={
+            "help": "Quantization-aware training: round the student's weights by quanto to that many bits (8, 4, 2) "
+            "while it learns, and write the integer model to output_dir/quantized."
+        },
+    )
+    quantize_activations: int = field(
+        default=8, metadata={"help": "Bits of its activations with quantize_weights: 8, or 32 for floating point."}
+    )
+    exclude: list[str] = field(
+        default_factory=list, metadata={"help": "Names of layers that quantize_weights leaves in floating point."}
+    )
+
+    def __post_init__(self) -> None:
+        for name, default in (("exclude", []), ("quantize_activations", 8)):
+            if self.quantize_weights is None and getattr(self, name) != default:
+                raise UsageError(f"{name} belongs to quantize_weights, which was not given; give both")
+
+    def make_quantization(self) -> "QuantizationAwareTraining | None":
+        """None if none was asked for."""
+        from smi_hf.quantization.qat import QuantizationAwareTraining
+
+        if self.quantize_weights is None:
+            return None
+        return QuantizationAwareTraining(self.quantize_weights, self.quantize_activations, tuple(self.exclude))
+
+
+@dataclass
+class RoundsArguments:
+    """How the images grow while a student learns from them."""
+
+    rounds: int = field(
+        default=0,
+        metadata={
+            "help": "Invert and distill in turn, that many times: dataset is then a folder that grows by "
+            "images_per_round each time. 0, the default, teaches on a dataset that is there, which is cheaper."
+        },
+    )
+    images_per_round: int = field(default=32, metadata={"help": "Images that each of the rounds adds."})
+    inversion_config: str | None = field(
+        default=None, metadata={"help": "YAML file of smi-hf invert for the rounds: its steps, classes and so on."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0 or self.images_per_round < 1:
+            raise UsageError(
+                f"rounds must be at least 0 and images_per_round at least 1, but {self.rounds} and "
+                f"{self.images_per_round} were given"
+            )
+        if self.inversion_config and not self.rounds:
+            raise UsageError("inversion_config says how rounds invert; give --rounds as well")
+
+    def read_inversion(self, *, teacher: str, revision: str | None, folder: str) -> SparseInversionConfig:
+        """The settings by which rounds invert, from the file if there is one.
+
+        Args:
+            teacher, revision: the model.
+            folder: where the images go.
+
+        Raises:
+            UsageError: the file is wrong, or says something else than the command.
+        """
+        checkpoint, config = ArgumentParser((_Checkpoint, SparseInversionConfig), prog="smi-hf distill").parse(
+            ["--config", self.inversion_config] if self.inversion_config else []
+        )
+        for name, given in (("model_name_or_path", teacher), ("revision", revision)):
+            if (value := getattr(checkpoint, name)) not in (None, given):
+                raise UsageError(
+                    f"inversion_config {self.inversion_config} says {name} {value!r}, but the teacher's is {given!r}; "
+                    f"rounds invert the teacher, so leave it out"
+                )
+        for name in _DECIDED:
+            if getattr(config, name):
+                raise UsageError(
+                    f"inversion_config {self.inversion_config} says {name}, which rounds cannot do; leave it out"
+                )
+        return replace(config, output_dir=folder)
+
+    def make_rounds(self, teacher: "Teacher", inversion: SparseInversionConfig) -> "Rounds":
+        """The rounds that grow a dataset of a teacher.
+
+        Args:
+            inversion: as of `read_inversion`.
+        """
+        from smi_hf.distillation import Rounds
+
+        settings = {name: value for name, value in inversion.image_settings().items() if name != "num_images"}
+        return Rounds(
+            self.rounds,
+            self.images_per_round,
+            lambda num_images: _grow(teacher, inversion, num_images),
+            {"dataset": Path(inversion.output_dir).resolve().name, **settings},
+        )
+
+
+@dataclass
+class _Checkpoint:
+    """What a file of `smi-hf invert` may say beside the inversion's settings; it must be what distill says."""
+
+    model_name_or_path: str | None = None
+    revision: str | None = None
+
+
+def _grow(teacher: "Teacher", config: SparseInversionConfig, num_images: int) -> "SparseDataset":
+    """The pool of that many images: those that are not there yet are made."""
+    from smi_hf.data import load_sparse_dataset
+    from smi_hf.inversion import SparseInversionTrainer
+
+    SparseInversionTrainer(teacher, replace(config, num_images=num_images)).train()
+    return load_sparse_dataset(config.output_dir)

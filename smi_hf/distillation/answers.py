@@ -1,0 +1,67 @@
+"""Answers that are computed once for fixed views of images, before the first step; processes share the work.
+
+Legend: `n` images, `V` views, `B` images in a batch, `S` summary tokens, `D` hidden size, `L` labels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor
+from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from smi_hf.distillation.batches import Views
+
+_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was computed once for every view of every image.
+
+    Args:
+        teacher_nVL: the teacher's logits.
+        labels_n: the images' labels.
+        summary_nVSD: what the head of a student with frozen backbone reads; None if the backbone learns.
+    """
+
+    teacher_nVL: Tensor
+    labels_n: Tensor
+    summary_nVSD: Tensor | None
+
+
+def answer_views(
+    views: "Views",
+    answer: Callable[[dict[str, Tensor]], tuple[Tensor, Tensor, Tensor | None]],
+    *,
+    process: int,
+    num_processes: int,
+    disable_tqdm: bool = False,
+) -> Answers:
+    """Answers to all views, whichever process computed them.
+
+    Args:
+        views: with fixed views.
+        answer: from a batch to the teacher's logits (B, L), labels (B,) and summary (B, S, D) or None, on the CPU.
+    """
+    starts = range(0, len(views), _BATCH_SIZE)
+    mine = []
+    with tqdm(
+        total=len(range(process, len(starts), num_processes)) * _BATCH_SIZE,
+        desc="Teacher's answers",
+        unit="view",
+        disable=disable_tqdm,
+    ) as bar:
+        for number in range(process, len(starts), num_processes):
+            items = list(range(starts[number], min(starts[number] + _BATCH_SIZE, len(views))))
+            mine.append((number, answer(views.collate(items))))
+            bar.update(len(items))
+    answers = [each for _, each in sorted(gather_object(mine), key=lambda pair: pair[0])]
+    teacher, labels, summary = (
+        None if column[0] is None else torch.cat(column).unflatten(0, (-1, views.num_views))
+        for column in zip(*answers)
+    )
+    return Answers(teacher, labels[:, 0], summary)

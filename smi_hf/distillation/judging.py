@@ -1,0 +1,65 @@
+"""The table of students: every row judged on the same images, each model with its own preprocessing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smi_hf.distillation.lessons import Taught
+from smi_hf.evaluation.comparison import compare
+from smi_hf.evaluation.predictors import pytorch_predictor
+from smi_hf.evaluation.record import ModelRecord
+from smi_hf.evaluation.table import Row
+from smi_hf.images.real import ImageSet
+from smi_hf.models import Teacher
+
+TEACHER_KEY = "teacher"
+SPARSE_KEY = "sparse"
+# Fewer images say little about a share.
+_FEW_IMAGES = 30
+
+
+def judge(
+    students: Mapping[str, Sequence[Taught]],
+    labels: Mapping[str, str],
+    teacher: Teacher,
+    image_processor: Any,
+    images: ImageSet,
+    *,
+    disable_tqdm: bool = False,
+) -> list[Row]:
+    """The rows of the table: the teacher, and the students of each row, one a run.
+
+    Args:
+        students: by the key of their row.
+        labels: what a reader is shown of a row, by its key.
+        image_processor: the students'.
+    """
+    models = {TEACHER_KEY: [pytorch_predictor(teacher.model, teacher.image_processor)]}
+    figures: dict[str, dict[str, float]] = {}
+    for key, runs in students.items():
+        models[key] = [pytorch_predictor(taught.model, image_processor) for taught in runs]
+        figures[key] = {"num_images": runs[0].num_images}
+        if runs[0].seconds is not None:
+            figures[key]["seconds"] = round(runs[0].seconds, 1)
+    return compare(models, images, {TEACHER_KEY: "teacher", **labels}, figures=figures, disable_tqdm=disable_tqdm)
+
+
+def doubts(record: ModelRecord, num_labels: int) -> list[str]:
+    """What a reader of a student's figures should know: a sentence each, empty if there is nothing."""
+    if record.rows and record.measured is not None:
+        share, num_images, figure = record.rows[1].runs[0].top1, record.measured.num_images, "top-1 accuracy"
+    elif record.held_out is not None:
+        share, num_images, figure = record.held_out.agreement, record.held_out.num_images, "agreement"
+    else:
+        return []
+    found = []
+    chance = 1 / num_labels
+    # Two standard deviations of a guesser's share.
+    if share <= chance + 2 * math.sqrt(chance * (1 - chance) / num_images):
+        found.append(
+            f"the student's {figure} of {100 * share:.1f} % is that of guessing among {num_labels} labels; teach it "
+            f"longer, on more images, or with another learning rate"
+        )
+    if num_images < _FEW_IMAGES:
+        found.append(f"the student was judged on {num_images} images, which says little; judge it on more")
+    return found

@@ -1,0 +1,223 @@
+"""What `distill` was asked for: checked before anything is loaded or written, and made into students and trainers."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from smi_hf.data import SparseDataset
+from smi_hf.distillation.checks import check_made_from, check_student, size_made_for
+from smi_hf.distillation.config import SparseDistillationConfig
+from smi_hf.distillation.judging import SPARSE_KEY
+from smi_hf.distillation.lessons import as_json, weights_sha256
+from smi_hf.distillation.loading import StudentModel
+from smi_hf.distillation.quantization import StudentQuantization
+from smi_hf.distillation.rounds import Rounds
+from smi_hf.distillation.students import Rescale, SparseStudent, make_student
+from smi_hf.distillation.trainer import SparseDistillationTrainer
+from smi_hf.environment import check_extra
+from smi_hf.errors import UsageError
+from smi_hf.evaluation.record import DatasetReference
+from smi_hf.images.controls.base import ControlSpec
+from smi_hf.images.kept import KeptImages, sparse_images
+from smi_hf.images.real import ImageSet
+from smi_hf.models import SparseClassifier, Teacher
+from smi_hf.models.preprocessing import normalization_of
+
+UNTRAINED_KEY, PLAIN_KEY = "untrained", "quantizer alone"
+
+
+def check_request(
+    config: SparseDistillationConfig,
+    *,
+    num_datasets: int,
+    controls: Sequence[str] = (),
+    has_images: bool = False,
+    quantization: StudentQuantization | None = None,
+    has_rounds: bool = False,
+) -> None:
+    """Checks whether what was asked for fits together; loads and writes nothing.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if controls and not has_images:
+        raise UsageError(
+            "controls are rows of a table of accuracies; give images to judge on (--eval_dataset) as well"
+        )
+    for number, control in enumerate(controls):
+        if control in controls[:number]:
+            raise UsageError(f"control {control!r} is given twice; give it once")
+        ControlSpec.parse(control)
+    if has_rounds and (num_datasets or config.num_images is not None or controls):
+        raise UsageError("rounds grow one dataset of their own: give neither more datasets, num_images nor controls")
+    if has_rounds and quantization is not None:
+        raise UsageError("quantization needs images to calibrate on before the first step; leave out rounds")
+    if has_rounds and config.resume_from_checkpoint:
+        raise UsageError("rounds continue by themselves where they were cut off; leave out resume_from_checkpoint")
+    if not (has_rounds or num_datasets):
+        raise UsageError("there is no dataset to teach on; give at least one")
+    if num_datasets > 1 and not has_images:
+        raise UsageError(
+            "more than one dataset makes further runs of a table of accuracies; give images to judge on "
+            "(--eval_dataset) as well, or one dataset"
+        )
+    if not config.output_dir or "\0" in config.output_dir:
+        raise UsageError(f"output_dir must name a folder, but {config.output_dir!r} was given")
+    if has_images and config.eval_strategy != IntervalStrategy.NO:
+        check_extra("plots", "the learning curve (eval_strategy)")
+    if quantization is not None:
+        quantization.check()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked request; the fields are `distill`'s arguments."""
+
+    teacher: Teacher
+    student: StudentModel
+    datasets: tuple[SparseDataset, ...]
+    config: SparseDistillationConfig
+    images: ImageSet | None = None
+    controls: tuple[str, ...] = ()
+    quantization: StudentQuantization | None = None
+    rounds: Rounds | None = None
+
+    def __post_init__(self) -> None:
+        check_request(
+            self.config,
+            num_datasets=len(self.datasets),
+            controls=self.controls,
+            has_images=self.images is not None,
+            quantization=self.quantization,
+            has_rounds=self.rounds is not None,
+        )
+        sha256 = self.teacher.weights_sha256()
+        for dataset in self.datasets:
+            check_made_from(dataset, self.teacher, sha256, self.config.other_teacher)
+        check_student(self.student.model, self.teacher)
+        size_made_for(self.student.model, self.student.image_processor)
+        if self.quantization is not None and not isinstance(self._seen_by_trainer(), SparseStudent):
+            raise UsageError(
+                "quantization calibrates on the kept patches alone, which this student cannot be shown; give a "
+                "student of a supported family that has the teacher's patch grid"
+            )
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.output_dir)
+
+    @property
+    def row_keys(self) -> list[str]:
+        """Of the rows of students, in order; empty without images."""
+        if self.images is None:
+            return []
+        return [SPARSE_KEY, *([UNTRAINED_KEY, PLAIN_KEY] if self.quantization else []), *self.controls]
+
+    def dataset_references(self) -> tuple[DatasetReference, ...]:
+        return tuple(DatasetReference.of(dataset, self.teacher) for dataset in self.datasets)
+
+    def lesson_settings(self) -> dict[str, Any]:
+        """Everything that decides what the student learns and how that is judged on the way, as JSON has it."""
+        config, origin = self.config, self.student.origin
+        settings = {
+            "teacher": self.teacher.name,
+            "teacher_weights_sha256": self.teacher.weights_sha256(),
+            "student": origin.name,
+            "from_scratch": origin.from_scratch,
+            "student_weights_sha256": weights_sha256(self.student.model),
+            "student_image_processor": self.student.image_processor.to_dict(),
+            **config.distillation_settings,
+            **config.training_settings,
+            "eval_strategy": config.eval_strategy,
+            "eval_steps": config.eval_steps,
+            "judged_on": None if self.images is None else asdict(self.images.reference()),
+            "held_out": config.held_out if self.images is None else None,
+            "quantization": None if self.quantization is None else dict(self.quantization.settings),
+            "resumed_from": self.resumed_from,
+        }
+        if self.rounds is not None:
+            return as_json(settings | self.rounds.lesson_settings())
+        dataset = self.dataset_references()[0]
+        taught_on = {"dataset": dataset.name, "dataset_sha256": dataset.content_sha256}
+        return as_json(settings | taught_on | {"num_images": dataset.num_images})
+
+    @property
+    def resumed_from(self) -> str | None:
+        """The checkpoint of another run that this one begins from, without the path to it."""
+        given = self.config.resume_from_checkpoint
+        return "/".join(Path(given).resolve().parts[-2:]) if isinstance(given, str) else None
+
+    def new_students(self) -> Callable[[int], StudentModel]:
+        """A function from the number of a run to its student, which has learned nothing yet."""
+        if self.quantization is None:
+            return self.student.another
+
+        # Rounding looks at every image once for each layer; the rows of the table begin alike.
+        @cache
+        def rounded(run: int) -> StudentModel:
+            student = self.student.another(run)
+            model = self.quantization.prepare(
+                self._sparse_classifier(student), self.calibration(), disable_tqdm=self.config.disable_tqdm
+            )
+            return replace(student, model=model)
+
+        return lambda run: rounded(run).another(0)
+
+    def calibration(self) -> KeptImages:
+        """The first dataset's images as the student is shown them."""
+        images, student = sparse_images(self.datasets[0]), self.student
+        rescale = Rescale(self.teacher.normalization, normalization_of(student.image_processor, student.model.config))
+        return replace(images, pixels_BCHW=rescale(images.pixels_BCHW))
+
+    def plain_student(self) -> Any:
+        """Control: what the quantizer makes of the student by itself."""
+        return self.quantization.plain(self._sparse_classifier(self.student.another()), self.calibration())
+
+    def extra_rows(self) -> tuple[dict[str, list[SparseDataset | KeptImages]], dict[str, str]]:
+        """Images that teach further students, one set for each run, and the labels of all rows, by their keys.
+
+        Raises:
+            UsageError: a control's dataset cannot be loaded, does not fit the teacher, or is too small.
+        """
+        if self.rounds is not None or self.images is None:
+            return {}, {SPARSE_KEY: "inverted, kept patches"}
+        sets: dict[str, list[SparseDataset | KeptImages]] = {SPARSE_KEY: list(self.datasets[1:])}
+        labels = {SPARSE_KEY: sparse_images(self.datasets[0], 1).source}
+        if self.quantization is not None:
+            labels |= {UNTRAINED_KEY: "rounded, not trained", PLAIN_KEY: f"{self.quantization.name} alone"}
+        sparse = [sparse_images(dataset) for dataset in self.datasets] if self.controls else []
+        for control in self.controls:
+            made = ControlSpec.parse(control).make(self.teacher, sparse, self.config.control_seeds)
+            sets[control], labels[control] = list(made), made[0].source
+        return sets, labels
+
+    def make_trainer(
+        self, student: StudentModel, images: SparseDataset | KeptImages, folder: Path, *, is_extra: bool = False
+    ) -> SparseDistillationTrainer:
+        """A trainer with the settings of this plan.
+
+        Args:
+            folder: its output_dir.
+            is_extra: whether its student is one for the table alone: not kept, and not shown to trackers.
+        """
+        # Not dataclasses.replace: some fields of TrainingArguments are not what they were given as.
+        args = copy.copy(self.config)
+        args.output_dir = str(folder)
+        # Published is the student with its table, at the end; and the images are counted already.
+        args.push_to_hub, args.num_images = False, None
+        if is_extra:
+            args.report_to, args.resume_from_checkpoint = [], None
+            if not args.load_best_model_at_end:
+                args.save_strategy = SaveStrategy.NO
+        return SparseDistillationTrainer(student, self.teacher, args, images, self.images)
+
+    def _sparse_classifier(self, student: StudentModel) -> SparseClassifier:
+        return SparseClassifier(student.model, self.teacher.model.grid.image_size)
+
+    def _seen_by_trainer(self) -> Any:
+        return make_student(self.student.model, self.teacher)
