@@ -20,7 +20,11 @@ from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.environment import describe_environment
 from smi_hf.errors import RunError, UsageError
 from smi_hf.evaluation.target_accuracy import target_top1
+from smi_hf.files import file_sha256
+from smi_hf.hub import push
 from smi_hf.hub.cards.dataset import save_card
+from smi_hf.hub.publish import DATASET, open_for, push_to
+from smi_hf.hub.repository import Repository
 from smi_hf.images.preview import image_grid, save_png
 from smi_hf.inversion.callbacks import (
     CallbackList,
@@ -39,8 +43,6 @@ from smi_hf.models.preprocessing import load_image_processor
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
-
-    from smi_hf.hub.repository import Repository
 
 logger = logging.getLogger(__name__)
 
@@ -218,8 +220,8 @@ class SparseInversionTrainer:
         if self._num_session_images or DatasetRecord.load(self.output_dir).status != "complete":
             with self._space_for("merging shards"):
                 self._writer.merge()
-            self.record = self.record.completed(self._results(seconds))
             self._save_preview()
+            self.record = self.record.completed(self._results(seconds))
             save_card(self.record, self.output_dir)
             # Last, as it says that the rest is there.
             self.record.save(self.output_dir)
@@ -243,6 +245,8 @@ class SparseInversionTrainer:
             "content_sha256": self._writer.content_sha256(),
             **shard_sizes(self._writer.shards()),
             "pictures": self._pictures(),
+            # Without its digest no picture is published.
+            "picture_sha256": {name: file_sha256(self.output_dir / name) for name in self._pictures()},
         }
 
     def _pictures(self) -> list[str]:
@@ -276,27 +280,19 @@ class SparseInversionTrainer:
             environment=describe_environment(self.accelerator.device),
         )
 
-    # Publishing stands above the engines; these are the looks upwards, at the moment it is asked for.
-
     def push_to_hub(self, repo_id: str, *, private: bool = False, **options: Any) -> str:
-        """Publishes the finished dataset; see `smi_hf.hub.push_dataset`. Returns the address of the commit."""
-        from smi_hf.hub import push_dataset
-
+        """Publishes the finished dataset; see `smi_hf.push`. Returns the address of the commit."""
         url = ""
         if self.accelerator.is_main_process:
-            url = push_dataset(self.output_dir, repo_id, private=private, **options)
+            url = push(self.output_dir, repo_id, private=private, **options)
         self.accelerator.wait_for_everyone()
         return url
 
-    def _open_repository(self) -> "Repository":
-        from smi_hf.hub.publish import DATASET, open_for
-
+    def _open_repository(self) -> Repository:
         repo_id = self.args.hub_dataset_id or self.output_dir.resolve().name
         return open_for(DATASET, repo_id, private=self.args.hub_private_repo, revision=self.args.hub_revision)
 
-    def _push_to(self, repository: "Repository") -> None:
-        from smi_hf.hub.publish import DATASET, push_to
-
+    def _push_to(self, repository: Repository) -> None:
         logger.info("published: %s", push_to(repository, self.output_dir, DATASET))
 
 

@@ -17,7 +17,7 @@ from smi_hf import RunError, SparseInversionConfig, SparseInversionTrainer, Usag
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import PREVIEW_FILE, RECORD_FILE, STAGES_FILE
 from smi_hf.data.writer import SparseDatasetWriter
-from smi_hf.hub import push, push_dataset, retries
+from smi_hf.hub import push, retries
 from smi_hf.hub.publish import DATASET, open_for
 
 # Prints a digest of every value of a dataset, read by stock `datasets` alone.
@@ -85,7 +85,7 @@ def commits(hub, repo_id: str = "me/set") -> int:
 
 
 def test_a_pushed_dataset_is_read_bit_by_bit_by_stock_datasets(hub, folder, tmp_path):
-    url = push_dataset(folder, "me/set")
+    url = push(folder, "me/set")
     assert commits(hub) == 1 and url.startswith(f"{hub.url}/datasets/me/set/commit/")
     local = read(folder, hub.environment | {"HF_DATASETS_CACHE": str(tmp_path / "other-cache")})
     assert read("me/set", hub.environment) == local and local.startswith("6 ")
@@ -95,7 +95,7 @@ def test_a_pushed_dataset_is_read_bit_by_bit_by_stock_datasets(hub, folder, tmp_
 def test_smi_hf_loads_what_it_pushed(hub, folder, teacher):
     from smi_hf import load_sparse_dataset
 
-    push_dataset(folder, "set")
+    push(folder, "set")
     assert len(load_sparse_dataset("me/set", for_model=teacher.model)) == 6
 
 
@@ -103,7 +103,7 @@ def test_exactly_the_files_of_the_run_are_published(hub, folder):
     (folder / "notes.txt").write_text("not for others")
     (folder / "data" / "notes.json").write_text("{}")
     (folder / ".env").write_text("HF_TOKEN=hf_secret")
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     shards = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet")}
     published = set(HfApi().list_repo_files("me/set", repo_type="dataset"))
     pictures = {PREVIEW_FILE, STAGES_FILE}
@@ -114,19 +114,19 @@ def test_a_shard_that_the_run_did_not_write_is_refused(hub, folder):
     (shard,) = (folder / "data").glob("*.parquet")
     shutil.copy(shard, shard.with_name("train-00000006-00000011.parquet"))
     with pytest.raises(UsageError, match=r"not those that smi.json was written for: some were added, removed or"):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
     assert not hub.sent("POST")
 
 
 def test_pushing_again_sends_nothing_and_makes_no_commit(hub, folder):
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     sent = len(uploads(hub))
-    assert push_dataset(folder, "me/set") and len(uploads(hub)) == sent and commits(hub) == 1
+    assert push(folder, "me/set") and len(uploads(hub)) == sent and commits(hub) == 1
 
 
 def test_another_dataset_takes_the_place_of_the_one_before(hub, folder, many_shards):
-    push_dataset(folder, "me/set")
-    push_dataset(many_shards(3), "me/set")
+    push(folder, "me/set")
+    push(many_shards(3), "me/set")
     assert commits(hub) == 2
     assert read("me/set", hub.environment).startswith("3 ")
     first = list(hub.repo("datasets", "me/set").commits)[1]
@@ -135,7 +135,7 @@ def test_another_dataset_takes_the_place_of_the_one_before(hub, folder, many_sha
 
 def test_nothing_that_is_published_names_token_user_or_path(hub, folder, tmp_path, caplog):
     with caplog.at_level(logging.DEBUG):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
     api = HfApi()
     contents = [
         Path(api.hf_hub_download("me/set", name, repo_type="dataset")).read_bytes()
@@ -155,7 +155,7 @@ def test_with_many_failing_requests_a_push_completes_and_nothing_is_doubled(seed
     hub.faults.add(status=503, after=True, rate=0.02, seed=seed + 100)
     hub.faults.add(broken="answer", rate=0.02, seed=seed + 200)
     hub.faults.add(status=429, retry_after=0, rate=0.02, seed=seed + 300)
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     hub.faults.clear()
     assert any(record.fault for record in hub.requests)
     assert commits(hub) == 1
@@ -164,14 +164,14 @@ def test_with_many_failing_requests_a_push_completes_and_nothing_is_doubled(seed
 
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(hub, folder):
     fault = hub.faults.add(broken="answer", method="POST", match="/commit/")
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     assert fault.fired == 1 and commits(hub) == 1
 
 
 def test_the_pause_that_the_server_asks_for_is_kept(hub, folder):
     hub.faults.add(status=429, retry_after=2, match="/commit/")
     started = time.monotonic()
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     assert time.monotonic() - started > 2 and commits(hub) == 1
 
 
@@ -180,22 +180,22 @@ def test_a_hub_that_keeps_failing_is_given_up_and_the_next_push_continues(hub, f
     with pytest.raises(
         RunError, match=r"'me/set' is not pushed: could not commit the files, in 6 attempts .*again, con"
     ):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
     assert commits(hub) == 0
     hub.faults.clear()
     sent = len(uploads(hub))
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     assert commits(hub) == 1 and len(uploads(hub)) == sent
 
 
 def test_another_commit_in_between_is_no_obstacle(hub, folder):
     hub.faults.add(status=412, match="/commit/")
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     assert commits(hub) == 1
 
 
 def test_a_push_that_is_killed_leaves_the_old_set_and_the_next_one_completes(hub, many_shards, folder):
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     before = read("me/set", hub.environment)
     new = many_shards(6)
     # The fourth shard hangs until the process is gone.
@@ -214,7 +214,7 @@ def test_a_push_that_is_killed_leaves_the_old_set_and_the_next_one_completes(hub
     assert read("me/set", hub.environment) == before and commits(hub) == 1
     hub.faults.clear()
     sent = uploads(hub)[already:]
-    push_dataset(new, "me/set")
+    push(new, "me/set")
     again = uploads(hub)[already + len(sent) :]
     assert len(sent) == 3 and not set(sent) & set(again)
     assert commits(hub) == 2 and read("me/set", hub.environment).startswith("6 ")
@@ -224,7 +224,7 @@ def test_a_push_that_is_killed_leaves_the_old_set_and_the_next_one_completes(hub
 
 
 def test_a_private_dataset_is_seen_by_its_owner_alone(hub, folder):
-    push_dataset(folder, "me/set", private=True)
+    push(folder, "me/set", private=True)
     assert hub.repo("datasets", "me/set").private
     assert read("me/set", hub.environment).startswith("6 ")
     stranger = hub.environment | {"HF_TOKEN": hub.add_user("stranger"), "HF_HOME": str(folder / "elsewhere")}
@@ -234,7 +234,7 @@ def test_a_private_dataset_is_seen_by_its_owner_alone(hub, folder):
 
 
 def test_a_branch_is_made_and_main_left_alone(hub, folder):
-    push_dataset(folder, "me/set", revision="v2")
+    push(folder, "me/set", revision="v2")
     repository = hub.repo("datasets", "me/set")
     assert repository.refs.keys() == {"refs/heads/main", "refs/heads/v2"}
     assert read("me/set", hub.environment, "v2").startswith("6 ")
@@ -242,10 +242,10 @@ def test_a_branch_is_made_and_main_left_alone(hub, folder):
 
 
 def test_a_pull_request_takes_no_right_to_write(hub, folder):
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     main = hub.repo("datasets", "me/set").refs["refs/heads/main"]
     shutil.copy(folder / PREVIEW_FILE, folder / STAGES_FILE)
-    url = push_dataset(folder, "me/set", create_pr=True, token=hub.add_user("guest"))
+    url = push(folder, "me/set", create_pr=True, token=hub.add_user("guest"))
     repository = hub.repo("datasets", "me/set")
     assert url == f"{hub.url}/datasets/me/set/discussions/1"
     assert repository.refs["refs/heads/main"] == main
@@ -263,7 +263,7 @@ def test_the_repository_of_another_purpose_is_left_as_it_is(hub, folder):
     with pytest.raises(
         UsageError, match=r"holds 1 files \(table.csv\) and is no sparse dataset .* choose another name"
     ):
-        push_dataset(folder, "me/photos")
+        push(folder, "me/photos")
     assert commits(hub, "me/photos") == 1
 
 
@@ -278,7 +278,7 @@ def test_the_repository_of_another_purpose_is_left_as_it_is(hub, folder):
 def test_a_name_that_cannot_be_is_refused(repo_id, message, hub, folder):
     hub.add_user("you")
     with pytest.raises(UsageError, match=message):
-        push_dataset(folder, repo_id)
+        push(folder, repo_id)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_a_folder_without_anything_to_push_is_refused(hub, tmp_path):
     with pytest.raises(UsageError, match="holds nothing to push; give a folder that smi-hf invert"):
         push(tmp_path, "me/set")
     with pytest.raises(UsageError, match="is not a sparse dataset"):
-        push_dataset(tmp_path, "me/set")
+        push(tmp_path, "me/set")
     assert not hub.requests
 
 
@@ -346,7 +346,7 @@ def test_an_unfinished_dataset_is_not_published(hub, teacher, tmp_path):
 def test_offline_is_said_at_once(folder):
     # The test suite runs with HF_HUB_OFFLINE=1.
     with pytest.raises(UsageError, match="HF_HUB_OFFLINE is set; unset it"):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
 
 
 def test_opening_a_repository_looks_and_leaves_it_alone(hub):
@@ -357,7 +357,7 @@ def test_opening_a_repository_looks_and_leaves_it_alone(hub):
 def test_a_hub_that_cannot_be_reached_is_said_in_one_plain_sentence(hub, folder):
     hub.faults.add(broken="answer", match="whoami", times=100)
     with pytest.raises(RunError, match=r"whose token it is, in 6 attempts \(no connection, \w+\)\. What was there"):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
 
 
 def test_what_the_hub_does_not_like_about_a_card_is_told(hub, folder):
@@ -365,5 +365,5 @@ def test_what_the_hub_does_not_like_about_a_card_is_told(hub, folder):
     license = {"id": "Not a licence!", "name": None, "link": None}
     replace(record, teacher=replace(record.teacher, license=license)).save(folder)
     with pytest.raises(UsageError, match=r"the Hub answered 400: .*license"):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
     assert commits(hub) == 0
