@@ -16,6 +16,10 @@ _RULES = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _MAX_BYTES = 64 << 20
 
 
+class NewerRecordError(UsageError):
+    """A record that a newer smi_hf wrote."""
+
+
 def checked(record_class: type) -> type:
     """Class decorator for a dataclass that is a record or a part of one: its fields are checked when it is read."""
     record_class.__pydantic_config__ = _RULES
@@ -68,7 +72,8 @@ class JsonRecord:
             source: where the text comes from, for messages.
 
         Raises:
-            UsageError: it is no record, or one of a newer schema version.
+            UsageError: it is no record.
+            NewerRecordError: it has a newer schema version.
         """
         try:
             values = json.loads(text)
@@ -80,7 +85,8 @@ class JsonRecord:
                 f"{source} is not a record of {cls.described}: it has no schema_version; make one with {cls.made_with}"
             )
         if type(version) is not int or not 1 <= version <= cls.version:
-            raise UsageError(
+            is_newer = type(version) is int and version > cls.version
+            raise (NewerRecordError if is_newer else UsageError)(
                 f"{source} has schema version {version!r}, but this smi_hf reads 1 to {cls.version}; install the "
                 f"smi_hf that wrote it, or make the {cls.noun} again"
             )

@@ -3,12 +3,14 @@
 Cards and reports read it and invent nothing. It holds names, never a path of the machine that wrote it.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from smi_hf.data.reader import SparseDataset
+from smi_hf.data.schema import CARD_FILE
 from smi_hf.environment import Environment
 from smi_hf.evaluation.table import COLUMNS, SCORES, Row
 from smi_hf.files import file_sha256
@@ -18,6 +20,8 @@ from smi_hf.models import CheckpointReference, License, Teacher
 
 RESULTS_FILE = "results.json"
 SCHEMA_VERSION = 2
+# Names that no file of a model may have: the card, the record, and what belongs to the Hub.
+_RESERVED = (CARD_FILE, RESULTS_FILE, ".gitattributes", ".gitignore")
 
 
 @checked
@@ -97,6 +101,15 @@ class Runtime:
     tags: tuple[str, ...] = ()
 
 
+# The back ends of the time when records did not say what runs a model; later ones say it themselves.
+_RUNTIMES_OF_VERSION_1 = {
+    "onnx": Runtime("ONNX Runtime", "optimum", ("onnx", "onnxruntime")),
+    "openvino": Runtime("OpenVINO", "optimum", ("openvino", "nncf")),
+    "quanto": Runtime("quanto", "optimum-quanto", ("quanto",)),
+    "simulated": Runtime("simulated", "smi_hf", ("simulated-quantization",)),
+}
+
+
 @checked
 @dataclass(frozen=True)
 class HeldOut:
@@ -120,6 +133,7 @@ class ModelRecord(JsonRecord):
         environment: of the machine that made it.
         student: of a model that was taught.
         runtime: of a quantized model.
+        num_labels: that the model tells apart, None if it is not known.
         measured: real images that the rows were judged on, None if there were none.
         rows: the table. The reference (the model in floating point, or the teacher) is first, this model's row
             second, its own scores the first run there.
@@ -142,6 +156,7 @@ class ModelRecord(JsonRecord):
     environment: Environment
     student: StudentReference | None = None
     runtime: Runtime | None = None
+    num_labels: int | None = None
     measured: ImageSetReference | None = None
     rows: tuple[Row, ...] = ()
     curves: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
@@ -193,13 +208,20 @@ class ModelRecord(JsonRecord):
             raise ValueError("it has rows, but not both what they were judged on and the model's own row")
         if any(not row.runs for row in self.rows):
             raise ValueError("one of its rows has no run")
-        for name in (*self.files, *self.pictures):
-            if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        taken = {_on_any_system(name) for name in _RESERVED}
+        for name in dict.fromkeys((*self.files, *self.pictures)):
+            if not _is_plain(name):
                 raise ValueError(f"it names the file {name!r}, which is no plain name of a file beside it")
+            if _on_any_system(name) in taken:
+                raise ValueError(f"it names the file {name!r}, which another file of the folder has as its name")
+            taken.add(_on_any_system(name))
 
     @classmethod
     def upgraded(cls, values: dict[str, Any], version: int) -> dict[str, Any]:
         """Version 1 named rows by their labels, kept curves in them, and had no runtime."""
+        runtime = _RUNTIMES_OF_VERSION_1.get(values["settings"].get("backend"))
+        if values["kind"] == "quantized" and runtime is not None:
+            values["runtime"] = asdict(runtime)
         curves = {}
         for row in values.get("rows", ()):
             name = row.pop("name")
@@ -216,3 +238,19 @@ class ModelRecord(JsonRecord):
                 "figures": {key: value for key, value in figures.items() if value is not None},
             }
         return values | {"curves": curves}
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name stays inside its folder on every system, and can be shown as it is."""
+    return (
+        name not in ("", "..")
+        and name == PurePosixPath(name).name == PureWindowsPath(name).name
+        and ":" not in name
+        and name[-1] not in " ."
+        and name.isprintable()
+    )
+
+
+def _on_any_system(name: str) -> str:
+    """Equal for names that some file systems take for the same file."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

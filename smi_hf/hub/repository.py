@@ -1,8 +1,8 @@
 """A repository on the Hub that files are sent to: found or made, checked for access, and committed to in one piece."""
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants
@@ -17,12 +17,11 @@ from huggingface_hub.utils import validate_repo_id
 
 from smi_hf.environment import package_version
 from smi_hf.errors import RunError, UsageError
-from smi_hf.hub.retries import NUM_ATTEMPTS, chain, connection_errors, describe, is_passing, status, with_retries
+from smi_hf.hub.kinds import Kind
+from smi_hf.hub.ownership import Contents, check_overwrites_nothing, look_into
+from smi_hf.hub.retries import chain, connection_errors, describe, is_passing, status, with_retries
 
 Result = TypeVar("Result")
-
-# What a repository may hold before its first push: what people and the Hub put into a new one.
-_OF_A_NEW_ONE = frozenset({".gitattributes", "README.md"})
 
 
 @dataclass(frozen=True)
@@ -47,69 +46,74 @@ class Repository:
     def _where(self) -> dict[str, Any]:
         return {"repo_id": self.repo_id, "repo_type": self.repo_type, "revision": self.revision}
 
-    def check_is_ours(self, marker: str, what: str) -> None:
-        """Checks that what a push would replace was made by smi_hf.
+    @property
+    def _what(self) -> str:
+        return f"{self.repo_type} {self.repo_id!r}"
+
+    def check_is_ours(self, kind: Kind, files: Mapping[str, CommitOperationAdd] | None = None) -> None:
+        """Checks that a push would replace nothing but what smi_hf put there.
 
         Args:
-            marker: file that everything of this kind has.
-            what: the kind, in words.
+            kind: what will be pushed.
+            files: that will be, by path in the repository, as far as they are known.
 
         Raises:
-            UsageError: it holds other files.
+            UsageError: the repository, or a file in the place of one of these, is somebody else's.
+            RunError: the Hub could not be reached, or kept failing.
         """
-        files = set(self._ask(lambda: self.api.list_repo_files(**self._where), "list its files"))
-        strange = sorted(files - _OF_A_NEW_ONE)
-        if marker not in files and strange:
-            raise UsageError(
-                f"{self.repo_type} {self.repo_id!r} on the Hub holds {len(strange)} files ({', '.join(strange[:3])}) "
-                f"and is no {what} (it has no {marker}); nothing there was changed, so choose another name"
-            )
+        self._ask(lambda: self._look(kind, files or {}), "read what it holds")
 
-    def commit(self, files: Mapping[str, Path | bytes], *, message: str, stale: Sequence[str] = ()) -> CommitInfo:
+    def commit(self, files: Mapping[str, CommitOperationAdd], *, kind: Kind, message: str) -> CommitInfo:
         """Sends files and commits them together: readers see all of them or none, whatever happens on the way.
 
         Contents of large files are sent first, one by one; those that the Hub has already, from a push that was cut
-        off, are not sent again. Then one commit names them all.
+        off, are not sent again. Then one commit names them all, and deletes what the record that was there before
+        lists and is not among them.
 
         Args:
-            files: contents by path in the repository.
-            stale: patterns of paths that are deleted if they are there and not in `files`.
+            files: by path in the repository.
+            kind: what they are.
 
         Raises:
-            UsageError: no permission, or the repository is gone.
+            UsageError: no permission, the repository is gone, or it holds what is somebody else's.
             RunError: the Hub could not be reached, or kept failing; the same call continues.
         """
-        for path, content in files.items():
+        self.check_is_ours(kind, files)
+        for path, file in files.items():
             self._ask(
-                lambda path=path, content=content: self.api.preupload_lfs_files(
-                    additions=[CommitOperationAdd(path, content)], create_pr=self.create_pr, **self._where
+                lambda file=file: self.api.preupload_lfs_files(
+                    additions=[copy.copy(file)], create_pr=self.create_pr, **self._where
                 ),
                 f"send {path}",
             )
         # A pull request that was opened, and the answer lost, would be opened twice.
         return self._ask(
-            lambda: self._commit(files, message, stale), "commit the files", is_repeatable=not self.create_pr
+            lambda: self._commit(files, kind, message), "commit the files", is_repeatable=not self.create_pr
         )
 
-    def _commit(self, files: Mapping[str, Path | bytes], message: str, stale: Sequence[str]) -> CommitInfo:
+    def _commit(self, files: Mapping[str, CommitOperationAdd], kind: Kind, message: str) -> CommitInfo:
         # Looked up at every attempt: if the last one was carried out and its answer lost, nothing is left to do, and
         # the client makes no empty commit.
-        info = self.api.repo_info(**self._where)
-        there = (file.rfilename for file in info.siblings or ())
-        gone = [path for path in there if path not in files and any(PurePosixPath(path).match(each) for each in stale)]
+        contents = self._look(kind, files)
         return self.api.create_commit(
             operations=[
-                *(CommitOperationAdd(path, content) for path, content in files.items()),
-                *(CommitOperationDelete(path) for path in gone),
+                # Copies: an operation remembers what the Hub said of it when it was first sent.
+                *(copy.copy(file) for file in files.values()),
+                *(CommitOperationDelete(path) for path in sorted(contents.ours - files.keys())),
             ],
             commit_message=message,
-            parent_commit=info.sha,
+            parent_commit=contents.commit,
             create_pr=self.create_pr,
             **self._where,
         )
 
+    def _look(self, kind: Kind, files: Mapping[str, CommitOperationAdd]) -> Contents:
+        contents = look_into(self.api, self._where, kind)
+        check_overwrites_nothing(contents, files.keys(), self._what)
+        return contents
+
     def _ask(self, call: Callable[[], Result], doing: str, *, is_repeatable: bool = True) -> Result:
-        return ask(call, f"{self.repo_type} {self.repo_id!r}", doing, is_repeatable=is_repeatable)
+        return ask(call, self._what, doing, is_repeatable=is_repeatable)
 
 
 def open_repository(
@@ -188,16 +192,27 @@ def ask(call: Callable[[], Result], what: str, doing: str, *, is_repeatable: boo
         UsageError: the Hub refuses.
         RunError: it could not be reached, or kept failing.
     """
+    num_attempts = 0
+
+    def attempt() -> Result:
+        nonlocal num_attempts
+        num_attempts += 1
+        return call()
+
     try:
-        return with_retries(call, doing, is_repeatable=is_repeatable)
+        return with_retries(attempt, doing, is_repeatable=is_repeatable)
     # ValueError: metadata of a card that the Hub does not take, RuntimeError: an upload that failed.
     except (HfHubHTTPError, *connection_errors(), OSError, RuntimeError, ValueError) as error:
         if (reason := _refusal(error)) is not None:
             raise UsageError(f"{what} cannot be pushed: {reason}") from error
         if is_passing(error):
+            attempts = f"{num_attempts} attempt{'s' * (num_attempts > 1)}"
+            if is_repeatable or is_passing(error, is_repeatable=False):
+                then = "What was there before is still there; the same push, run again, continues"
+            else:
+                then = "It may have been done all the same: look there before you push again"
             raise RunError(
-                f"{what} is not pushed: could not {doing}, in {NUM_ATTEMPTS} attempts ({describe(error)}). What was "
-                f"there before is still there; the same push, run again, continues"
+                f"{what} is not pushed: could not {doing}, in {attempts} ({describe(error)}). {then}"
             ) from error
         raise
 

@@ -19,7 +19,7 @@ from smi_hf.data.schema import FinishedImages
 from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.environment import describe_environment
 from smi_hf.errors import RunError, UsageError
-from smi_hf.files import disk_errors, one_writer
+from smi_hf.files import disk_errors, file_sha256, one_writer
 from smi_hf.hub.cards.dataset import save_card
 from smi_hf.hub.publish import DATASET, open_for, push, push_to
 from smi_hf.hub.repository import Repository
@@ -240,7 +240,10 @@ class SparseInversionTrainer:
         }
         figures = measure_images(self._writer, self.teacher, batch_size=self._batch_size)
         pictures = save_pictures(self._writer, self.args.num_preview_images)
-        self.record = self.record.completed({**figures, **session, "pictures": pictures})
+        # Without its digest no picture is published.
+        digests = {name: file_sha256(self.output_dir / name) for name in pictures}
+        results = {**figures, **session, "pictures": pictures, "picture_sha256": digests}
+        self.record = self.record.completed(results)
         save_card(self.record, self.output_dir)
         # Last, as it says that the rest is there.
         self.record.save(self.output_dir)

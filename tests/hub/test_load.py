@@ -10,12 +10,12 @@ from huggingface_hub import HfApi
 
 from smi_hf import UsageError, load_sparse_dataset
 from smi_hf.data.schema import RECORD_FILE
-from smi_hf.hub import push_dataset
+from smi_hf.hub import push
 
 
 @pytest.fixture
 def pushed(hub, sparse_folder):
-    push_dataset(sparse_folder, "me/set")
+    push(sparse_folder, "me/set")
     return hub
 
 
@@ -80,7 +80,7 @@ def test_what_is_no_sparse_dataset_is_refused_in_one_sentence(repo_id, revision,
 
 
 def test_a_private_dataset_is_refused_to_others(hub, sparse_folder, monkeypatch):
-    push_dataset(sparse_folder, "me/set", private=True)
+    push(sparse_folder, "me/set", private=True)
     monkeypatch.setenv("HF_TOKEN", hub.add_user("stranger"))
     with pytest.raises(UsageError, match="that you may see; check the name, and log in with `hf auth login`"):
         load_sparse_dataset("me/set")

@@ -1,4 +1,4 @@
-"""Pushing a sparse dataset, driven over HTTP against a Hub on loopback."""
+"""Pushing datasets and models, driven over HTTP against a Hub on loopback."""
 
 import logging
 import os
@@ -11,14 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelCard
 
 from smi_hf import RunError, SparseInversionConfig, SparseInversionTrainer, UsageError
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import PREVIEW_FILE, RECORD_FILE, STAGES_FILE
 from smi_hf.data.writer import SparseDatasetWriter
-from smi_hf.hub import push, push_dataset, retries
-from smi_hf.hub.publish import DATASET, open_for
+from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
+from smi_hf.files import file_sha256
+from smi_hf.hub import push, save_model_record
+from smi_hf.models import License
 
 # Prints a digest of every value of a dataset, read by stock `datasets` alone.
 READ = """
@@ -32,18 +34,15 @@ for row in rows:
     digest.update(repr([row[name] for name in sorted(row) if name != "image"]).encode())
 print(len(rows), digest.hexdigest())
 """
+# Prints a digest of a model's weights, read by stock transformers alone.
+STOCK = """
+import sys, torch
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+model = AutoModelForImageClassification.from_pretrained(sys.argv[1])
+AutoImageProcessor.from_pretrained(sys.argv[1])
+print(sum(float(value.double().abs().sum()) for value in model.state_dict().values()))
+"""
 PUSH = "import sys; from smi_hf.hub import push; print(push(*sys.argv[1:]))"
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch):
-    monkeypatch.setattr(retries, "_BACK_OFF", lambda state: 0.01)
-
-
-@pytest.fixture
-def folder(sparse_folder, tmp_path):
-    """A copy of a finished dataset."""
-    return Path(shutil.copytree(sparse_folder, tmp_path / "set"))
 
 
 @pytest.fixture
@@ -74,6 +73,10 @@ def read(source, environment, *more: str) -> str:
     return done.stdout
 
 
+def published(hub, repo_id: str) -> set[str]:
+    return set(hub.repo("models", repo_id).tree) - {".gitattributes"}
+
+
 def uploads(hub) -> list[str]:
     """Contents of large files that were sent, one entry a time."""
     return [record.path for record in hub.sent("PUT") if record.status == 200]
@@ -85,7 +88,7 @@ def commits(hub, repo_id: str = "me/set") -> int:
 
 
 def test_a_pushed_dataset_is_read_bit_by_bit_by_stock_datasets(hub, folder, tmp_path):
-    url = push_dataset(folder, "me/set")
+    url = push(folder, "me/set")
     assert commits(hub) == 1 and url.startswith(f"{hub.url}/datasets/me/set/commit/")
     local = read(folder, hub.environment | {"HF_DATASETS_CACHE": str(tmp_path / "other-cache")})
     assert read("me/set", hub.environment) == local and local.startswith("6 ")
@@ -95,7 +98,7 @@ def test_a_pushed_dataset_is_read_bit_by_bit_by_stock_datasets(hub, folder, tmp_
 def test_smi_hf_loads_what_it_pushed(hub, folder, teacher):
     from smi_hf import load_sparse_dataset
 
-    push_dataset(folder, "set")
+    push(folder, "set")
     assert len(load_sparse_dataset("me/set", teacher=teacher)) == 6
 
 
@@ -103,7 +106,7 @@ def test_exactly_the_files_of_the_run_are_published(hub, folder):
     (folder / "notes.txt").write_text("not for others")
     (folder / "data" / "notes.json").write_text("{}")
     (folder / ".env").write_text("HF_TOKEN=hf_secret")
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     shards = {f"data/{path.name}" for path in (folder / "data").glob("*.parquet")}
     published = set(HfApi().list_repo_files("me/set", repo_type="dataset"))
     pictures = {PREVIEW_FILE, STAGES_FILE}
@@ -114,19 +117,19 @@ def test_a_shard_that_the_run_did_not_write_is_refused(hub, folder):
     (shard,) = (folder / "data").glob("*.parquet")
     shutil.copy(shard, shard.with_name("train-00000006-00000011.parquet"))
     with pytest.raises(UsageError, match=r"not those that smi.json was written for: some were added, removed or"):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
     assert not hub.sent("POST")
 
 
 def test_pushing_again_sends_nothing_and_makes_no_commit(hub, folder):
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     sent = len(uploads(hub))
-    assert push_dataset(folder, "me/set") and len(uploads(hub)) == sent and commits(hub) == 1
+    assert push(folder, "me/set") and len(uploads(hub)) == sent and commits(hub) == 1
 
 
 def test_another_dataset_takes_the_place_of_the_one_before(hub, folder, many_shards):
-    push_dataset(folder, "me/set")
-    push_dataset(many_shards(3), "me/set")
+    push(folder, "me/set")
+    push(many_shards(3), "me/set")
     assert commits(hub) == 2
     assert read("me/set", hub.environment).startswith("3 ")
     first = list(hub.repo("datasets", "me/set").commits)[1]
@@ -135,7 +138,7 @@ def test_another_dataset_takes_the_place_of_the_one_before(hub, folder, many_sha
 
 def test_nothing_that_is_published_names_token_user_or_path(hub, folder, tmp_path, caplog):
     with caplog.at_level(logging.DEBUG):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
     api = HfApi()
     contents = [
         Path(api.hf_hub_download("me/set", name, repo_type="dataset")).read_bytes()
@@ -155,7 +158,7 @@ def test_with_many_failing_requests_a_push_completes_and_nothing_is_doubled(seed
     hub.faults.add(status=503, after=True, rate=0.02, seed=seed + 100)
     hub.faults.add(broken="answer", rate=0.02, seed=seed + 200)
     hub.faults.add(status=429, retry_after=0, rate=0.02, seed=seed + 300)
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     hub.faults.clear()
     assert any(record.fault for record in hub.requests)
     assert commits(hub) == 1
@@ -164,14 +167,14 @@ def test_with_many_failing_requests_a_push_completes_and_nothing_is_doubled(seed
 
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(hub, folder):
     fault = hub.faults.add(broken="answer", method="POST", match="/commit/")
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     assert fault.fired == 1 and commits(hub) == 1
 
 
 def test_the_pause_that_the_server_asks_for_is_kept(hub, folder):
     hub.faults.add(status=429, retry_after=2, match="/commit/")
     started = time.monotonic()
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     assert time.monotonic() - started > 2 and commits(hub) == 1
 
 
@@ -180,51 +183,54 @@ def test_a_hub_that_keeps_failing_is_given_up_and_the_next_push_continues(hub, f
     with pytest.raises(
         RunError, match=r"'me/set' is not pushed: could not commit the files, in 6 attempts .*again, con"
     ):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
     assert commits(hub) == 0
     hub.faults.clear()
     sent = len(uploads(hub))
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     assert commits(hub) == 1 and len(uploads(hub)) == sent
 
 
 def test_another_commit_in_between_is_no_obstacle(hub, folder):
     hub.faults.add(status=412, match="/commit/")
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     assert commits(hub) == 1
 
 
-def test_a_push_that_is_killed_leaves_the_old_set_and_the_next_one_completes(hub, many_shards, folder):
-    push_dataset(folder, "me/set")
-    before = read("me/set", hub.environment)
+@pytest.mark.parametrize(
+    ("method", "match", "before"),
+    # While the first shard is sent, the fourth, and while the commit is made.
+    [("PUT", None, 0), ("PUT", None, 3), ("POST", "/commit/", 0)],
+)
+def test_a_push_that_is_killed_leaves_the_old_set_and_the_next_one_completes(
+    method, match, before, hub, many_shards, folder
+):
+    push(folder, "me/set")
+    old = read("me/set", hub.environment)
     new = many_shards(6)
-    # The fourth shard hangs until the process is gone.
-    hub.faults.add(delay_s=300, method="PUT", skip=3)
+    fault = hub.faults.add(delay_s=300, method=method, skip=before, **({"match": match} if match else {}))
     already = len(uploads(hub))
     pushing = subprocess.Popen(
         [sys.executable, "-c", PUSH, str(new), "me/set"], env=hub.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while len(hub.sent("PUT")) < already + 4:
+    while not fault.fired:
         assert pushing.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(pushing.pid, signal.SIGKILL)
     pushing.wait()
-    assert read("me/set", hub.environment) == before and commits(hub) == 1
+    assert read("me/set", hub.environment) == old and commits(hub) == 1
     hub.faults.clear()
     sent = uploads(hub)[already:]
-    push_dataset(new, "me/set")
+    push(new, "me/set")
     again = uploads(hub)[already + len(sent) :]
-    assert len(sent) == 3 and not set(sent) & set(again)
+    assert len(sent) >= before and not set(sent) & set(again)
     assert commits(hub) == 2 and read("me/set", hub.environment).startswith("6 ")
 
 
-# Where, and who
-
-
 def test_a_private_dataset_is_seen_by_its_owner_alone(hub, folder):
-    push_dataset(folder, "me/set", private=True)
+    push(folder, "me/set", private=True)
     assert hub.repo("datasets", "me/set").private
     assert read("me/set", hub.environment).startswith("6 ")
     stranger = hub.environment | {"HF_TOKEN": hub.add_user("stranger"), "HF_HOME": str(folder / "elsewhere")}
@@ -233,19 +239,14 @@ def test_a_private_dataset_is_seen_by_its_owner_alone(hub, folder):
         read("me/set", stranger)
 
 
-def test_a_branch_is_made_and_main_left_alone(hub, folder):
-    push_dataset(folder, "me/set", revision="v2")
-    repository = hub.repo("datasets", "me/set")
-    assert repository.refs.keys() == {"refs/heads/main", "refs/heads/v2"}
-    assert read("me/set", hub.environment, "v2").startswith("6 ")
-    assert HfApi().list_repo_files("me/set", repo_type="dataset") == [".gitattributes"]
-
-
 def test_a_pull_request_takes_no_right_to_write(hub, folder):
-    push_dataset(folder, "me/set")
+    push(folder, "me/set")
     main = hub.repo("datasets", "me/set").refs["refs/heads/main"]
     shutil.copy(folder / PREVIEW_FILE, folder / STAGES_FILE)
-    url = push_dataset(folder, "me/set", create_pr=True, token=hub.add_user("guest"))
+    record = DatasetRecord.load(folder)
+    same = dict.fromkeys((PREVIEW_FILE, STAGES_FILE), file_sha256(folder / PREVIEW_FILE))
+    replace(record, results=record.results | {"picture_sha256": same}).save(folder)
+    url = push(folder, "me/set", create_pr=True, token=hub.add_user("guest"))
     repository = hub.repo("datasets", "me/set")
     assert url == f"{hub.url}/datasets/me/set/discussions/1"
     assert repository.refs["refs/heads/main"] == main
@@ -254,31 +255,6 @@ def test_a_pull_request_takes_no_right_to_write(hub, folder):
         for revision in ("main", "refs/pr/1")
     )
     assert of_main != of_request == (folder / PREVIEW_FILE).stat().st_size
-
-
-def test_the_repository_of_another_purpose_is_left_as_it_is(hub, folder):
-    api = HfApi()
-    api.create_repo("me/photos", repo_type="dataset")
-    api.upload_file(path_or_fileobj=b"a,b", path_in_repo="table.csv", repo_id="me/photos", repo_type="dataset")
-    with pytest.raises(
-        UsageError, match=r"holds 1 files \(table.csv\) and is no sparse dataset .* choose another name"
-    ):
-        push_dataset(folder, "me/photos")
-    assert commits(hub, "me/photos") == 1
-
-
-@pytest.mark.parametrize(
-    ("repo_id", "message"),
-    [
-        ("me/a b", "'me/a b' cannot be the name of a repository: Repo id must use"),
-        ("a/b/c", "'a/b/c' cannot be the name of a repository: Repo id must be in the form"),
-        ("you/set", "'you/set' cannot be pushed: the token may not write there"),
-    ],
-)
-def test_a_name_that_cannot_be_is_refused(repo_id, message, hub, folder):
-    hub.add_user("you")
-    with pytest.raises(UsageError, match=message):
-        push_dataset(folder, repo_id)
 
 
 @pytest.mark.parametrize(
@@ -329,8 +305,6 @@ def test_the_command_pushes_and_prints_the_address(hub, run_command, folder):
 def test_a_folder_without_anything_to_push_is_refused(hub, tmp_path):
     with pytest.raises(UsageError, match="holds nothing to push; give a folder that smi-hf invert"):
         push(tmp_path, "me/set")
-    with pytest.raises(UsageError, match="is not a sparse dataset"):
-        push_dataset(tmp_path, "me/set")
     assert not hub.requests
 
 
@@ -343,27 +317,62 @@ def test_an_unfinished_dataset_is_not_published(hub, teacher, tmp_path):
     assert not hub.requests
 
 
-def test_offline_is_said_at_once(folder):
-    # The test suite runs with HF_HUB_OFFLINE=1.
-    with pytest.raises(UsageError, match="HF_HUB_OFFLINE is set; unset it"):
-        push_dataset(folder, "me/set")
-
-
-def test_opening_a_repository_looks_and_leaves_it_alone(hub):
-    open_for(DATASET, "me/set")
-    assert commits(hub) == 0 and not uploads(hub)
-
-
-def test_a_hub_that_cannot_be_reached_is_said_in_one_plain_sentence(hub, folder):
-    hub.faults.add(broken="answer", match="whoami", times=100)
-    with pytest.raises(RunError, match=r"whose token it is, in 6 attempts \(no connection, \w+\)\. What was there"):
-        push_dataset(folder, "me/set")
-
-
 def test_what_the_hub_does_not_like_about_a_card_is_told(hub, folder):
     record = DatasetRecord.load(folder)
-    license = {"id": "Not a licence!", "name": None, "link": None}
+    license = License("Not a license!")
     replace(record, teacher=replace(record.teacher, license=license)).save(folder)
     with pytest.raises(UsageError, match=r"the Hub answered 400: .*license"):
-        push_dataset(folder, "me/set")
+        push(folder, "me/set")
     assert commits(hub) == 0
+
+
+def test_what_is_published_is_the_record_that_lies_in_the_folder(hub, folder, model_folder):
+    push(folder, "me/set")
+    push(model_folder, "me/student")
+    assert hub.repo("datasets", "me/set").read(RECORD_FILE) == (folder / RECORD_FILE).read_bytes()
+    assert hub.repo("models", "me/student").read(RESULTS_FILE) == (model_folder / RESULTS_FILE).read_bytes()
+
+
+def test_exactly_the_files_of_a_model_are_published_and_stock_transformers_reads_it(hub, model_folder):
+    (model_folder / "notes.json").write_text("{}")
+    (model_folder / "training_args.bin").write_bytes(b"a pickle")
+    push(model_folder, "me/student")
+    names = {"README.md", RESULTS_FILE, "config.json", "model.safetensors", "preprocessor_config.json", "curves.png"}
+    assert published(hub, "me/student") == names
+    sums = [
+        subprocess.run(
+            [sys.executable, "-c", STOCK, source], env=hub.environment, capture_output=True, text=True, check=True
+        ).stdout
+        for source in ("me/student", str(model_folder))
+    ]
+    assert sums[0] == sums[1]
+    assert "me/student" in ModelCard.load("me/student").text
+
+
+def test_another_model_takes_the_place_of_the_one_before(hub, model_folder, model_record):
+    push(model_folder, "me/student")
+    (model_folder / "model.safetensors").rename(model_folder / "model-00001-of-00001.safetensors")
+    (model_folder / "curves.png").unlink()
+    save_model_record(model_record, model_folder)
+    push(model_folder, "me/student")
+    names = {"README.md", RESULTS_FILE, "config.json", "model-00001-of-00001.safetensors", "preprocessor_config.json"}
+    assert published(hub, "me/student") == names
+
+
+def test_a_record_without_what_its_card_says_is_refused_before_the_hub_is_asked(hub, folder, model_folder):
+    record = DatasetRecord.load(folder)
+    results = {name: value for name, value in record.results.items() if name != "target_top1"}
+    replace(record, results=results).save(folder)
+    with pytest.raises(UsageError, match=r"lacks what its card says \(KeyError: 'target_top1'\); make the"):
+        push(folder, "me/set")
+    record = ModelRecord.load(model_folder)
+    replace(record, kind="quantized", settings={"backend": "onnx"}).save(model_folder)
+    with pytest.raises(UsageError, match=r"lacks what its card says \(KeyError: 'weights'\); make the"):
+        push(model_folder, "me/student")
+    assert not hub.requests
+
+
+def test_push_is_a_verb_of_the_package():
+    import smi_hf
+
+    assert smi_hf.push is push

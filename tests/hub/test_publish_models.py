@@ -11,7 +11,7 @@ from smi_hf import SparseDistillationConfig, SparseDistillationTrainer, UsageErr
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
-from smi_hf.hub import push, push_dataset
+from smi_hf.hub import push
 
 needs_quanto = pytest.mark.skipif(bool(missing_packages("quanto")), reason="the quanto extra is absent")
 
@@ -161,7 +161,7 @@ def test_a_student_of_images_in_memory_has_no_record_to_publish(hub, trainer, ke
 
 
 def test_a_dataset_on_the_hub_is_named_with_its_commit(hub, distilled, sparse_folder, tmp_path):
-    push_dataset(sparse_folder, "me/set")
+    push(sparse_folder, "me/set")
     assert distilled(dataset="me/set") == 0
     (dataset,) = ModelRecord.load(tmp_path / "student").datasets
     assert (dataset["name"], dataset["revision"]) == ("me/set", hub.repo("datasets", "me/set").head.oid)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import DatasetCard, DatasetCardData, hf_hub_url
+from markupsafe import Markup
 
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import CARD_FILE, DATA_FOLDER, PREVIEW_FILE, STAGES_FILE, dataset_features
@@ -12,6 +13,8 @@ from smi_hf.hub.cards.licenses import describe_license, license_metadata
 from smi_hf.hub.cards.markdown import (
     NO_REPOSITORY,
     describe_versions,
+    is_on_hub,
+    plain,
     reference_path,
     settings_table,
     template_environment,
@@ -19,11 +22,11 @@ from smi_hf.hub.cards.markdown import (
 
 _SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
 _CAPTIONS = {
-    PREVIEW_FILE: "The first images as they are in the dataset",
-    STAGES_FILE: "How they came about: the first images at each prune, top to bottom, the finished ones last",
+    PREVIEW_FILE: "The first images of the dataset",
+    STAGES_FILE: "How they were made: the first images at each prune, top to bottom, finished in the last row",
 }
 _POLICIES = {
-    "smi": "those that the CLS token attends to least in the last block",
+    "smi": "those with the lowest CLS attention in the last block",
     "random": "chosen at random",
 }
 
@@ -40,16 +43,17 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
     config = {
         "config_name": "default",
         "data_files": [{"split": "train", "path": f"{DATA_FOLDER}/*.parquet"}],
-        "description": f"sha256 of the shards: {record.results['content_sha256']}",
+        "description": f"sha256 of the shards: {plain(record.results['content_sha256'])}",
     }
-    pictures = record.results.get("pictures", [PREVIEW_FILE])
+    pictures = shown_pictures(record)
     # A link preview needs an address, and a local folder has none.
     thumbnail = hf_hub_url(repo_id, pictures[0], repo_type="dataset") if repo_id and pictures else None
     # DatasetCardData knows no base_model, which the Hub reads on models alone.
-    on_hub = [f"base_model:{record.teacher.name}"] if record.teacher.revision else []
+    is_teacher_on_hub = is_on_hub(record.teacher.name, record.teacher.revision)
+    on_hub = [f"base_model:{record.teacher.name}"] if is_teacher_on_hub else []
     license = record.teacher.license
     data = DatasetCardData(
-        pretty_name=f"Sparse model inversion of {record.teacher.name}",
+        pretty_name=f"Sparse model inversion of {plain(record.teacher.name)}",
         **license_metadata(license),
         annotations_creators=["machine-generated"],
         source_datasets=["original"],
@@ -64,8 +68,9 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
         template_environment()
         .get_template("dataset_card.md.jinja")
         .render(
-            metadata=data.to_yaml(),
+            metadata=Markup(data.to_yaml()),
             teacher=record.teacher,
+            is_teacher_on_hub=is_teacher_on_hub,
             image_size=record.image_size,
             image_mean=record.image_mean,
             image_std=record.image_std,
@@ -77,7 +82,7 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             figures=_figures(record),
             results={"device": record.environment.device if record.environment else None},
             prunes=_prunes(record),
-            policy_words=_POLICIES.get(record.settings["policy"], f"policy `{record.settings['policy']}`"),
+            policy_words=_POLICIES.get(record.settings["policy"], f"by the policy {record.settings['policy']}"),
             settings=settings_table(record.settings),
             versions=describe_versions(record.environment),
             repo=repo_id or NO_REPOSITORY,
@@ -87,6 +92,13 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
         )
     )
     return DatasetCard(text)
+
+
+def shown_pictures(record: DatasetRecord) -> list[str]:
+    """Names of the pictures that a record lists for its card."""
+    # The first records had a preview and did not say so.
+    pictures = record.results.get("pictures", [PREVIEW_FILE])
+    return [name for name in _CAPTIONS if isinstance(pictures, list) and name in pictures]
 
 
 def save_card(record: DatasetRecord, folder: Path) -> None:
@@ -122,13 +134,13 @@ def _figures(record: DatasetRecord) -> list[Sequence[str]]:
         ("labels", str(len(record.label_names))),
         ("patches kept of each image", f"{record.keep_counts[-1]} of {record.keep_counts[0]}"),
         (
-            "teacher's first choice is the label that was asked for, shown the kept patches read back from the PNGs",
+            "the teacher's first choice is the chosen label, for the kept patches as read from the PNGs",
             f"{100 * results['target_top1']:.1f} %",
         ),
-        ("teacher's mean probability of that label", f"{results['mean_target_probability']:.3f}"),
+        ("the teacher's mean probability of that label", f"{results['mean_target_probability']:.3f}"),
     ]
     if results.get("num_images_this_session") == record.num_images:
-        rows.append(("seconds that all images took", f"{results['seconds_this_session']:.1f}"))
+        rows.append(("seconds for all images", f"{results['seconds_this_session']:.1f}"))
     if "download_size" in results:
         rows.append(("size of the files", f"{results['download_size'] / 1e6:.1f} MB"))
     return rows

@@ -1,21 +1,35 @@
 """The card `README.md` of a quantized model or a student, rendered from its record alone."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from markupsafe import Markup
 
 from smi_hf.data.schema import CARD_FILE
+from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, Runtime
-from smi_hf.evaluation.table import Row, table_cells
+from smi_hf.evaluation.table import COLUMNS, Scores, table_cells
 from smi_hf.files import replaced_atomically
 from smi_hf.hub.cards.licenses import describe_license, license_metadata
-from smi_hf.hub.cards.markdown import NO_REPOSITORY, describe_versions, settings_table, template_environment
+from smi_hf.hub.cards.markdown import (
+    NO_REPOSITORY,
+    code,
+    describe_versions,
+    inline,
+    is_on_hub,
+    plain,
+    settings_table,
+    template_environment,
+)
 from smi_hf.models import License
 
 _FLOAT_BITS = 32
+# Of the Hub.
+_LONGEST_TAG = 100
+# With as few labels as these, the first five choices say little.
+_FEW_LABELS = 10
 
 # Files of a model's folder that are the model. That of a quantized model was empty before; a Trainer's holds
 # checkpoints, logs and a pickle of its arguments, too.
@@ -34,7 +48,7 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
     name = repo_id.rpartition("/")[2] if repo_id else _model_name(record)
     # Its weights come from there: the start of a student that learned on, or the model that was quantized.
     source = record.student or record.teacher
-    has_source = source.revision is not None and not getattr(source, "from_scratch", False)
+    has_source = is_on_hub(source.name, source.revision) and not getattr(source, "from_scratch", False)
     made_from = _made_from(record)
     data = ModelCardData(
         **license_metadata(*(license for _, license in made_from)),
@@ -42,10 +56,10 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
         pipeline_tag="image-classification",
         base_model=[source.name] if has_source else None,
         base_model_relation={"quantized": "quantized", "distilled": "finetune"}[record.kind] if has_source else None,
-        datasets=_unique(each.name for each in record.datasets if each.revision) or None,
+        datasets=_unique(each.name for each in record.datasets if is_on_hub(each.name, each.revision)) or None,
         tags=_tags(record),
         metrics=["accuracy"] if record.rows else None,
-        model_name=name if record.rows else None,
+        model_name=plain(name) if record.rows else None,
         eval_results=_eval_results(record) or None,
     )
     own_row = record.rows[1] if record.rows else None
@@ -53,7 +67,7 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
         template_environment()
         .get_template("model_card.md.jinja")
         .render(
-            metadata=data.to_yaml(),
+            metadata=Markup(data.to_yaml()),
             title=_title(record),
             repo=repo_id or NO_REPOSITORY,
             is_on_hub=repo_id is not None,
@@ -61,9 +75,10 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
             **{key: getattr(record, key) for key in ("held_out", "pictures")},
             widths=_widths(record.settings) if record.kind == "quantized" else None,
             is_from_teacher=all(each.is_from_teacher for each in record.datasets),
-            table=_table(record),
+            table_rows=_table(record),
             num_runs=len(own_row.runs) if own_row else 0,
-            own_figures=_own_figures(own_row) if own_row else None,
+            own_figures=_own_figures(record) if own_row else None,
+            own_top1=f"{100 * own_row.runs[0].top1:.1f}" if own_row else None,
             reference_words="the teacher" if record.student else "the model in floating point under the same runtime",
             reference_short="the teacher's" if record.student else "in floating point",
             interval=_interval(own_row.runs[0].top1, record.measured.num_images) if own_row else None,
@@ -72,8 +87,8 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
             backend=record.settings.get("backend"),
             loading=_loading(record),
             transformers_version=record.environment.packages.get("transformers"),
-            datasets=_dataset_table(record),
-            settings_table=settings_table(record.settings),
+            dataset_rows=_dataset_table(record),
+            settings_rows=settings_table(record.settings),
             versions=describe_versions(record.environment),
             licenses=[(each, describe_license(license)) for each, license in made_from],
             what="model",
@@ -89,9 +104,12 @@ def save_model_card(record: ModelRecord, folder: Path) -> None:
 
 
 def save_model_record(record: ModelRecord, folder: Path) -> None:
-    """Writes the record of a model, with digests of its files, and its card into its folder."""
-    patterns, beside = _FILES[record.kind], (CARD_FILE, RESULTS_FILE, *record.pictures)
-    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    """Writes the record of a model, with digests of its files and pictures, and its card into its folder.
+
+    Only what the record then lists is ever published.
+    """
+    patterns, beside = (*_FILES[record.kind], *record.pictures), (CARD_FILE, RESULTS_FILE)
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file() and not path.is_symlink()}
     record = record.with_files(path for path in found if path.name not in beside)
     record.save(folder)
     save_model_card(record, folder)
@@ -161,12 +179,13 @@ def _tags(record: ModelRecord) -> list[str]:
         tags += [f"int{weights}", f"{weights}-bit"] if weights != _FLOAT_BITS else []
     if record.student is not None:
         tags += ["knowledge-distillation"]
-        tags += [f"teacher:{record.teacher.name}"] if record.teacher.revision else []
+        tags += [f"teacher:{record.teacher.name}"] if is_on_hub(record.teacher.name, record.teacher.revision) else []
+    tags = [plain(tag) for tag in tags if 0 < len(plain(tag)) < _LONGEST_TAG]
     return _unique([*tags, "data-free", "sparse-model-inversion", "smi_hf"])
 
 
 def _made_from(record: ModelRecord) -> list[tuple[str, License | None]]:
-    """Names and licences of the checkpoints that went into it."""
+    """Names and licenses of the checkpoints that went into it."""
     made_from = {record.teacher.name: record.teacher.license}
     if record.student is not None and not record.student.from_scratch:
         made_from |= {record.student.name or "the student's start": record.student.license}
@@ -182,35 +201,42 @@ def _eval_results(record: ModelRecord) -> list[EvalResult]:
         EvalResult(
             task_type="image-classification",
             task_name="Image classification",
-            dataset_type=measured.type,
-            dataset_name=measured.dataset,
-            dataset_split=measured.split,
+            dataset_type=plain(measured.type),
+            dataset_name=plain(measured.dataset),
+            dataset_split=measured.split and plain(measured.split),
             metric_type="accuracy",
             metric_name=f"Top-{k} accuracy on {measured.num_images} images",
             metric_value=getattr(own, f"top{k}"),
         )
-        for k in (1, 5)
+        for k in ((1, 5) if _has_top5(record) else (1,))
     ]
 
 
-def _table(record: ModelRecord) -> list[Sequence[str]]:
+def _table(record: ModelRecord) -> list[Sequence[Any]]:
+    if not record.rows:
+        return []
     head, *lines = table_cells(record.rows, "calibrated on" if record.student is None else "taught on")
-    own = [
-        [f"**{cell}**" if cell else cell for cell in line] if number == 1 else line
-        for number, line in enumerate(lines)
-    ]
-    return [head, ["---", *("---:" for _ in head[1:])], *own]
+    if not _has_top5(record):
+        place = head.index(next(column.heading for column in COLUMNS if column.key == "top5"))
+        head, *lines = ([*line[:place], *line[place + 1 :]] for line in (head, *lines))
+    own = [Markup(f"**{inline(cell)}**") if cell else cell for cell in lines[1]]
+    return [head, ["---", *("---:" for _ in head[1:])], *lines[:1], own, *lines[2:]]
 
 
-def _own_figures(row: Row) -> str:
-    own = row.runs[0]
-    named = (("top1", "top-1"), ("top5", "top-5"), ("agreement", "agreement"))
+def _has_top5(record: ModelRecord) -> bool:
+    return record.num_labels is None or record.num_labels > _FEW_LABELS
+
+
+def _own_figures(record: ModelRecord) -> str:
+    own: Scores = record.rows[1].runs[0]
+    named = [("top1", "top-1"), *([("top5", "top-5")] if _has_top5(record) else []), ("agreement", "agreement")]
     return ", ".join(f"{words} {100 * getattr(own, key):.1f} %" for key, words in named)
 
 
-def _interval(share: float, count: int) -> str:
-    """Half the 95 % interval of a share of `count` images, in points."""
-    return f"{100 * 1.96 * math.sqrt(share * (1 - share) / count):.1f}"
+def _interval(share: float, count: int) -> tuple[str, str]:
+    """The 95 % interval of a share of `count` images, in percent."""
+    low, high = wilson_interval(share, count)
+    return f"{100 * low:.1f}", f"{100 * high:.1f}"
 
 
 def _dataset_table(record: ModelRecord) -> list[Sequence[str]]:
@@ -219,7 +245,7 @@ def _dataset_table(record: ModelRecord) -> list[Sequence[str]]:
         ("---", "---", "---:", "---:", "---"),
     ]
     for each in record.datasets:
-        revision, digest = (f"`{value[:12]}`" if value else "" for value in (each.revision, each.content_sha256))
+        revision, digest = (code(value[:12]) if value else "" for value in (each.revision, each.content_sha256))
         rows.append((each.name, revision, str(each.num_images), str(each.num_kept), digest))
     return rows
 
