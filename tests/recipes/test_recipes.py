@@ -33,9 +33,8 @@ def test_no_recipe_is_of_a_kind_that_these_tests_do_not_know():
 def test_a_recipe_begins_with_its_purpose_and_its_command(recipe, parse_command):
     lines = [line[1:].strip() for line in recipe.read_text().splitlines() if line.startswith("#")]
     assert lines[0].endswith("."), "the first line says what the recipe is for"
-    commands = " ".join(lines).replace("\\ ", "").split("accelerate launch ")[1:]
-    commands = [f"accelerate launch {command}" for command in commands]
-    commands += [line for line in lines if line.startswith("smi-hf ")]
+    text = "\n".join(lines).replace("\\\n", "")
+    commands = [line for line in text.splitlines() if line.startswith(("accelerate launch ", "smi-hf "))]
     assert str(recipe.relative_to(ROOT)) in commands[-1]
     for command in commands:
         parse_command(command)
