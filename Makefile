@@ -1,5 +1,5 @@
 # make install | demo | test | test-latest | test-slow | lint | clean
-# Two dependency lanes (README.md, "Two lanes"): .venv has `full`, .venv-latest has `latest`.
+# Two dependency lanes (CONTRIBUTING.md, "Dependency lanes"): .venv has `full`, .venv-latest has `latest`.
 PYTHON ?= python3
 FULL_EXTRAS = onnx,openvino,quanto,plots,demo,test
 LATEST_EXTRAS = quanto,plots,demo,test

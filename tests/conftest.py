@@ -1,7 +1,9 @@
 """What all tests share: one tiny checkpoint, offline, one thread a worker."""
 
 import copy
+import importlib
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +159,53 @@ def environment() -> dict[str, str]:
     """For processes that tests start: this interpreter's scripts first, offline, one thread."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def parser_of(monkeypatch):
+    """Gives the parser of a command of `smi-hf`, which runs nothing."""
+    from smi_hf.cli.arguments import ArgumentParser
+
+    class Reached(Exception):
+        pass
+
+    def stop(parser, *_):
+        raise Reached(parser)
+
+    def find(command: str) -> ArgumentParser:
+        run = importlib.import_module(f"smi_hf.cli.{command}").run
+        with monkeypatch.context() as patches:
+            patches.setattr(ArgumentParser, "parse", stop)
+            with pytest.raises(Reached) as reached:
+                run([])
+        return reached.value.args[0]
+
+    return find
+
+
+@pytest.fixture
+def parse_command(parser_of, monkeypatch, own_precision):
+    """Parses `smi-hf COMMAND ...`, or the same command as a recipe that `accelerate launch` starts, and runs nothing.
+
+    Relative paths are those of a checkout.
+    """
+    monkeypatch.chdir(ROOT)
+
+    def parse(line: str) -> tuple:
+        words = shlex.split(line, comments=True)
+        if words[0] == "smi-hf":
+            return parser_of(words[1]).parse(words[2:])
+        assert words[:2] == ["accelerate", "launch"], line
+        from accelerate.commands.launch import launch_command_parser
+
+        launch = launch_command_parser().parse_args(words[2:])
+        script = Path(launch.training_script)
+        assert script.is_file() and script.parent == Path("recipes"), f"{script} is no script in recipes/"
+        assert launch.config_file is None or Path(launch.config_file).is_file(), launch.config_file
+        assert not (launch.cpu and (launch.num_processes or 1) > 1), "--cpu starts one process"
+        return parser_of(script.stem).parse(launch.training_script_args)
+
+    return parse
 
 
 @pytest.fixture(scope="session")

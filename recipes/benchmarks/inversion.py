@@ -1,6 +1,6 @@
 """Speed, memory and quality of sparse inversion, against its own dense step and against a plain implementation.
 
-    python recipes/benchmarks/inversion.py --model_name_or_path ../shared/data/deit-tiny-imagenet1k \
+    python recipes/benchmarks/inversion.py --model_name_or_path path/to/deit-tiny \
         --output out/benchmark-inversion.json
 
 All sides take turns in one run, after a warm-up, so a machine that drifts slows all alike; times are medians.

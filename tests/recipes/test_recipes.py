@@ -1,6 +1,7 @@
 """Every recipe parses, and runs on the tiny model."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,6 @@ DISTILL_RECIPES = sorted(ROOT.glob("recipes/*/distill*.yaml"))
 ACCELERATE_CONFIGS = sorted(ROOT.glob("recipes/accelerate/*.yaml"))
 
 
-def test_there_are_recipes():
-    assert len(INVERT_RECIPES) >= 3
-    assert len(ACCELERATE_CONFIGS) >= 4
-
-
 def test_no_recipe_is_of_a_kind_that_these_tests_do_not_know():
     assert set(ROOT.glob("recipes/**/*.yaml")) == {
         *INVERT_RECIPES,
@@ -27,6 +23,30 @@ def test_no_recipe_is_of_a_kind_that_these_tests_do_not_know():
         *DISTILL_RECIPES,
         *ACCELERATE_CONFIGS,
     }
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [*INVERT_RECIPES, *QUANTIZE_RECIPES, *DISTILL_RECIPES],
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
+def test_a_recipe_begins_with_its_purpose_and_its_command(recipe, parse_command):
+    lines = [line[1:].strip() for line in recipe.read_text().splitlines() if line.startswith("#")]
+    assert lines[0].endswith("."), "the first line says what the recipe is for"
+    text = "\n".join(lines).replace("\\\n", "")
+    commands = [line for line in text.splitlines() if line.startswith(("accelerate launch ", "smi-hf "))]
+    assert str(recipe.relative_to(ROOT)) in commands[-1]
+    for command in commands:
+        parse_command(command)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in ROOT.glob("recipes/*/*.yaml")}), ids=lambda p: p.name
+)
+def test_a_page_names_every_recipe_of_its_folder(folder):
+    page = folder / "README.md" if folder.name != "accelerate" else folder.parent / "README.md"
+    missing = {path.name for path in folder.glob("*.yaml")} - set(re.findall(r"\w+\.yaml", page.read_text()))
+    assert not missing
 
 
 @pytest.mark.parametrize("recipe", INVERT_RECIPES, ids=lambda path: f"{path.parent.name}/{path.name}")
