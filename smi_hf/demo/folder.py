@@ -51,7 +51,7 @@ def open_folder(folder: Path) -> None:
             record = DemoRecord.load(folder) if (folder / RECORD_FILE).is_file() else DemoRecord()
             if strange := sorted(path for path in found if not record.lists(path)):
                 raise UsageError(
-                    f"output_dir {folder} holds {strange[0]}, which no demonstration wrote; nothing there was changed, so "
+                    f"output_dir {folder} holds {strange[0]}, which no demonstration wrote; nothing was changed, so "
                     f"choose another folder"
                 )
             _discard(folder, found)

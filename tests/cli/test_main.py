@@ -23,7 +23,7 @@ def raising(error):
     [
         (UsageError("give less"), 2, "smi-hf: error: give less"),
         (RunError("no memory"), 1, "smi-hf: failed: no memory"),
-        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), 2, "smi-hf: error: [Errno 36] File name too long: 'x'"),
+        (OSError(errno.ENAMETOOLONG, "Name too long", "x"), 2, "smi-hf: error: [Errno 36] Name too long: 'x'"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "smi-hf: failed: [Errno 28] No space left on device"),
         (KeyboardInterrupt(), 130, "smi-hf: interrupted; the same command continues where it stopped"),
     ],

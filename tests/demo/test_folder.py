@@ -26,7 +26,7 @@ def test_a_file_of_somebody_else_is_kept_and_named_and_so_is_ours(tmp_path, plac
     foreign = tmp_path / "demo" / place
     foreign.parent.mkdir(parents=True, exist_ok=True)
     foreign.write_text("mine")
-    with pytest.raises(UsageError, match=f"holds {place}, which no demonstration wrote; nothing there was changed"):
+    with pytest.raises(UsageError, match=f"holds {place}, which no demonstration wrote; nothing was changed"):
         open_folder(tmp_path / "demo")
     assert foreign.read_text() == "mine"
     assert (tmp_path / "demo" / "int8" / "deep" / "weights").read_text() == "ours"
@@ -42,10 +42,15 @@ def test_a_folder_without_a_record_is_left_as_it_is(tmp_path):
 
 def test_a_demonstration_that_was_cut_off_may_be_made_again(tmp_path):
     open_folder(tmp_path)
-    with pytest.raises(KeyboardInterrupt), step(tmp_path, "int8") as work:
-        work.mkdir()
-        (work / "half").write_text("ours")
-        raise KeyboardInterrupt
+
+    def cut_off():
+        with step(tmp_path, "int8") as work:
+            work.mkdir()
+            (work / "half").write_text("ours")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_off()
     assert DemoRecord.load(tmp_path).writing == "int8"
     make(tmp_path)
     assert not (tmp_path / "int8" / "half").exists()

@@ -181,8 +181,7 @@ def test_any_change_of_a_record_gives_a_record_or_one_sentence(version, data):
         values = new
     try:
         record = ModelRecord.from_json(json.dumps(values), "somewhere")
-    except UsageError as error:
-        assert "somewhere" in str(error)
+    except UsageError:
         return
     # What was taken can be written, and read again.
     assert ModelRecord.from_json(record.to_json(), "again") == record
