@@ -20,13 +20,15 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from smi_hf import load_sparse_dataset
+from smi_hf import SparseInversionConfig, load_sparse_dataset
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.data import DatasetRecord, FinishedImages
 from smi_hf.data.writer import SparseDatasetWriter
+from smi_hf.models import CheckpointReference
 
 NUM_LABELS = 1000
 NUM_PATCHES, NUM_KEPT = 16, 8
+NUM_STEPS = 2
 SAMPLE_SECONDS = 0.01
 
 
@@ -111,13 +113,15 @@ def measured(phase: str, counts: Iterable[int], every: int) -> Iterator[Measurem
 def make_record(num_images: int, patch_size: int) -> DatasetRecord:
     """The record of a run that never was."""
     return DatasetRecord(
-        teacher={"name": "none", "revision": None, "model_type": "vit", "weights_sha256": "0" * 64},
+        teacher=CheckpointReference(name="none", revision=None, model_type="vit", weights_sha256="0" * 64),
         label_names=[f"label {label}" for label in range(NUM_LABELS)],
         image_size=(4 * patch_size, 4 * patch_size),
         patch_size=(patch_size, patch_size),
         image_mean=(0.5, 0.5, 0.5),
         image_std=(0.5, 0.5, 0.5),
-        settings={"num_images": num_images, "seed": 0, "policy": "random"},
+        settings=SparseInversionConfig(
+            num_images=num_images, num_steps=NUM_STEPS, policy="random", prune_steps=[1], prune_ratios=[0.5]
+        ).image_settings(),
         keep_counts=(NUM_PATCHES, NUM_KEPT),
     )
 
@@ -128,7 +132,7 @@ def make_images(first: int, count: int, patch_size: int) -> FinishedImages:
     return FinishedImages(
         image_indices=tuple(range(first, first + count)),
         seed=0,
-        steps=1,
+        steps=NUM_STEPS,
         labels=generator.integers(0, NUM_LABELS, count).tolist(),
         patches_BKCPQ=generator.integers(0, 256, (count, NUM_KEPT, 3, patch_size, patch_size), dtype=np.uint8),
         kept_BK=np.sort(generator.permuted(np.tile(np.arange(NUM_PATCHES), (count, 1)), axis=1)[:, :NUM_KEPT], axis=1),
@@ -156,7 +160,8 @@ def run(arguments: Arguments, folder: Path) -> Iterator[Measurement]:
 
     yield from measured("write", write(), every)
     yield from measured("merge", at_once(writer.merge), num_images)
-    record.completed({"content_sha256": writer.content_sha256()}).save(folder)
+    figures = {"target_top1": 0.0, "mean_target_probability": 0.5}
+    record.completed({"content_sha256": writer.content_sha256(), **figures}).save(folder)
     yield from measured("load", at_once(lambda: load_sparse_dataset(folder)), num_images)
     loaded, streamed = load_sparse_dataset(folder), load_sparse_dataset(folder, streaming=True)
     batches = (loaded.batch(range(first, min(first + size, num_images))) for first in range(0, num_images, size))
