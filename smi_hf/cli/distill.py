@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
-from smi_hf.cli.distill_options import RoundsArguments, StudentQuantizationArguments
+from smi_hf.cli.distill_options import QuantizeArguments, RoundsArguments, StudentArguments, TeacherArguments
 from smi_hf.cli.models import JudgeArguments
-from smi_hf.errors import UsageError
 from smi_hf.images.controls.base import CONTROLS, control_help
 
 if TYPE_CHECKING:
@@ -30,25 +29,13 @@ The same command, run again, continues an unfinished run, and teaches nothing ag
 
 @dataclass
 class DistillArguments:
-    """Who learns what from whom, and what that is compared with."""
+    """What is learned from, and what that is compared with."""
 
-    teacher: str = field(metadata={"help": "Classifier that teaches: a Hub id, or a folder of save_pretrained."})
-    student: str = field(
-        metadata={"help": "Classifier that learns; any kind. One without the teacher's grid sees filled images."}
-    )
     dataset: list[str] = field(
         metadata={
             "help": "Sparse dataset of the teacher: a folder, or a dataset on the Hub. More are further runs of the "
             "table's row; the first makes the student."
         }
-    )
-    teacher_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the teacher."})
-    student_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the student."})
-    from_scratch: bool = field(
-        default=False, metadata={"help": "Take the student's architecture alone, and draw its weights anew."}
-    )
-    replace_head: bool = field(
-        default=True, metadata={"help": "Whether a student of other labels may be given a new head."}
     )
     controls: list[str] = field(
         default_factory=list,
@@ -61,7 +48,15 @@ def make_parser() -> ArgumentParser:
     from smi_hf.distillation.config import SparseDistillationConfig
 
     return ArgumentParser(
-        (DistillArguments, JudgeArguments, StudentQuantizationArguments, RoundsArguments, SparseDistillationConfig),
+        (
+            TeacherArguments,
+            StudentArguments,
+            DistillArguments,
+            JudgeArguments,
+            QuantizeArguments,
+            RoundsArguments,
+            SparseDistillationConfig,
+        ),
         prog="smi-hf distill",
         description="Teach a student the answers that a teacher gives to sparse synthetic images of itself.",
         epilog=_EPILOG.format(controls=control_help()),
@@ -70,53 +65,44 @@ def make_parser() -> ArgumentParser:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Parses the arguments, teaches, and prints what came of it."""
-    given, judge, rounding, growth, config = make_parser().parse(arguments)
+    source, learner, given, judge, rounding, growth, config = make_parser().parse(arguments)
 
     from smi_hf.data import load_sparse_dataset
-    from smi_hf.distillation import distill, load_student
+    from smi_hf.distillation import distill
     from smi_hf.distillation.lessons import check_output_folder
     from smi_hf.distillation.plan import check_request
-    from smi_hf.models import load_teacher
+    from smi_hf.distillation.records import QUANTIZED_FOLDER
 
     # What can be checked without loading a model comes first; `distill` checks it again.
     quantization = rounding.make_quantization()
-    if growth.rounds and len(given.dataset) > 1:
-        raise UsageError("rounds grow one dataset; give one")
     check_request(
         config,
-        num_datasets=0 if growth.rounds else len(given.dataset),
+        # One dataset is the folder that rounds grow.
+        num_datasets=len(given.dataset) - bool(growth.rounds),
         controls=given.controls,
         has_images=judge.eval_dataset is not None,
         quantization=quantization,
         has_rounds=bool(growth.rounds),
     )
-    inversion = growth.read_inversion(teacher=given.teacher, revision=given.teacher_revision, folder=given.dataset[0])
+    inversion = growth.read_inversion(source, given.dataset[0])
     check_output_folder(Path(config.output_dir))
-    teacher = load_teacher(given.teacher, revision=given.teacher_revision)
-    student = load_student(
-        given.student,
-        teacher,
-        revision=given.student_revision,
-        replace_head=given.replace_head,
-        from_scratch=given.from_scratch,
-        seed=config.seed,
-    )
-    images = judge.load_images(teacher)
+    teacher = source.load_teacher()
     record = distill(
         teacher,
-        student,
+        learner.load_student(teacher, seed=config.seed),
         [] if growth.rounds else [load_sparse_dataset(path) for path in given.dataset],
         config,
-        images=images,
+        images=judge.load_images(teacher),
         controls=given.controls,
         quantization=quantization,
         rounds=growth.make_rounds(teacher, inversion) if growth.rounds else None,
     )
     if config.process_index == 0:
-        _show(record, Path(config.output_dir))
+        folder = Path(config.output_dir)
+        _show(record, folder, folder if quantization is None else folder / QUANTIZED_FOLDER)
 
 
-def _show(record: "ModelRecord", folder: Path) -> None:
+def _show(record: "ModelRecord", folder: Path, published: Path) -> None:
     """Prints the table, where the student lies and what comes next."""
     from smi_hf.cli.tables import make_console, result_table
 
@@ -130,5 +116,5 @@ def _show(record: "ModelRecord", folder: Path) -> None:
         )
     print(
         f"student in {folder}, taught on {record.student.sees} of {record.datasets[0].num_images} images. Its card: "
-        f"{folder / 'README.md'}. Publish it: smi-hf push {folder} NAME"
+        f"{folder / 'README.md'}. Publish it: smi-hf push {published} NAME"
     )

@@ -1,16 +1,17 @@
-"""Options of `smi-hf distill` that become one value each: a quantization, and rounds."""
+"""Options of `smi-hf distill` that become one value each: teacher, student, quantization, rounds."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.models import ModelArguments
 from smi_hf.errors import UsageError
 from smi_hf.inversion.config import SparseInversionConfig
 
 if TYPE_CHECKING:
     from smi_hf.data import SparseDataset
-    from smi_hf.distillation import Rounds
+    from smi_hf.distillation import Rounds, StudentModel
     from smi_hf.models import Teacher
     from smi_hf.quantization.qat import QuantizationAwareTraining
 
@@ -19,7 +20,57 @@ _DECIDED = ("overwrite_output_dir", "push_to_hub")
 
 
 @dataclass
-class StudentQuantizationArguments:
+class TeacherArguments:
+    """Who teaches."""
+
+    teacher: str = field(metadata={"help": "Classifier that teaches: a Hub id, or a folder of save_pretrained."})
+    teacher_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the teacher."})
+    image_size: list[int] | None = field(
+        default=None,
+        metadata={"help": "Image size of the teacher as for smi-hf invert: side, or height and width, in pixels."},
+    )
+    allow_pickle: bool = field(
+        default=False,
+        metadata={"help": "Load the teacher from a pickle if it has no safetensors. A pickle can run any code."},
+    )
+
+    def load_teacher(self) -> "Teacher":
+        """The teacher; errors as of `smi_hf.load_teacher`."""
+        options = {"image_size": self.image_size, "allow_pickle": self.allow_pickle}
+        return ModelArguments(self.teacher, self.teacher_revision, **options).load_teacher()
+
+
+@dataclass
+class StudentArguments:
+    """Who learns."""
+
+    student: str = field(
+        metadata={"help": "Classifier that learns; any kind. One without the teacher's grid sees filled images."}
+    )
+    student_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the student."})
+    from_scratch: bool = field(
+        default=False, metadata={"help": "Take the student's architecture alone, and draw its weights anew."}
+    )
+    replace_head: bool = field(
+        default=True, metadata={"help": "Whether a student of other labels may be given a new head."}
+    )
+
+    def load_student(self, teacher: "Teacher", *, seed: int) -> "StudentModel":
+        """The student; errors as of `smi_hf.load_student`."""
+        from smi_hf.distillation import load_student
+
+        return load_student(
+            self.student,
+            teacher,
+            revision=self.student_revision,
+            replace_head=self.replace_head,
+            from_scratch=self.from_scratch,
+            seed=seed,
+        )
+
+
+@dataclass
+class QuantizeArguments:
     """How a student is rounded while it learns."""
 
     quantize_weights: int | None = field(
@@ -75,11 +126,10 @@ class RoundsArguments:
         if self.inversion_config and not self.rounds:
             raise UsageError("inversion_config says how rounds invert; give --rounds as well")
 
-    def read_inversion(self, *, teacher: str, revision: str | None, folder: str) -> SparseInversionConfig:
+    def read_inversion(self, teacher: TeacherArguments, folder: str) -> SparseInversionConfig:
         """The settings by which rounds invert, from the file if there is one.
 
         Args:
-            teacher, revision: the model.
             folder: where the images go.
 
         Raises:
@@ -88,11 +138,12 @@ class RoundsArguments:
         checkpoint, config = ArgumentParser((_Checkpoint, SparseInversionConfig), prog="smi-hf distill").parse(
             ["--config", self.inversion_config] if self.inversion_config else []
         )
-        for name, given in (("model_name_or_path", teacher), ("revision", revision)):
-            if (value := getattr(checkpoint, name)) not in (None, given):
+        ours = _Checkpoint(teacher.teacher, teacher.teacher_revision, teacher.image_size, teacher.allow_pickle)
+        for name, value in vars(checkpoint).items():
+            if value not in (None, False, getattr(ours, name)):
                 raise UsageError(
-                    f"inversion_config {self.inversion_config} says {name} {value!r}, but the teacher's is {given!r}; "
-                    f"rounds invert the teacher, so leave it out"
+                    f"inversion_config {self.inversion_config} says {name} {value!r}, but rounds invert the teacher, "
+                    f"whose {name} is {getattr(ours, name)!r}; leave it out of the file"
                 )
         for name in _DECIDED:
             if getattr(config, name):
@@ -124,6 +175,8 @@ class _Checkpoint:
 
     model_name_or_path: str | None = None
     revision: str | None = None
+    image_size: list[int] | None = None
+    allow_pickle: bool = False
 
 
 def _grow(teacher: "Teacher", config: SparseInversionConfig, num_images: int) -> "SparseDataset":

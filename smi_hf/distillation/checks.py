@@ -6,30 +6,12 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel
 
-from smi_hf.data import SparseDataset
-from smi_hf.data.validation import check_fits
 from smi_hf.distillation.students import SparseStudent
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.models.preprocessing import preprocess
-
-
-def check_made_from(dataset: SparseDataset, teacher: Teacher, weights_sha256: str, other_teacher: bool) -> None:
-    """Checks that images fit a teacher, and that they were inverted from it unless another one is meant.
-
-    Args:
-        weights_sha256: the teacher's.
-    """
-    check_fits(dataset.record, teacher.model)
-    made_from = dataset.record.teacher
-    if not other_teacher and made_from.weights_sha256 != weights_sha256:
-        raise UsageError(
-            f"the dataset was inverted from {made_from.name!r} (revision {made_from.revision}), whose weights "
-            f"are not those of teacher {teacher.name!r} (revision {teacher.revision}); use that teacher, or say "
-            f"--other_teacher true if this is meant"
-        )
 
 
 def check_grid(images: KeptImages, teacher: Teacher) -> None:

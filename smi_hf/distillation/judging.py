@@ -1,12 +1,12 @@
 """The table of students: every row judged on the same images, each model with its own preprocessing."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smi_hf.distillation.lessons import Taught
 from smi_hf.evaluation.comparison import compare
-from smi_hf.evaluation.predictors import pytorch_predictor
+from smi_hf.evaluation.intervals import wilson_interval
+from smi_hf.evaluation.predictors import predictor_of, pytorch_predictor
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.evaluation.table import Row
 from smi_hf.images.real import ImageSet
@@ -34,7 +34,7 @@ def judge(
         labels: what a reader is shown of a row, by its key.
         image_processor: the students'.
     """
-    models = {TEACHER_KEY: [pytorch_predictor(teacher.model, teacher.image_processor)]}
+    models = {TEACHER_KEY: [predictor_of(teacher)]}
     figures: dict[str, dict[str, float]] = {}
     for key, runs in students.items():
         models[key] = [pytorch_predictor(taught.model, image_processor) for taught in runs]
@@ -53,12 +53,10 @@ def doubts(record: ModelRecord, num_labels: int) -> list[str]:
     else:
         return []
     found = []
-    chance = 1 / num_labels
-    # Two standard deviations of a guesser's share.
-    if share <= chance + 2 * math.sqrt(chance * (1 - chance) / num_images):
+    if wilson_interval(share, num_images)[0] <= 1 / num_labels:
         found.append(
-            f"the student's {figure} of {100 * share:.1f} % is that of guessing among {num_labels} labels; teach it "
-            f"longer, on more images, or with another learning rate"
+            f"the student's {figure} of {100 * share:.1f} % on {num_images} images is no better than guessing among "
+            f"{num_labels} labels; teach it longer, on more images, or with another learning rate"
         )
     if num_images < _FEW_IMAGES:
         found.append(f"the student was judged on {num_images} images, which says little; judge it on more")

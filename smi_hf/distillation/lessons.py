@@ -7,7 +7,6 @@ first, so that the folder is known as ours, and last, so that a student with a f
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from smi_hf.distillation.checkpoints import SETTINGS_FILE, differences, is_check
 from smi_hf.distillation.curves import Curve
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
-from smi_hf.files import TEMPORARY_SUFFIX, file_sha256
+from smi_hf.files import contents, disk_errors, file_sha256
 from smi_hf.json_record import JsonRecord, checked
 
 if TYPE_CHECKING:
@@ -181,12 +180,8 @@ def check_output_folder(folder: Path) -> None:
     Raises:
         UsageError: it holds files of other origin, or is no folder, or cannot be written to.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"output_dir {folder} is a file; give a folder")
-    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(f"output_dir {folder} cannot be written: {parent} is no folder that you may write to")
-    strangers = sorted(path.name for path in folder.iterdir() if not _is_leftover(path)) if folder.is_dir() else []
+    with disk_errors(folder):
+        strangers = [path.name for path in contents(folder)]
     if strangers and Lesson.found_in(folder) is None:
         shown = ", ".join(strangers[:_SHOWN_STRANGERS]) + (", ..." if len(strangers) > _SHOWN_STRANGERS else "")
         raise UsageError(
@@ -224,7 +219,3 @@ def weights_sha256(model: nn.Module) -> str:
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they are read back."""
     return json.loads(json.dumps(settings, default=str))
-
-
-def _is_leftover(path: Path) -> bool:
-    return path.name.startswith(".") and (path.name.endswith(TEMPORARY_SUFFIX) or path.name == ".smi_hf.lock")

@@ -10,7 +10,8 @@ from typing import Any
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from smi_hf.data import SparseDataset
-from smi_hf.distillation.checks import check_made_from, check_student, size_made_for
+from smi_hf.data.validation import check_made_from
+from smi_hf.distillation.checks import check_student, size_made_for
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.judging import SPARSE_KEY
 from smi_hf.distillation.lessons import as_json, weights_sha256
@@ -22,7 +23,7 @@ from smi_hf.distillation.trainer import SparseDistillationTrainer
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import DatasetReference
-from smi_hf.images.controls.base import ControlSpec
+from smi_hf.images.controls.base import parse_controls
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
 from smi_hf.models import SparseClassifier, Teacher
@@ -45,14 +46,9 @@ def check_request(
     Raises:
         UsageError: it does not.
     """
+    parse_controls(controls)
     if controls and not has_images:
-        raise UsageError(
-            "controls are rows of a table of accuracies; give images to judge on (--eval_dataset) as well"
-        )
-    for number, control in enumerate(controls):
-        if control in controls[:number]:
-            raise UsageError(f"control {control!r} is given twice; give it once")
-        ControlSpec.parse(control)
+        raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
     if has_rounds and (num_datasets or config.num_images is not None or controls):
         raise UsageError("rounds grow one dataset of their own: give neither more datasets, num_images nor controls")
     if has_rounds and quantization is not None:
@@ -63,8 +59,8 @@ def check_request(
         raise UsageError("there is no dataset to teach on; give at least one")
     if num_datasets > 1 and not has_images:
         raise UsageError(
-            "more than one dataset makes further runs of a table of accuracies; give images to judge on "
-            "(--eval_dataset) as well, or one dataset"
+            "more than one dataset makes further runs of a table of accuracies; give --eval_dataset as well (images "
+            "in Python), or one dataset"
         )
     if not config.output_dir or "\0" in config.output_dir:
         raise UsageError(f"output_dir must name a folder, but {config.output_dir!r} was given")
@@ -96,9 +92,8 @@ class Plan:
             quantization=self.quantization,
             has_rounds=self.rounds is not None,
         )
-        sha256 = self.teacher.weights_sha256()
         for dataset in self.datasets:
-            check_made_from(dataset, self.teacher, sha256, self.config.other_teacher)
+            check_made_from(dataset.record, self.teacher, other_teacher=self.config.other_teacher)
         check_student(self.student.model, self.teacher)
         size_made_for(self.student.model, self.student.image_processor)
         if self.quantization is not None and not isinstance(self._seen_by_trainer(), SparseStudent):
@@ -116,7 +111,7 @@ class Plan:
         """Of the rows of students, in order; empty without images."""
         if self.images is None:
             return []
-        return [SPARSE_KEY, *([UNTRAINED_KEY, PLAIN_KEY] if self.quantization else []), *self.controls]
+        return [SPARSE_KEY, *([UNTRAINED_KEY, PLAIN_KEY] if self.quantization else []), *parse_controls(self.controls)]
 
     def dataset_references(self) -> tuple[DatasetReference, ...]:
         return tuple(DatasetReference.of(dataset, self.teacher) for dataset in self.datasets)
@@ -191,9 +186,9 @@ class Plan:
         if self.quantization is not None:
             labels |= {UNTRAINED_KEY: "rounded, not trained", PLAIN_KEY: f"{self.quantization.name} alone"}
         sparse = [sparse_images(dataset) for dataset in self.datasets] if self.controls else []
-        for control in self.controls:
-            made = ControlSpec.parse(control).make(self.teacher, sparse, self.config.control_seeds)
-            sets[control], labels[control] = list(made), made[0].source
+        for key, control in parse_controls(self.controls).items():
+            made = control.make(self.teacher, sparse, self.config.control_seeds)
+            sets[key], labels[key] = list(made), made[0].source
         return sets, labels
 
     def make_trainer(

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from smi_hf.distillation.rounds import Rounds, discard_rounds, teach_in_rounds
 from smi_hf.distillation.trainer import SparseDistillationTrainer
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import RESULTS_FILE, DatasetReference, ModelRecord
+from smi_hf.files import one_writer
 from smi_hf.hub.cards.model import save_model_record
 from smi_hf.hub.publish import MODEL, push_to
 from smi_hf.images.real import ImageSet
@@ -78,16 +80,18 @@ def distill(
     datasets = [datasets] if isinstance(datasets, SparseDataset) else list(datasets)
     datasets = [dataset.first(config.num_images) for dataset in datasets]
     plan = Plan(teacher, student, tuple(datasets), config, images, tuple(controls), quantization, rounds)
-    check_output_folder(plan.folder)
-    settings = plan.lesson_settings()
-    record = None if config.overwrite_output_dir else _finished(plan, settings)
-    # Nobody shall teach for hours and then be refused.
-    repository = open_model_repository(config) if config.push_to_hub and config.process_index == 0 else None
-    if record is None:
-        record = _teach_and_judge(plan, settings)
-    else:
-        logger.info("the student in %s is finished already; nothing was taught", plan.folder)
-    if config.process_index == 0:
+    is_main = config.process_index == 0
+    with one_writer(plan.folder) if is_main else nullcontext():
+        check_output_folder(plan.folder)
+        settings = plan.lesson_settings()
+        record = None if config.overwrite_output_dir else _finished(plan, settings)
+        # Nobody shall teach for hours and then be refused.
+        repository = open_model_repository(config) if config.push_to_hub and is_main else None
+        if record is None:
+            record = _teach_and_judge(plan, settings)
+        else:
+            logger.info("the student in %s is finished already; nothing was taught", plan.folder)
+    if is_main:
         for doubt in doubts(record, len(teacher.label_names)):
             logger.warning(doubt)
     if repository is not None:

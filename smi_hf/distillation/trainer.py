@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import EvalPrediction, PreTrainedModel, Trainer
 
 from smi_hf.data import SparseDataset
+from smi_hf.data.validation import check_made_from
 from smi_hf.distillation.answers import Answers, answer_views
 from smi_hf.distillation.batches import RealImages, Views, split
 from smi_hf.distillation.checkpoints import (
@@ -26,7 +27,7 @@ from smi_hf.distillation.checkpoints import (
     last_checkpoint,
     load_weights,
 )
-from smi_hf.distillation.checks import check_grid, check_made_from, check_same_shape, check_student, size_made_for
+from smi_hf.distillation.checks import check_grid, check_same_shape, check_student, size_made_for
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.loading import StudentModel, StudentOrigin, head_modules
 from smi_hf.distillation.matching import answer_losses, compare
@@ -129,7 +130,7 @@ class SparseDistillationTrainer(Trainer):
         """The images of the lesson, held-out ones among them."""
         if isinstance(given, SparseDataset):
             given.random_access("distillation")
-            check_made_from(given, self.teacher, self._teacher_sha256, args.other_teacher)
+            check_made_from(given.record, self.teacher, other_teacher=args.other_teacher)
             return given.first(args.num_images)
         check_grid(given, self.teacher)
         if args.num_images is None:
