@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # The first that there is; test comes late, as that of a benchmark such as ImageNet has no labels.
 _SPLITS = ("validation", "val", "test", "train")
-# `datasets` takes paths for patterns, and "::" for a chain of archives.
-_NOT_LITERAL = re.compile(r"[\[\]*?{}]|::")
+# `datasets` takes paths for patterns, of one line, and "::" for a chain of archives.
+_NOT_LITERAL = re.compile(r"[\[\]*?{}\x00-\x1f]|::")
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _PARQUET = b"PAR1"
 _SECONDS = 10

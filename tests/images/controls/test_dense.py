@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from smi_hf import UsageError
+from smi_hf.images.controls.base import CONTROLS
+from smi_hf.images.controls.random import random_patches
+
+
+def test_a_dense_inversion_is_shown_whole_and_named(inputs, dense_folder):
+    (images,) = CONTROLS.get("dense").make(inputs(dense_folder))
+    assert images.kept_BK.tolist() == [list(range(16))] * 6
+    assert images.source == "inverted, dense (dense-set)"
+
+
+def test_random_patches_are_as_many_as_the_sparse_set_keeps_and_differ_by_seed(inputs, dense_folder, kept_images):
+    first, second = CONTROLS.get("random").make(inputs(dense_folder, seeds=(1, 2)))
+    assert first.kept_BK.shape == kept_images.kept_BK.shape
+    assert not torch.equal(first.kept_BK, second.kept_BK)
+    assert torch.equal(first.pixels_BCHW, second.pixels_BCHW)
+    assert first.source == "inverted, random patches (dense-set)"
+
+
+def test_random_patches_are_reproducible(kept_images, teacher):
+    first, again, other = (random_patches(kept_images, teacher.model, 7, seed=seed).kept_BK for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["dense", "random"])
+def test_a_sparse_set_is_no_dense_inversion(name, inputs, sparse_folder):
+    with pytest.raises(UsageError, match=r"keeps \d+ of 16 patches, but this control needs one that keeps every"):
+        CONTROLS.get(name).make(inputs(str(sparse_folder)))
+
+
+@pytest.mark.parametrize("name", ["dense", "random"])
+def test_a_set_that_is_too_small_is_refused(name, inputs, dense_folder, teacher, kept_images):
+    from dataclasses import replace
+
+    twice = replace(kept_images, pixels_BCHW=kept_images.pixels_BCHW.repeat(2, 1, 1, 1), labels_B=None,
+                    kept_BK=kept_images.kept_BK.repeat(2, 1))  # fmt: skip
+    with pytest.raises(UsageError, match="has 6 images, but this control needs 12, as many as the sparse dataset"):
+        CONTROLS.get(name).make(replace(inputs(dense_folder), sparse=[twice]))
+
+
+def test_a_dense_inversion_of_another_grid_is_refused(inputs, dense_folder, tiny_checkpoint, teacher):
+    from dataclasses import replace
+
+    from smi_hf import load_teacher
+
+    larger = load_teacher(str(tiny_checkpoint), image_size=48)
+    with pytest.raises(UsageError, match="but the model has"):
+        CONTROLS.get("dense").make(replace(inputs(dense_folder), teacher=larger))
