@@ -3,11 +3,11 @@
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.models import ModelArguments
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.inversion.config import SparseInversionConfig
 
@@ -26,27 +26,6 @@ _EPILOG = """examples:
 The same command, run again, continues an unfinished run. Then, in Python:
   datasets.load_dataset("out/deit-tiny", split="train")
 """
-
-
-@dataclass
-class ModelArguments:
-    """Which checkpoint is inverted."""
-
-    model_name_or_path: str = field(metadata={"help": "Image classifier: a Hub id, or a folder of save_pretrained."})
-    revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the checkpoint on the Hub."}
-    )
-    image_size: list[int] | None = field(
-        default=None,
-        metadata={
-            "help": "Side, or height and width, of the images in pixels; other than the model's own, its positions "
-            "are interpolated. Default: what the image processor makes."
-        },
-    )
-    allow_pickle: bool = field(
-        default=False,
-        metadata={"help": "Load weights from a pickle if there are no safetensors. A pickle can run any code."},
-    )
 
 
 def make_parser() -> ArgumentParser:
@@ -73,16 +52,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     from accelerate import PartialState
 
     from smi_hf.inversion import invert
-    from smi_hf.models import load_teacher
-    from smi_hf.quantization.models import check_not_quantized
 
-    check_not_quantized(model_arguments.model_name_or_path)
-    teacher = load_teacher(
-        model_arguments.model_name_or_path,
-        revision=model_arguments.revision,
-        image_size=model_arguments.image_size,
-        allow_pickle=model_arguments.allow_pickle,
-    )
+    teacher = model_arguments.load_teacher()
     started = time.perf_counter()
     dataset = invert(teacher, config)
     process = PartialState()
@@ -111,7 +82,11 @@ def _summary(dataset: "SparseDataset", output_dir: str, seconds: float) -> str:
 
 def _next_command(model: ModelArguments, output_dir: str) -> str:
     """A command that uses the images, as a shell takes it."""
-    options = {"--model_name_or_path": model.model_name_or_path, "--revision": model.revision}
-    options |= {"--dataset": output_dir, "--output_dir": f"{Path(output_dir).absolute()}-int8"}
-    words = [word for name, value in options.items() if value for word in (name, value)]
-    return shlex.join(["smi-hf", "quantize", *words])
+    folder = Path(output_dir)
+    words = ["smi-hf", "quantize", "--model_name_or_path", model.model_name_or_path]
+    words += ["--revision", model.revision] if model.revision else []
+    words += ["--image_size", *map(str, model.image_size)] if model.image_size else []
+    words += ["--allow_pickle"] if model.allow_pickle else []
+    # Of `.`, the folder's name is not in its path.
+    words += ["--dataset", output_dir, "--output_dir", f"{folder if folder.name else folder.absolute()}-int8"]
+    return shlex.join(words)
