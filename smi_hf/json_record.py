@@ -87,8 +87,8 @@ class JsonRecord:
         if type(version) is not int or not 1 <= version <= cls.version:
             is_newer = type(version) is int and version > cls.version
             raise (NewerRecordError if is_newer else UsageError)(
-                f"{source} has schema version {version!r}, but this smi_hf reads 1 to {cls.version}; install the "
-                f"smi_hf that wrote it, or make the {cls.noun} again"
+                f"{source} has schema version {version!r}, but this smi_hf reads {_versions(cls.version)}; install "
+                f"the smi_hf that wrote it, or make the {cls.noun} again"
             )
         try:
             if version < cls.version:
@@ -125,6 +125,10 @@ class JsonRecord:
 @functools.cache
 def _adapter(record_class: type) -> TypeAdapter:
     return TypeAdapter(record_class)
+
+
+def _versions(newest: int) -> str:
+    return "version 1" if newest == 1 else f"versions 1 to {newest}"
 
 
 def _first_violation(error: ValidationError) -> str:

@@ -52,7 +52,8 @@ def template_environment() -> TemplateEnvironment:
 
 def plain(value: Any) -> str:
     """A value as one line of printable characters, for YAML and messages."""
-    text = "".join(character for character in " ".join(str(value).split()) if character.isprintable())
+    shown = "".join(character for character in str(value) if character.isprintable() or character.isspace())
+    text = " ".join(shown.split())
     return text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "..."
 
 

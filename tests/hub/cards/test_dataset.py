@@ -1,6 +1,9 @@
 """The dataset card: what stock `load_dataset` makes of it, and what a stranger reads."""
 
+import ast
+import json
 import re
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -10,14 +13,10 @@ from huggingface_hub import DatasetCard, metadata_load
 
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import dataset_features
-from smi_hf.hub.cards.dataset import render_card
+from smi_hf.hub.cards.dataset import render_card, shown_pictures
+from smi_hf.models import License
 
 SIZES = re.compile(r"n<1K|1K<n<10K|10K<n<100K|100K<n<1M|1M<n<10M")
-
-
-@pytest.fixture
-def complete(dataset_folder):
-    return DatasetRecord.load(dataset_folder)
 
 
 def test_stock_load_dataset_believes_types_and_sizes_and_finds_them_right(dataset_folder, record):
@@ -73,11 +72,11 @@ def test_the_size_category_is_that_of_the_number_of_images(complete, count, size
     assert card.data.size_categories == [size]
 
 
-def test_the_teachers_licence_is_inherited(complete):
-    license = {"id": "other", "name": "ours-1.0", "link": "https://example.org/ours"}
+def test_the_teachers_license_is_inherited(complete):
+    license = License("other", "ours-1.0", "https://example.org/ours")
     card = render_card(replace(complete, teacher=replace(complete.teacher, license=license)))
     metadata = card.data.to_dict()
-    assert [metadata[f"license{part}"] for part in ("", "_name", "_link")] == ["other", "ours-1.0", license["link"]]
+    assert [metadata[f"license{part}"] for part in ("", "_name", "_link")] == ["other", "ours-1.0", license.link]
     assert "`someone/vit` is under [ours-1.0](https://example.org/ours)" in card.text
 
 
@@ -101,10 +100,54 @@ def test_a_stranger_learns_what_the_images_are_and_how_to_use_them(complete):
         compile(code, "card", "exec")
 
 
-def test_a_record_from_before_licences_is_read_and_continued(complete, tmp_path):
-    old = {name: value for name, value in complete.teacher.items() if name != "license"}
-    replace(complete, teacher=old).save(tmp_path)
-    before = DatasetRecord.load(tmp_path)
+def test_a_record_from_before_licenses_is_read_and_continued(complete, tmp_path):
+    values = json.loads(complete.to_json())
+    del values["teacher"]["license"]
+    before = DatasetRecord.from_json(json.dumps(values), "an old record")
     assert "is not known" in render_card(before).text
-    licensed = replace(complete, teacher=old | {"license": {"id": "mit", "name": None, "link": None}})
+    licensed = replace(complete, teacher=replace(complete.teacher, license=License("mit")))
     assert licensed.differences(before) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "pictures"),
+    [
+        # Records from before pictures were listed.
+        ({}, ["preview.png"]),
+        ({"pictures": []}, []),
+        ({"pictures": ["preview_stages.png", "preview.png"]}, ["preview.png", "preview_stages.png"]),
+        ({"pictures": ["/etc/x.png", "](x)", "preview.png"]}, ["preview.png"]),
+        ({"pictures": "preview.png"}, []),
+    ],
+)
+def test_the_pictures_of_a_card_are_those_that_a_run_writes(complete, results, pictures):
+    complete = replace(complete, results=complete.results | results)
+    assert shown_pictures(complete) == pictures
+    assert re.findall(r"!\[.*\]\((.*)\)", render_card(complete).text) == pictures
+
+
+def test_what_comes_from_a_teacher_is_text_on_the_card(complete, evil, check_text_stays_text):
+    teacher = replace(
+        complete.teacher, name=evil, revision=None, license=License("other", evil, "javascript:alert(1)")
+    )
+    settings = complete.settings | {"policy": evil, evil: evil}
+    card = render_card(replace(complete, teacher=teacher, settings=settings, label_names=[evil, "b", "c"]))
+    check_text_stays_text(card)
+
+
+def test_what_stands_in_an_example_stays_one_word_of_it(complete):
+    name = 'x"); import os; os.system("ls'
+    text = render_card(replace(complete, teacher=replace(complete.teacher, name=name, revision=None))).text
+    (block,) = [
+        block for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "load_teacher(" in block
+    ]
+    (argument,) = (call.args[0] for call in ast.walk(ast.parse(block)) if is_call(call, "load_teacher"))
+    assert argument.value == f"path/to/{name}"
+    name = "x; rm -rf $(pwd) `ls` | 'y"
+    text = render_card(replace(complete, teacher=replace(complete.teacher, name=name, revision=None))).text
+    (line,) = re.findall(r"^smi-hf quantize .*$", text, flags=re.MULTILINE)
+    assert shlex.split(line)[3] == f"path/to/{name}"
+
+
+def is_call(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", None) == name
