@@ -125,7 +125,10 @@ def test_rounds_grow_one_pool_whose_images_stay_as_they_are(run, teacher, tiny_c
     ("text", "message"),
     [
         ("num_step: 4", "unknown option 'num_step' (did you mean 'num_steps'?)"),
-        ("model_name_or_path: somebody/else", "says model_name_or_path 'somebody/else', but rounds invert the teacher"),
+        (
+            "model_name_or_path: somebody/else",
+            "says model_name_or_path 'somebody/else', but rounds invert the teacher",
+        ),
         ("image_size: 64", r"says image_size [64]"),
         ("overwrite_output_dir: true", "says overwrite_output_dir, which rounds cannot do"),
         ("learning_rate: -1", "learning_rate must be"),

@@ -71,18 +71,20 @@ def world(tmp_path, tiny_checkpoint, sparse_folder, photographs, monkeypatch):
     }  # fmt: skip
 
 
-def base(command: str, world) -> list[object]:
+def base(command: str, option: str, world) -> list[object]:
     """A call of each command that works, and is quick."""
     teacher, work = world["teacher"], world["work"]
+    judged = ("--eval_dataset", world["photographs"], "--max_images", "4")
+    needs_images = option in ("--controls", "--control_seeds", "--eval_split", "--max_images", "--batch_size")
     return {
         "invert": ["--model_name_or_path", teacher, "--output_dir", work / "out", *QUICK_INVERT],
         "quantize": [
             "--model_name_or_path", teacher, "--dataset", world["set"], "--output_dir", work / "out",
-            "--backend", "simulated", "--eval_dataset", world["photographs"], "--max_images", "4", "--disable_tqdm",
+            "--backend", "simulated", *(judged if needs_images else ()), "--disable_tqdm",
         ],
         "distill": [
             "--teacher", teacher, "--student", teacher, "--dataset", world["set"], "--output_dir", work / "out",
-            *QUICK_DISTILL,
+            *(judged if needs_images and option != "--batch_size" else ()), *QUICK_DISTILL,
         ],
         "evaluate": [
             "--model_name_or_path", teacher, "--dataset", world["photographs"], "--max_images", "4", "--disable_tqdm",
@@ -170,7 +172,7 @@ def test_a_bad_input_is_one_sentence_or_harmless(command, option, world, smi, mo
         words = value.format(**world["places"], set=world["set"]) if "{" in value else value
         given = words.split(" ") if " " in words.strip() and not words.startswith("/") else [words]
         world["places"]["empty"].mkdir()
-        arguments = [words, "me/x"] if command == "push" else [*base(command, world), option, *given]
+        arguments = [words, "me/x"] if command == "push" else [*base(command, option, world), option, *given]
         answer = smi(command, *arguments)
         assert answer.code in (0, 1, 2), (value, answer)
         assert "Traceback" not in answer.err + answer.out, (value, answer)
