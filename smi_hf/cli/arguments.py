@@ -84,8 +84,10 @@ class ArgumentParser(HfArgumentParser):
             UsageError: a file, key or value is wrong. argparse itself exits with code 2 on a wrong option.
         """
         given = list(sys.argv[1:] if arguments is None else arguments)
-        if any("\0" in word for word in given):
-            raise UsageError("an argument holds a NUL character, which no file name, label or number has")
+        for word in given:
+            # Bytes of a file name that are no UTF-8 arrive as surrogates, which other libraries cannot write.
+            if "\0" in word or not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
+                raise UsageError(f"argument {word!r} is not text in UTF-8 without NUL; rename the file or folder")
         found = self._files_given(given)
         self._config_file = found.config
         files = [Path(found.config)] if found.config else []

@@ -40,6 +40,8 @@ class DemoArguments:
     )
 
     def __post_init__(self) -> None:
+        if not self.output_dir:
+            raise UsageError("output_dir is empty; name a folder, for instance out/demo")
         for name, least in (("num_images", 1), ("num_steps", 1), ("num_distillation_images", 2), ("num_epochs", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, but {getattr(self, name)} was given")

@@ -146,7 +146,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {
         "--output_dir": ("{foreign}", "{file}", "{link}", "{read_only}", "{brackets}", ""),
         "--num_images": ("0", "-1", "x", "1e9"), "--num_steps": ("0", "-1"), "--seed": ("-1", "9999999999999", "x"),
-        "--num_distillation_images": ("0", "1"), "--num_epochs": ("0", "nan"), "--with_hub": ("true", "maybe"),
+        "--num_distillation_images": ("0", "1"), "--num_epochs": ("0", "nan"), "--with_hub": ("maybe",),
     },
     "doctor": {"--json": FLAGS, "--config": PATHS},
 }  # fmt: skip
