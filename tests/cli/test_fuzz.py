@@ -31,6 +31,8 @@ PATHS = (
     "x" * 300,
     "a//b/c/d",
 )
+# Where a path is one of many that all commands treat alike.
+FEW_PATHS = ("", "a\nb", "{file}", "{link}", "{foreign}", "{brackets}", "{colons}", "/dev/null", "x" * 300)
 FLAGS = ("maybe", "")
 
 QUICK_INVERT = ("--num_images", "2", "--num_steps", "4", "--disable_tqdm")
@@ -52,6 +54,7 @@ def world(tmp_path, tiny_checkpoint, sparse_folder, photographs, monkeypatch):
     (kept / "foreign" / "config.json").write_text("{}")
     (kept / "foreign" / "data" / "train-5-3.parquet").write_bytes(b"not yet")
     (kept / "brackets[1]" / "note.txt").write_text("mine")
+    (kept / "colons::x" / "note.txt").write_text("mine")
     (kept / "file").write_bytes(b"\x00\xff")
     (kept / "text.yaml").write_text("- a\n- b\n")
     (kept / "link").symlink_to(kept / "foreign")
@@ -114,22 +117,22 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--no_such_option": ("1",),
     },
     "quantize": {
-        "--model_name_or_path": PATHS, "--dataset": PATHS, "--output_dir": PATHS, "--backend": WORDS,
+        "--model_name_or_path": FEW_PATHS, "--dataset": PATHS, "--output_dir": FEW_PATHS, "--backend": WORDS,
         "--weights": NUMBERS, "--activations": NUMBERS, "--operators": WORDS, "--exclude": WORDS, "--target": WORDS,
         "--num_images": NUMBERS, "--calibration_patches": WORDS,
         "--controls": (*WORDS, "gaussian=1", "real", "real=", "dense={foreign}", "random={set}", "dynamic",
                        "real={missing}", "real={file}", "gaussian gaussian"),
-        "--control_seeds": NUMBERS, "--eval_dataset": PATHS, "--eval_split": WORDS, "--max_images": NUMBERS,
+        "--control_seeds": NUMBERS, "--eval_dataset": FEW_PATHS, "--eval_split": WORDS[:3], "--max_images": NUMBERS,
         "--sensitivity_images": NUMBERS, "--batch_size": NUMBERS, "--image_size": ("0", "33", "-1", "x"),
         "--config": PATHS, "--quantize_outputs": FLAGS,
     },
     "distill": {
-        "--teacher": PATHS, "--student": PATHS, "--dataset": PATHS, "--output_dir": PATHS,
+        "--teacher": FEW_PATHS, "--student": FEW_PATHS, "--dataset": FEW_PATHS, "--output_dir": FEW_PATHS,
         "--num_images": NUMBERS, "--controls": ("gaussian", "gausian", "real="), "--control_seeds": NUMBERS,
         "--quantize_weights": ("0", "3", "x", "-1"), "--quantize_activations": ("0", "3"),
         "--exclude": ("classifier",),
         "--rounds": ("-1", "x", "nan"), "--images_per_round": ("0", "-1", "x"), "--inversion_config": PATHS,
-        "--eval_dataset": PATHS, "--eval_split": WORDS, "--max_images": NUMBERS, "--temperature": NUMBERS,
+        "--eval_dataset": FEW_PATHS, "--eval_split": WORDS[:3], "--max_images": NUMBERS[:4], "--temperature": NUMBERS,
         "--loss": WORDS, "--hard_label_weight": NUMBERS, "--feature_weight": NUMBERS, "--hidden_state_weight": NUMBERS,
         "--attention_weight": NUMBERS, "--augmentations": (*WORDS, "none flip"), "--num_views": NUMBERS,
         "--held_out": (*NUMBERS, "1", "2"), "--learning_rate": NUMBERS, "--num_train_epochs": ("-1", "nan", "x"),
