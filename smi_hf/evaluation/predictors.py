@@ -15,7 +15,7 @@ from torch import nn
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
 from smi_hf.models import Classifier, Teacher
-from smi_hf.models.loading import label_names_of
+from smi_hf.models.loading import answer_by_name, label_names_of
 from smi_hf.models.preprocessing import preprocess
 
 # From preprocessed images (B, C, H, W) to logits (B, L), both float32.
@@ -55,14 +55,14 @@ def pytorch_predictor(model: nn.Module, image_processor: Any) -> Predictor:
         image_processor: the model's own.
     """
     model.eval()
+    answer_by_name(model)
 
     def logits(pixels_BCHW: np.ndarray) -> np.ndarray:
         weight = next(model.parameters())
         pixels = torch.from_numpy(pixels_BCHW).to(weight.device, weight.dtype)
         try:
             with torch.no_grad():
-                # Said, as a checkpoint's configuration may say otherwise.
-                logits_BL = model(pixel_values=pixels, return_dict=True).logits
+                logits_BL = model(pixel_values=pixels).logits
         except ValueError as error:
             raise UsageError(
                 f"the model does not take what its image processor makes, images of {pixels.shape[-2]}x"

@@ -160,6 +160,13 @@ def check_head(model: PreTrainedModel) -> None:
         )
 
 
+def answer_by_name(model: PreTrainedModel) -> None:
+    """Lets a model return an output with `logits` and not a tuple, whatever its configuration asked for."""
+    for name, value in (("return_dict", True), ("torchscript", False)):
+        if getattr(model.config, name, value) != value:
+            setattr(model.config, name, value)
+
+
 def read_weights(source: CheckpointSource, *, allow_pickle: bool = False) -> PreTrainedModel:
     """An image classifier in float32, every weight of which is in the checkpoint.
 
@@ -179,6 +186,7 @@ def read_weights(source: CheckpointSource, *, allow_pickle: bool = False) -> Pre
                 f"{source.named} has no weights for {', '.join(missing[:4])}{', ...' if len(missing) > 4 else ''}; "
                 f"without a trained classification head it tells no classes apart, so give an image classifier"
             )
+        answer_by_name(model)
         return model
 
     try:

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from smi_hf.errors import UsageError
 from smi_hf.models.families.base import find_family
+from smi_hf.models.loading import answer_by_name
 from smi_hf.patches.grid import PatchGrid, take_slots
 
 
@@ -63,6 +64,7 @@ class SparseClassifier(nn.Module):
 
     def __init__(self, model: PreTrainedModel, image_size: int | tuple[int, int] | None = None) -> None:
         super().__init__()
+        answer_by_name(model)
         self.model = model
         self.family = find_family(model.config)
         self.grid = PatchGrid.from_sizes(image_size or model.config.image_size, model.config.patch_size)
@@ -131,8 +133,7 @@ class SparseClassifier(nn.Module):
         """As `forward`, from patches that are already cut out: normalised, float (B, K, C, P, Q)."""
         tokens_BTD = self.embed(patches_BKCPQ, kept_BK)
         with embeddings_bypassed(self.embeddings):
-            # Said, as a checkpoint's configuration may say otherwise.
-            return self._forward_tokens(pixel_values=tokens_BTD, **{"return_dict": True, **kwargs})
+            return self._forward_tokens(pixel_values=tokens_BTD, **kwargs)
 
     def embed(self, patches_BKCPQ: Tensor, kept_BK: Tensor) -> Tensor:
         """Tokens of patches, (B, T, D): what the stock embeddings give, without the pruned patches."""
@@ -181,7 +182,7 @@ class SparseClassifier(nn.Module):
         """
         tokens_BTD = self.embed(patches_BKCPQ, kept_BK)
         with attention_implementation(self.model, "eager"), embeddings_bypassed(self.embeddings):
-            attentions = self.model(pixel_values=tokens_BTD, output_attentions=True, return_dict=True).attentions
+            attentions = self.model(pixel_values=tokens_BTD, output_attentions=True).attentions
         assert attentions, f"{type(self.model).__name__} returned no attentions under eager attention"
         return attentions[-1][:, :, 0, -kept_BK.shape[1] :].float().mean(dim=1)
 
@@ -196,7 +197,7 @@ class SparseClassifier(nn.Module):
         generator = torch.Generator().manual_seed(0)
         pixels_1CHW = torch.randn(1, self.num_channels, *self.grid.image_size, generator=generator).to(weight)
         arguments = self.family.embeddings_arguments(self.config, self.grid.image_size)
-        dense_1L = self.model(pixel_values=pixels_1CHW, return_dict=True, **arguments).logits
+        dense_1L = self.model(pixel_values=pixels_1CHW, **arguments).logits
         sparse_1L = self(pixels_1CHW).logits
         if not dense_1L.isfinite().all():
             raise UsageError(

@@ -50,7 +50,7 @@ def test_equal_lists_are_matched_although_names_come_twice():
         (
             ["cat", "dgo", "boat"],
             NAMES,
-            "2 of which are names of the model's labels and 1 are not clear: 'dgo' (did you mean 'dog'?); rename those",
+            "2 of which are names of the model's labels and 1 are not clear: 'dgo' (did you mean 'dog'?); rename",
         ),
         (["chat", "dog"], NAMES, "1 are not clear: 'chat' (did you mean 'cat'?)"),
         (["Orange", "chien", "chat"], ["orange", "dog", "cat"], "2 are not clear: 'chien', 'chat'"),
