@@ -206,6 +206,12 @@ def read_weights(source: CheckpointSource, *, allow_pickle: bool = False) -> Pre
         raise UsageError(_broken(source, error)) from error
     except ImportError as error:
         raise UsageError(f"{source.named} needs a package that is not installed: {one_line(error)}") from error
+    # Sizes in config.json that make no model: the code of models does not check them.
+    except (TypeError, AttributeError, ArithmeticError, AssertionError, IndexError) as error:
+        raise UsageError(
+            f"config.json of {source.named} describes no model that can be built ({type(error).__name__}: "
+            f"{one_line(error)}); mend it, or fetch it again"
+        ) from error
     try:
         return load(use_safetensors=False)
     except UsageError:

@@ -191,8 +191,13 @@ class SparseClassifier(nn.Module):
         """Checks on a random image that all patches kept gives the stock model's logits.
 
         Raises:
-            UsageError: it does not, so this checkpoint departs from its family.
+            UsageError: it does not, so this checkpoint departs from its family; or there is no CLS token.
         """
+        if self.num_prefix_tokens < 1:
+            raise UsageError(
+                f"this {self.config.model_type!r} checkpoint has no CLS token before its patches, so they have no CLS "
+                f"attention to be ranked by; it cannot be inverted"
+            )
         weight = self._projection.weight
         generator = torch.Generator().manual_seed(0)
         pixels_1CHW = torch.randn(1, self.num_channels, *self.grid.image_size, generator=generator).to(weight)

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     DeiTConfig,
     DeiTForImageClassification,
     DeiTForImageClassificationWithTeacher,
@@ -17,6 +19,8 @@ from transformers import (
     Dinov2ForImageClassification,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersForImageClassification,
+    IJepaConfig,
+    IJepaForImageClassification,
     PretrainedConfig,
     PreTrainedModel,
     ViTConfig,
@@ -36,13 +40,19 @@ class Case:
 
     model_class: type[PreTrainedModel]
     config_class: type[PretrainedConfig]
-    num_prefix_tokens: int
+    num_prefix_tokens: int | None
     native_size: int | list[int] = 32
     patch_size: int = 8
     image_size: tuple[int, int] | None = None
 
 
-# A new family needs a case here (`test_every_registered_family_is_tested_here`).
+def case_of(model_type: str) -> Case:
+    """What any family is tested with; its prefix tokens are counted by the stock model."""
+    config_class = CONFIG_MAPPING[model_type]
+    return Case(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[config_class], config_class, None)
+
+
+# What is known of families of ours and of their variants. One that is not here is tested all the same.
 CASES = {
     "vit": Case(ViTForImageClassification, ViTConfig, 1),
     "vit-wide": Case(ViTForImageClassification, ViTConfig, 1, native_size=[32, 64]),
@@ -67,6 +77,12 @@ CASES = {
         patch_size=14,
         image_size=(28, 70),
     ),
+}
+
+CASES |= {
+    name: case_of(name)
+    for name in FAMILIES.names()
+    if name not in {case.config_class.model_type for case in CASES.values()}
 }
 
 # Models here compute in float64, but eager attention takes its softmax in float32: up to 6e-7 was seen. A misplaced
@@ -120,8 +136,24 @@ def stock_forward(classifier: SparseClassifier, pixels_BCHW: Tensor, **arguments
     return classifier.model(pixel_values=pixels_BCHW, **arguments)
 
 
-def test_every_registered_family_is_tested_here():
-    assert {case.config_class.model_type for case in CASES.values()} == set(FAMILIES.names())
+@pytest.mark.parametrize("name", FAMILIES.names())
+def test_a_family_needs_no_entry_here_to_be_tested(name, make_model):
+    """To add a family is to add its file: the case that is made for it works for every one that there is."""
+    assert name in {case.config_class.model_type for case in CASES.values()}
+    classifier = SparseClassifier(make_model(case_of(name))).freeze()
+    classifier.verify()
+    assert classifier.num_prefix_tokens == count_prefix_tokens(classifier)
+
+
+def count_prefix_tokens(classifier: SparseClassifier) -> int:
+    """Those that the stock embeddings put before the patches."""
+    height, width = classifier.grid.image_size
+    pixels = torch.zeros(1, 3, height, width, dtype=next(classifier.parameters()).dtype)
+    return classifier.embeddings(pixels).shape[1] - classifier.grid.num_patches
+
+
+def known_prefix_tokens(case: Case, classifier: SparseClassifier) -> int:
+    return count_prefix_tokens(classifier) if case.num_prefix_tokens is None else case.num_prefix_tokens
 
 
 @torch.no_grad()
@@ -165,8 +197,9 @@ def test_with_patches_pruned_it_is_the_stock_model_without_their_tokens(classifi
 
 
 def test_prefix_tokens_and_channels_are_counted(case, classifier):
-    assert classifier.num_prefix_tokens == case.num_prefix_tokens
-    assert classifier.freeze().num_prefix_tokens == case.num_prefix_tokens
+    expected = known_prefix_tokens(case, classifier)
+    assert classifier.num_prefix_tokens == expected
+    assert classifier.freeze().num_prefix_tokens == expected
     assert classifier.num_channels == 3
 
 
@@ -174,7 +207,7 @@ def test_prefix_tokens_and_channels_are_counted(case, classifier):
 def test_hidden_states_have_a_token_for_each_prefix_and_kept_patch(case, classifier):
     pixels_BCHW, kept_BK = images_for(classifier, num_kept=6)
     hidden_states = classifier(pixels_BCHW, kept_BK, output_hidden_states=True).hidden_states
-    assert hidden_states[-1].shape == (2, case.num_prefix_tokens + 6, 24)
+    assert hidden_states[-1].shape == (2, known_prefix_tokens(case, classifier) + 6, 24)
 
 
 @torch.no_grad()
@@ -223,7 +256,7 @@ def test_cls_attention_is_that_of_the_stock_models_last_block(case, classifier, 
 
     classifier.model.set_attn_implementation("eager")
     maps_BHTT = stock_forward(classifier, pixels_BCHW, output_attentions=True).attentions[-1]
-    expected_BN = maps_BHTT[:, :, 0, case.num_prefix_tokens :].mean(dim=1)
+    expected_BN = maps_BHTT[:, :, 0, known_prefix_tokens(case, classifier) :].mean(dim=1)
     # Scores are float32, whatever the model computes in.
     torch.testing.assert_close(found_BN, expected_BN.float(), rtol=1e-6, atol=1e-6)
 
@@ -426,7 +459,7 @@ def test_a_family_that_cannot_be_served_is_refused_with_the_reason_and_those_tha
     config.model_type = model_type
     message = (
         f"model type {model_type!r} cannot be inverted sparsely: it {UNSUPPORTED[model_type]}. "
-        f"Supported: deit, dinov2, dinov2_with_registers, vit, vit_msn"
+        f"Supported: {', '.join(FAMILIES.names())}"
     )
     with pytest.raises(UsageError, match=re.escape(message)):
         find_family(config)
@@ -461,6 +494,23 @@ def test_a_dinov2_of_wide_images_is_refused_as_it_always_interpolates(make_model
     case = replace(CASES["dinov2"], native_size=[28, 56])
     with pytest.raises(UsageError, match=r"positions .* cannot be interpolated"):
         SparseClassifier(make_model(case)).verify()
+
+
+def test_a_family_without_a_cls_token_is_refused(make_model, monkeypatch):
+    monkeypatch.setitem(FAMILIES._entries, "ijepa", ViTFamily(backbone="ijepa"))
+    model = make_model(Case(IJepaForImageClassification, IJepaConfig, 0))
+    with pytest.raises(UsageError, match="this 'ijepa' checkpoint has no CLS token before its patches"):
+        SparseClassifier(model).verify()
+
+
+def test_a_configuration_that_asks_for_tuples_is_answered_all_the_same(case, make_model):
+    model = make_model(case)
+    model.config.return_dict = False
+    classifier = SparseClassifier(model, case.image_size).freeze()
+    classifier.verify()
+    pixels_BCHW, kept_BK = images_for(classifier)
+    assert classifier(pixels_BCHW, kept_BK).logits.shape == (2, 5)
+    assert classifier.cls_attention(classifier.grid.cut(pixels_BCHW, kept_BK), kept_BK).shape == kept_BK.shape
 
 
 def test_a_checkpoint_that_departs_from_its_family_is_refused(make_model):

@@ -1,0 +1,126 @@
+"""Image classifiers of any family."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import (
+    ConvNextConfig,
+    ConvNextForImageClassification,
+    ConvNextImageProcessor,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ResNetModel,
+    SwinConfig,
+    SwinForImageClassification,
+    ViTImageProcessor,
+)
+
+from smi_hf import UsageError
+from smi_hf.models import License, load_classifier
+
+MODELS = {
+    "resnet": lambda: ResNetForImageClassification(
+        ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=5)
+    ),
+    "convnext": lambda: ConvNextForImageClassification(
+        ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2, num_labels=5)
+    ),
+    "swin": lambda: SwinForImageClassification(
+        SwinConfig(
+            image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4, num_labels=5
+        )
+    ),
+}
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(model, processor=None):
+        folder = tmp_path / "model"
+        model.save_pretrained(folder)
+        (processor or ViTImageProcessor(size={"height": 32, "width": 32})).save_pretrained(folder)
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_a_classifier_of_any_family_is_loaded_as_it_was_saved(save, family):
+    torch.manual_seed(0)
+    model = MODELS[family]().eval()
+    folder = save(model, ConvNextImageProcessor(size={"shortest_edge": 32}))
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    loaded = load_classifier(str(folder))
+    assert (loaded.name, loaded.revision, loaded.license) == ("model", None, License("mit"))
+    assert loaded.label_names == [f"LABEL_{label}" for label in range(5)]
+    assert not loaded.model.training
+    pixels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(loaded.model(pixels).logits, model(pixels).logits)
+
+
+def test_a_vit_is_one_too(tiny_checkpoint):
+    assert load_classifier(str(tiny_checkpoint)).name == "tiny-vit"
+
+
+def test_half_precision_weights_are_loaded_in_float32(save):
+    loaded = load_classifier(str(save(MODELS["resnet"]().to(torch.bfloat16))))
+    assert {weight.dtype for weight in loaded.model.parameters()} == {torch.float32}
+
+
+def test_a_configuration_that_asks_for_tuples_is_answered_all_the_same(save):
+    folder = save(MODELS["resnet"]())
+    values = json.loads((folder / "config.json").read_text()) | {"return_dict": False}
+    (folder / "config.json").write_text(json.dumps(values))
+    assert load_classifier(str(folder)).model(torch.zeros(1, 3, 32, 32)).logits.shape == (1, 5)
+
+
+def test_a_checkpoint_without_a_head_is_refused(save):
+    folder = save(ResNetModel(MODELS["resnet"]().config))
+    with pytest.raises(UsageError, match=r"has no weights for classifier\..*; without a trained classification head"):
+        load_classifier(str(folder))
+
+
+def test_a_pickle_is_refused_unless_trusted(save):
+    model = MODELS["resnet"]()
+    folder = save(model)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(UsageError, match="has its weights as a pickle only, which can run any code when loaded"):
+        load_classifier(str(folder))
+    assert load_classifier(str(folder), allow_pickle=True).name == "model"
+
+
+def test_a_quantized_checkpoint_is_refused(save):
+    folder = save(MODELS["resnet"]())
+    values = json.loads((folder / "config.json").read_text()) | {"quantization_config": {"quant_method": "quanto"}}
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(UsageError, match=r"is quantized already \(quantization_config, method quanto\)"):
+        load_classifier(str(folder))
+
+
+def test_one_label_is_refused(save):
+    model = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], num_labels=1))
+    with pytest.raises(UsageError, match="the model has 1 label, but a classifier chooses among at least 2"):
+        load_classifier(str(save(model)))
+
+
+def test_a_checkpoint_without_an_image_processor_is_refused(save):
+    folder = save(MODELS["resnet"]())
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(UsageError, match=r"has no image processor that loads \(preprocessor_config\.json\)"):
+        load_classifier(str(folder))
+
+
+def test_a_configuration_is_looked_at_before_weights_are_fetched(save, tmp_path):
+    folder = save(MODELS["resnet"]())
+    (folder / "model.safetensors").unlink()
+
+    def refuse(config):
+        raise UsageError(f"no {config.model_type} here")
+
+    with pytest.raises(UsageError, match="no resnet here"):
+        load_classifier(str(folder), check_config=refuse)
+    shutil.rmtree(folder)
