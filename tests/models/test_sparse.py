@@ -49,7 +49,9 @@ class Case:
 def case_of(model_type: str) -> Case:
     """What any family is tested with; its prefix tokens are counted by the stock model."""
     config_class = CONFIG_MAPPING[model_type]
-    return Case(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[config_class], config_class, None)
+    model_classes = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[config_class]
+    first = model_classes[0] if isinstance(model_classes, tuple) else model_classes
+    return Case(first, config_class, None)
 
 
 # What is known of families of ours and of their variants. One that is not here is tested all the same.
