@@ -11,6 +11,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
+from smi_hf.distillation.checkpoints import checkpoint_to_resume
 from smi_hf.distillation.checks import check_student, size_made_for
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.judging import SPARSE_KEY
@@ -61,6 +62,11 @@ def check_request(
         raise UsageError(
             "more than one dataset makes further runs of a table of accuracies; give --eval_dataset as well (images "
             "in Python), or one dataset"
+        )
+    if isinstance(config.resume_from_checkpoint, str):
+        # Whether it was made with these settings is checked when it is read.
+        checkpoint_to_resume(
+            config.resume_from_checkpoint, Path(config.output_dir), {}, has_optimizer=not config.save_only_model
         )
     if not config.output_dir or "\0" in config.output_dir:
         raise UsageError(f"output_dir must name a folder, but {config.output_dir!r} was given")

@@ -211,7 +211,8 @@ class SparseDistillationTrainer(Trainer):
         found = last_checkpoint(Path(self.args.output_dir)) if has_all else None
         if found is not None:
             logger.info("continues from %s", found)
-        return self.train(str(found) if found else self.args.resume_from_checkpoint)
+        given = self.args.resume_from_checkpoint
+        return self.train(str(found) if found else given if isinstance(given, str) else None)
 
     @property
     def seconds(self) -> float:

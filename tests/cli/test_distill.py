@@ -127,9 +127,9 @@ def test_rounds_grow_one_pool_whose_images_stay_as_they_are(run, teacher, tiny_c
         ("num_step: 4", "unknown option 'num_step' (did you mean 'num_steps'?)"),
         (
             "model_name_or_path: somebody/else",
-            "says model_name_or_path 'somebody/else', but rounds invert the teacher",
+            "says model_name_or_path 'somebody/else', but rounds invert",
         ),
-        ("image_size: 64", r"says image_size [64]"),
+        ("image_size: 64", "says image_size [64]"),
         ("overwrite_output_dir: true", "says overwrite_output_dir, which rounds cannot do"),
         ("learning_rate: -1", "learning_rate must be"),
     ],
@@ -137,14 +137,9 @@ def test_rounds_grow_one_pool_whose_images_stay_as_they_are(run, teacher, tiny_c
 def test_a_file_for_rounds_that_cannot_be_is_refused_before_anything_is_loaded(text, message, tmp_path, capsys):
     (tmp_path / "inversion.yaml").write_text(text + "\n")
     arguments = RoundsArguments(rounds=2, inversion_config=str(tmp_path / "inversion.yaml"))
-    try:
+    with pytest.raises((UsageError, SystemExit)) as error:
         arguments.read_inversion(TeacherArguments("me/vit"), "pool")
-    except UsageError as error:
-        assert message in str(error)
-    except SystemExit:
-        assert message in capsys.readouterr().err
-    else:
-        pytest.fail("was not refused")
+    assert message in str(error.value) + capsys.readouterr().err
 
 
 MISTAKES = [

@@ -7,8 +7,16 @@ import pytest
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 
-from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer
+from smi_hf import load_sparse_dataset
+from smi_hf.distillation import (
+    SparseDistillationConfig,
+    SparseDistillationTrainer,
+    StudentModel,
+    distill,
+    load_student,
+)
 from smi_hf.images.kept import KeptImages
+from smi_hf.images.real import load_image_set
 
 TINY = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
 SETTINGS = {
@@ -101,3 +109,46 @@ def make_trainer(teacher, student, images, make_args):
 def losses() -> Callable[[SparseDistillationTrainer], list[float]]:
     """Reads the loss of each step off a trainer that logs every step."""
     return lambda trainer: [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+@pytest.fixture
+def dataset(sparse_folder):
+    """The tiny teacher's sparse dataset, of 6 images."""
+    return load_sparse_dataset(sparse_folder)
+
+
+@pytest.fixture
+def real_images(photographs, teacher):
+    return load_image_set(str(photographs), teacher.label_names)
+
+
+@pytest.fixture
+def make_student(tiny_checkpoint, teacher):
+    """A student of the teacher's architecture from scratch."""
+
+    def make(seed: int = 0, **options: object) -> StudentModel:
+        return load_student(str(tiny_checkpoint), teacher, **{"from_scratch": True, "seed": seed, **options})
+
+    return make
+
+
+@pytest.fixture
+def run(teacher, make_student, dataset, make_args):
+    """Calls `distill`; what is given by name replaces an argument, the rest are settings."""
+
+    def run(
+        *, of=None, student=None, datasets=None, images=None, controls=(), quantization=None, rounds=None, **changes
+    ):
+        datasets = dataset if datasets is None and rounds is None else datasets or ()
+        return distill(
+            of or teacher,
+            make_student() if student is None else student,
+            datasets,
+            make_args(**{"optim": "adamw_torch", "per_device_train_batch_size": 3, "held_out": 0.4, **changes}),
+            images=images,
+            controls=controls,
+            quantization=quantization,
+            rounds=rounds,
+        )
+
+    return run

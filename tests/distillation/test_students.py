@@ -3,7 +3,6 @@ import logging
 import pytest
 import torch
 from transformers import (
-    AutoModelForImageClassification,
     DeiTConfig,
     DeiTForImageClassification,
     DeiTForImageClassificationWithTeacher,
@@ -20,14 +19,13 @@ from transformers import (
     ViTMSNForImageClassification,
 )
 
-from smi_hf import Teacher, UsageError
-from smi_hf.distillation import load_student
+from smi_hf import Teacher
+from smi_hf.distillation.loading import head_modules
 from smi_hf.distillation.students import (
     DenseStudent,
     Rescale,
     SparseStudent,
     has_unused_weights,
-    head_modules,
     make_student,
 )
 from smi_hf.patches import Normalization
@@ -70,13 +68,6 @@ def model(request, make_vit):
 
 def cut(teacher, images):
     return teacher.model.grid.cut(images.pixels_BCHW, images.kept_BK), images.kept_BK
-
-
-def test_a_model_that_is_all_backbone_is_refused(make_vit, monkeypatch):
-    model = make_vit()
-    monkeypatch.setattr(type(model), "base_model_prefix", "")
-    with pytest.raises(UsageError, match="ViTForImageClassification has no layer outside its backbone"):
-        head_modules(model)
 
 
 # What a student sees
@@ -222,108 +213,20 @@ def test_a_student_gets_pixels_in_its_own_normalisation(kind, teacher, images, m
             assert torch.allclose(student.forward_summary(model, summary).logits, expected, atol=1e-5)
 
 
-# Loading
-
-
-@pytest.fixture
-def saved(make_vit, tmp_path):
-    """Writes a ViT whose labels have these names, and returns its path."""
-
-    def save(names):
-        model = make_vit(num_labels=len(names))
-        model.config.id2label = dict(enumerate(names))
-        model.config.label2id = {name: label for label, name in enumerate(names)}
-        model.save_pretrained(tmp_path / "student")
-        return str(tmp_path / "student")
-
-    return save
-
-
-OURS = [f"LABEL_{label}" for label in range(5)]
-AS_MANY = ["cat", "dog", "owl", "fox", "bee"]
-FEWER = ["cat", "dog", "owl"]
-
-
-def weights(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def backbone(model):
-    return {name: value for name, value in weights(model).items() if not name.startswith("classifier")}
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
-
-
-def test_a_student_of_the_teachers_labels_keeps_its_head(saved, teacher):
-    path = saved(OURS)
-    expected = AutoModelForImageClassification.from_pretrained(path)
-    for replace_head in (True, False):
-        assert equal(weights(load_student(path, teacher, replace_head=replace_head)), weights(expected))
-
-
-@pytest.mark.parametrize("names", [FEWER, AS_MANY, OURS[::-1]], ids=["fewer", "as many", "in another order"])
-def test_a_student_of_other_labels_gets_a_new_head_and_keeps_its_backbone(names, saved, teacher):
-    path = saved(names)
-    before = AutoModelForImageClassification.from_pretrained(path)
-    student = load_student(path, teacher)
-    assert equal(backbone(student), backbone(before))
-    assert student.classifier.weight.shape == (5, 24)
-    assert student.config.id2label == dict(enumerate(OURS))
-    assert student.config.label2id == {name: label for label, name in enumerate(OURS)}
-    # Not a row of the old head has stayed.
-    rows = {tuple(row) for row in before.classifier.weight.tolist()}
-    assert not rows & {tuple(row) for row in student.classifier.weight.tolist()}
-    assert student.classifier.weight.std() > 0
-
-
-@pytest.mark.parametrize("names", [FEWER, AS_MANY], ids=["fewer", "as many"])
-def test_the_seed_decides_about_a_new_head_and_the_callers_random_state_is_left_alone(names, saved, teacher):
-    path = saved(names)
-    torch.manual_seed(3)
-    state = torch.get_rng_state()
-    first, same, other = (load_student(path, teacher, seed=seed) for seed in (0, 0, 1))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert equal(weights(first), weights(same))
-    assert not torch.equal(first.classifier.weight, other.classifier.weight)
-    assert equal(backbone(first), backbone(other))
-
-
-def test_a_new_head_may_be_forbidden(saved, teacher):
-    with pytest.raises(
-        UsageError, match=r"student .* has 3 labels \('cat', \.\.\.\), its teacher 5 \('LABEL_0', "
-    ) as e:
-        load_student(saved(FEWER), teacher, replace_head=False)
-    assert "--replace_head true" in str(e.value) and "\n" not in str(e.value)
-
-
-def test_from_scratch_takes_the_architecture_alone(saved, teacher):
-    path = saved(FEWER)
-    before = AutoModelForImageClassification.from_pretrained(path)
-    first, same, other = (load_student(path, teacher, from_scratch=True, seed=seed) for seed in (0, 0, 1))
-    assert equal(weights(first), weights(same))
-    for name in ("vit.embeddings.patch_embeddings.projection.weight", "classifier.weight"):
-        assert not torch.equal(first.state_dict()[name], other.state_dict()[name])
-        assert not torch.equal(first.state_dict()[name][:3], before.state_dict()[name][:3])
-    assert first.config.hidden_size == 24 and first.num_labels == 5
-
-
-def test_what_is_no_classifier_is_refused_in_one_sentence(teacher, tmp_path):
-    from transformers import BertConfig
-
-    BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(UsageError, match=r"student .* cannot be loaded"):
-        load_student(str(tmp_path), teacher)
-    with pytest.raises(UsageError, match=r"student .* cannot be loaded"):
-        load_student(str(tmp_path), teacher, from_scratch=True)
-    with pytest.raises(UsageError, match="there is no folder"):
-        load_student(str(tmp_path / "nowhere" / "at" / "all"), teacher)
-
-
 def test_a_teacher_that_is_another_student_can_be_taught_from(images):
     """Teachers of several prefix tokens cut and count their patches as a ViT does."""
     torch.manual_seed(0)
     processor = ViTImageProcessor(size={"height": 32, "width": 32})
     teacher = Teacher.from_model(FAMILIES["dinov2_with_registers"](), processor)
     assert isinstance(make_student(FAMILIES["deit with two heads"](), teacher), SparseStudent)
+
+
+@pytest.mark.parametrize("image_size", [None, (48, 64)])
+def test_a_dense_student_learns_in_the_size_that_its_image_processor_makes(image_size, teacher, images):
+    model = make_resnet().eval()
+    seen = []
+    model.register_forward_hook(
+        lambda module, arguments, options, output: seen.append(options["pixel_values"].shape[2:]), with_kwargs=True
+    )
+    make_student(model, teacher, image_size=image_size).forward(model, *cut(teacher, images))
+    assert seen == [image_size or (32, 32)]

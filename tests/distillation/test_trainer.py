@@ -22,7 +22,6 @@ from smi_hf.distillation.checkpoints import SETTINGS_FILE
 from smi_hf.distillation.losses import kl_divergence
 from smi_hf.images.controls.gaussian import gaussian_noise
 from smi_hf.images.kept import KeptImages
-from smi_hf.images.real import load_image_set
 
 NO_VIEWS = {"augmentations": ["none"]}
 # Float32 sums in another order, and Trainer's rounding of what it logs to 4 digits.
@@ -42,11 +41,6 @@ def make_resnet():
     config.num_labels = 5
     torch.manual_seed(0)
     return ResNetForImageClassification(config)
-
-
-@pytest.fixture
-def real_images(photographs, teacher):
-    return load_image_set(str(photographs), teacher.label_names)
 
 
 @pytest.fixture

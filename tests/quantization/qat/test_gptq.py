@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from smi_hf.environment import missing_packages
-from smi_hf.images.kept import gaussian_noise
+from smi_hf.images.controls.gaussian import gaussian_noise
 from smi_hf.models import SparseClassifier
 from smi_hf.quantization.qat.weight_grids import least_squares_range, rounded
 

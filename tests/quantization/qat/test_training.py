@@ -19,9 +19,11 @@ from smi_hf import Teacher, UsageError
 from smi_hf.distillation import SparseDistillationConfig, SparseDistillationTrainer
 from smi_hf.distillation.students import SparseStudent, make_student
 from smi_hf.environment import missing_packages
-from smi_hf.images.kept import KeptImages, gaussian_noise
+from smi_hf.images.controls.gaussian import gaussian_noise
+from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
-from smi_hf.quantization.backends.base import BACKENDS, QuantizationSettings
+from smi_hf.quantization.backends import BACKENDS
+from smi_hf.quantization.config import QuantizationConfig
 
 if missing_packages("quanto"):
     pytest.skip("the quanto extra is not installed", allow_module_level=True)
@@ -46,7 +48,13 @@ FAMILIES = {
     ),
 }
 WIDTHS = [(weights, activations) for activations in (8, 32) for weights in (8, 4, 2)]
-W2A8 = QuantizationSettings(weights=2, activations=8)
+
+
+def quanto(weights: int, activations: int = 8, exclude: list[str] | None = None) -> QuantizationConfig:
+    return QuantizationConfig(backend="quanto", weights=weights, activations=activations, exclude=exclude or [])
+
+
+W2A8 = quanto(2)
 
 
 @pytest.fixture
@@ -146,7 +154,7 @@ def float_twin(student: nn.Module, teacher: Teacher) -> nn.Module:
 def test_gradients_are_those_of_rounding_passed_straight_through(teacher, wide, weights, activations, is_wide):
     teacher = wide if is_wide else teacher
     images = noise(teacher, 4)
-    student = quantize_for_training(teacher.model, images, QuantizationSettings(weights, activations))
+    student = quantize_for_training(teacher.model, images, quanto(weights, activations))
     if is_wide and weights < 8:
         assert {layer.weight_group_size for layer in quantized_layers(student).values()} == {96, 128}
     twin = float_twin(student, teacher)
@@ -176,7 +184,7 @@ def test_a_few_steps_lower_the_loss_and_the_saved_model_answers_as_the_student(
             nn.init.normal_(parameter, std=0.2)
     teacher = Teacher.from_model(model, image_processor)
     images = noise(teacher, 12)
-    student = quantize_for_training(teacher.model, images, QuantizationSettings(weights=weights))
+    student = quantize_for_training(teacher.model, images, quanto(weights))
     before = {name: layer.weight.detach().clone() for name, layer in quantized_layers(student).items()}
     assert set(before) == set(linear_layers(teacher.model))
     values = take_steps(student, teacher, images, 12, learning_rate)
@@ -198,7 +206,7 @@ def test_a_few_steps_lower_the_loss_and_the_saved_model_answers_as_the_student(
 
 @pytest.mark.parametrize(("weights", "activations"), WIDTHS)
 def test_every_width_is_saved_and_loaded(teacher, kept_images, tmp_path, weights, activations):
-    student = quantize_for_training(teacher.model, kept_images, QuantizationSettings(weights, activations))
+    student = quantize_for_training(teacher.model, kept_images, quanto(weights, activations))
     expected = answers(student, kept_images)
     freeze_and_save(student, tmp_path / "saved")
     assert torch.equal(answers(load_model(tmp_path / "saved"), kept_images), expected)
@@ -234,7 +242,7 @@ def test_scales_of_activations_are_those_of_the_back_end(teacher, kept_images):
 def test_the_teacher_is_left_as_it_was(teacher, kept_images, make_trainer, weights):
     model = teacher.model.model
     before = copy.deepcopy(model.state_dict())
-    student = quantize_for_training(teacher.model, kept_images, QuantizationSettings(weights=weights))
+    student = quantize_for_training(teacher.model, kept_images, quanto(weights))
     assert not any(isinstance(module, QLinear) for module in model.modules())
     assert all(parameter.requires_grad for parameter in student.parameters())
     untrained = copy.deepcopy(student.state_dict())
@@ -248,7 +256,7 @@ def test_the_teacher_is_left_as_it_was(teacher, kept_images, make_trainer, weigh
 
 
 def test_excluded_layers_stay_in_floating_point_and_learn(teacher, kept_images, tmp_path):
-    settings = QuantizationSettings(weights=2, exclude=("classifier", "*layer*.0.*"))
+    settings = quanto(2, exclude=["classifier", "*layer*.0.*"])
     student = quantize_for_training(teacher.model, kept_images, settings)
     assert len(quantized_layers(student)) == 6 and type(student.classifier) is nn.Linear
     before = student.classifier.weight.detach().clone()
@@ -261,11 +269,11 @@ def test_excluded_layers_stay_in_floating_point_and_learn(teacher, kept_images, 
 
 def test_settings_that_the_back_end_does_not_have_are_refused(teacher, kept_images):
     with pytest.raises(UsageError, match="has no weights of 3 bits with activations of 8"):
-        quantize_for_training(teacher.model, kept_images, QuantizationSettings(weights=3))
+        quantize_for_training(teacher.model, kept_images, quanto(3))
     with pytest.raises(UsageError, match="give it calibration images"):
         quantize_for_training(teacher.model, None, W2A8)
     with pytest.raises(UsageError, match="no layer 'klassifier'"):
-        quantize_for_training(teacher.model, kept_images, QuantizationSettings(weights=2, exclude=("klassifier",)))
+        quantize_for_training(teacher.model, kept_images, quanto(2, exclude=["klassifier"]))
 
 
 def test_it_is_a_student_that_sees_kept_patches(teacher, kept_images):
