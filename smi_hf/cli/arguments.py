@@ -86,7 +86,7 @@ class ArgumentParser(HfArgumentParser):
         given = list(sys.argv[1:] if arguments is None else arguments)
         for word in given:
             # Bytes of a file name that are no UTF-8 arrive as surrogates, which other libraries cannot write.
-            if "\0" in word or not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
+            if "\0" in word or (not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word)):
                 raise UsageError(f"argument {word!r} is not text in UTF-8 without NUL; rename the file or folder")
         found = self._files_given(given)
         self._config_file = found.config
