@@ -62,18 +62,19 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: 0 <= value < math.inf,
         (
             "weight_decay", "max_grad_norm", "warmup_steps", "eval_delay", "dataloader_num_workers",
-            "hard_label_weight", "feature_weight", "hidden_state_weight", "attention_weight", "num_views",
+            "hard_label_weight", "feature_weight", "hidden_state_weight", "attention_weight",
         ),
     ),
     (
-        "at least 1",
-        lambda value: 1 <= value < math.inf,
+        "from 1 to 2**31 - 1",
+        lambda value: 1 <= value < 2**31,
         (
             "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps",
             "eval_accumulation_steps", "save_total_limit", "dataloader_prefetch_factor", "torch_empty_cache_steps",
             "ddp_timeout", "num_images",
         ),
     ),
+    ("from 0 to 100000", lambda value: 0 <= value <= 100_000, ("num_views",)),
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("adam_beta1", "adam_beta2")),
     ("from 0 to 1", lambda value: 0 <= value <= 1, ("warmup_ratio",)),
     ("above 0 and below 1", lambda value: 0 < value < 1, ("held_out",)),

@@ -94,7 +94,7 @@ class SparseInversionTrainer:
         self.callbacks = CallbackList([ProgressCallback(), TrackerCallback(), StagePreviewCallback(), *callbacks])
         self._num_session_images = 0
         self._writer = SparseDatasetWriter(self.output_dir, self.record)
-        self._batch_size = self.args.batch_size
+        self._batch_size = min(self.args.batch_size, self.args.num_images)
 
     def train(self) -> "Dataset":
         """Makes the images that are not on disk yet, and returns the whole dataset.
