@@ -18,7 +18,8 @@ _EPILOG = """examples:
       --output_dir out/student --freeze_backbone --eval_dataset cifar10 --eval_strategy epoch \\
       --controls gaussian real=cifar10:train --control_seeds 0 1 2
   smi-hf distill --teacher out/vit --student out/vit --dataset out/vit-smi --quantize_weights 2 --output_dir out/w2a8
-  accelerate launch --config_file recipes/accelerate/multi_gpu.yaml recipes/distill.py --config my.yaml
+  accelerate launch --config_file recipes/accelerate/multi_gpu.yaml recipes/distill.py \\
+      --config recipes/demo/distill.yaml --teacher out/vit --student out/vit --dataset out/vit-smi
 
 Controls teach further students of the same kind, with as many images, on
 {controls}
@@ -56,7 +57,7 @@ def make_parser() -> ArgumentParser:
             QuantizeArguments,
             RoundsArguments,
             SparseDistillationConfig,
-        ),
+        ),  # fmt: skip
         prog="smi-hf distill",
         description="Teach a student the answers that a teacher gives to sparse synthetic images of itself.",
         epilog=_EPILOG.format(controls=control_help()),

@@ -159,7 +159,7 @@ MISTAKES = [
     (["--exclude", "x"], "exclude belongs to quantize_weights, which was not given"),
     (["--quantize_activations", "32"], "quantize_activations belongs to quantize_weights"),
     (["--num_images", "7"], "num_images is 7, but the dataset has 6 images"),
-    (["--num_images", "0"], "num_images must be at least 1, but 0 was given"),
+    (["--num_images", "0"], "num_images must be from 1 to 2**31 - 1, but 0 was given"),
     (["--max_images", "0"], "max_images must be at least 1, but 0 was given"),
     (["--freeze_backbone", "--feature_weight", "1"], "freeze_backbone lets only the head learn"),
     (["--held_out", "1.5"], "held_out must be above 0 and below 1"),

@@ -21,7 +21,7 @@ def test_quantize_writes_the_model_and_a_table_with_its_controls(
 ):
     arguments = ["quantize", "--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder]
     arguments += ["--output_dir", tmp_path / "int8", "--eval_dataset", photographs]
-    arguments += ["--controls", "gaussian", "dynamic", "real=test.parquet"]
+    arguments += ["--controls", "gaussian", "dynamic", f"real={photographs}"]
     assert main(list(map(str, arguments))) == 0
     results = json.loads((tmp_path / "int8" / "results.json").read_text())
     assert [row["key"] for row in results["rows"]] == ["float32", "sparse", "gaussian", "dynamic", "real=test.parquet"]
