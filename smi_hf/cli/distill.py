@@ -18,8 +18,7 @@ _EPILOG = """examples:
       --output_dir out/student --freeze_backbone --eval_dataset cifar10 --eval_strategy epoch \\
       --controls gaussian real=cifar10:train --control_seeds 0 1 2
   smi-hf distill --teacher out/vit --student out/vit --dataset out/vit-smi --quantize_weights 2 --output_dir out/w2a8
-  accelerate launch --config_file recipes/accelerate/multi_gpu.yaml recipes/distill.py \\
-      --config recipes/demo/distill.yaml --teacher out/vit --student out/vit --dataset out/vit-smi
+  accelerate launch recipes/distill.py --config recipes/demo/distill.yaml --teacher vit --student vit --dataset smi
 
 Controls teach further students of the same kind, with as many images, on
 {controls}
@@ -78,15 +77,15 @@ def run(arguments: Sequence[str] | None = None) -> None:
     quantization = rounding.make_quantization()
     check_request(
         config,
-        # One dataset is the folder that rounds grow.
-        num_datasets=len(given.dataset) - bool(growth.rounds),
+        num_datasets=len(given.dataset) - bool(growth.rounds),  # one is the folder that rounds grow
         controls=given.controls,
         has_images=judge.eval_dataset is not None,
         quantization=quantization,
         has_rounds=bool(growth.rounds),
     )
     inversion = growth.read_inversion(source, given.dataset[0])
-    check_output_folder(Path(config.output_dir))
+    folder = Path(config.output_dir)
+    check_output_folder(folder)
     teacher = source.load_teacher()
     record = distill(
         teacher,
@@ -99,7 +98,6 @@ def run(arguments: Sequence[str] | None = None) -> None:
         rounds=growth.make_rounds(teacher, inversion) if growth.rounds else None,
     )
     if config.process_index == 0:
-        folder = Path(config.output_dir)
         _show(record, folder, folder if quantization is None else folder / QUANTIZED_FOLDER)
 
 
