@@ -56,7 +56,7 @@ def make_parser() -> ArgumentParser:
             QuantizeArguments,
             RoundsArguments,
             SparseDistillationConfig,
-        ),  # fmt: skip
+        ),
         prog="smi-hf distill",
         description="Teach a student the answers that a teacher gives to sparse synthetic images of itself.",
         epilog=_EPILOG.format(controls=control_help()),
