@@ -6,7 +6,6 @@ import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from huggingface_hub.errors import (
     HFValidationError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    StrictDataclassError,
 )
 from safetensors import SafetensorError
 from transformers import (
@@ -107,12 +107,16 @@ def read_config(source: CheckpointSource) -> PretrainedConfig:
     Raises:
         UsageError: not found, no network, not valid, or it needs Python code of its own.
     """
+    if os.path.isdir(source.name_or_path) and "config.json" not in source.file_names:
+        raise UsageError(
+            f"folder {source.name_or_path!r} has no config.json; give a folder that save_pretrained wrote"
+        )
     try:
         return AutoConfig.from_pretrained(source.name_or_path, **source.options)
     except _failures(HfHubHTTPError) as error:
         raise UsageError(_why_not_loaded(source, error)) from error
     # A model type that transformers does not know, or values of types that a configuration cannot have.
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, StrictDataclassError) as error:
         if needs_remote_code(error):
             raise UsageError(remote_code_refusal(source)) from error
         raise UsageError(
@@ -263,10 +267,7 @@ def _why_not_loaded(source: CheckpointSource, error: BaseException) -> str:
 
     if needs_remote_code(error):
         return remote_code_refusal(source)
-    folder = Path(source.name_or_path)
-    if os.path.isdir(folder):
-        if not (folder / "config.json").is_file():
-            return f"folder {source.name_or_path!r} has no config.json; give a folder that save_pretrained wrote"
+    if os.path.isdir(source.name_or_path):
         if caused_by(json.JSONDecodeError) or "valid JSON" in str(error):
             return f"config.json of {source.named} is not valid JSON: {first_line(error)}"
         if "no file named" in str(error):
