@@ -1,4 +1,4 @@
-"""Sparse datasets on disk: schema, record, writer, reader, card and preview. What the engines share."""
+"""Sparse datasets on disk: schema, record, writer, reader, validation. What the engines share."""
 
 import lazy_loader
 

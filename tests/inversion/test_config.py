@@ -26,6 +26,31 @@ from smi_hf import SparseInversionConfig, UsageError
         ({"loss_weights": ["l22=1"]}, r"there is no loss term 'l22' \(did you mean 'l2'\?\)"),
         ({"loss_weights": ["l2"]}, "loss_weights takes NAME=WEIGHT"),
         ({"classes": []}, "classes must name"),
+        ({"seed": 2**63}, "seed must be at most 9223372036854775807, but 9223372036854775808 was given"),
+        ({"num_images": 10**12}, "num_images must be at most 10000000, but 1000000000000 was given"),
+        ({"num_steps": 10**9}, "num_steps must be at most 1000000"),
+        ({"num_images": 4.0}, "num_images must be an integer, but 4.0 was given"),
+        ({"num_images": True}, "num_images must be an integer"),
+        ({"num_preview_images": -1}, "num_preview_images must not be negative"),
+        ({"output_dir": ""}, "output_dir must be a path, but '' was given"),
+        ({"tv_weight": float("inf")}, "tv_weight must not be negative, and be finite"),
+        ({"l2_weight": float("nan")}, "l2_weight must not be negative, and be finite"),
+        ({"learning_rate": float("inf")}, "learning_rate must be positive, and finite"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
+        ({"adam_beta1": float("nan")}, r"adam_beta1 must be in \[0, 1\)"),
+        ({"adam_beta2": 1.0}, r"adam_beta2 must be in \[0, 1\)"),
+        ({"max_shift": -0.1}, r"max_shift must be in \[0, 1\)"),
+        ({"flip_probability": float("nan")}, r"flip_probability must be in \[0, 1\]"),
+        ({"flip_probability": 1.1}, r"flip_probability must be in \[0, 1\]"),
+        ({"prune_ratios": [float("nan")]}, r"prune ratio nan is outside \[0, 1\)"),
+        ({"loss_weights": ["l2=-1"]}, "loss_weights must not be negative, and be finite"),
+        ({"loss_weights": ["l2=inf"]}, "loss_weights must not be negative, and be finite"),
+        ({"loss_weights": ["cross_entropy=nan"]}, "loss_weights must not be negative, and be finite"),
+        ({"loss_weights": ["cross_entropy=0"], "tv_weight": 0.0}, "the weight of every loss term is 0"),
+        ({"loss_weights": [""]}, "there is no loss term ''"),
+        ({"report_to": []}, "report_to must name at least one tracker"),
+        ({"report_to": ["none", "wandb"]}, "report_to takes 'none' and 'all' alone"),
+        ({"hub_dataset_id": "", "push_to_hub": True}, "hub_dataset_id must not be empty"),
     ],
 )
 def test_a_wrong_setting_is_refused_when_the_config_is_made(changes, message):
@@ -40,8 +65,18 @@ def test_loss_weights_name_any_registered_term():
 
 def test_options_that_change_no_image_are_not_part_of_its_settings():
     first = SparseInversionConfig(output_dir="a", report_to=["tensorboard"], logging_steps=3, disable_tqdm=True)
-    second = SparseInversionConfig(output_dir="b")
+    second = SparseInversionConfig(output_dir="b", batch_size=3, push_to_hub=True, hub_dataset_id="me/set")
     assert first.image_settings() == second.image_settings()
+    assert set(first.image_settings()) == {
+        *("num_images", "num_steps", "seed", "classes", "policy", "prune_steps", "prune_ratios", "learning_rate"),
+        *("adam_beta1", "adam_beta2", "tv_weight", "l2_weight", "loss_weights", "max_shift", "flip_probability"),
+        *("mixed_precision", "compile"),
+    }
+
+
+def test_one_word_is_a_list_of_one():
+    config = SparseInversionConfig(classes="balanced", report_to="tensorboard", loss_weights="l2=1")
+    assert (config.classes, config.report_to, config.loss_weights) == (["balanced"], ["tensorboard"], ["l2=1"])
 
 
 def test_a_default_schedule_and_the_same_schedule_written_out_are_equal_settings():

@@ -1,0 +1,172 @@
+"""`invert` and the command on it: the same record, the folder that was named, and one sentence for what cannot be."""
+
+import errno
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from accelerate.tracking import get_available_trackers
+
+from smi_hf import RunError, SparseInversionCallback, SparseInversionTrainer, UsageError, invert, load_teacher
+from smi_hf.cli import invert as command
+from smi_hf.data import DatasetRecord
+
+# What differs between two runs of the same settings.
+TIMES = {"seconds_this_session"}
+
+
+def test_the_command_writes_the_record_that_the_verb_writes(tiny_checkpoint, config, tmp_path, run_command):
+    args = config(output_dir=str(tmp_path / "verb"))
+    sparse = invert(load_teacher(str(tiny_checkpoint)), args)
+    assert len(sparse) == 4
+    assert sparse.record == DatasetRecord.load(tmp_path / "verb")
+    told = run_command(
+        *(sys.executable, "-m", "smi_hf.cli.main", "invert", "--model_name_or_path", tiny_checkpoint),
+        *("--output_dir", tmp_path / "command", "--num_images", 4, "--num_steps", 8, "--batch_size", 2),
+        *("--prune_steps", 2, 5, "--disable_tqdm"),
+    )
+    assert told.returncode == 0, told.stderr
+    records = [json.loads((tmp_path / name / "smi.json").read_text()) for name in ("verb", "command")]
+    for record in records:
+        for name in TIMES:
+            del record["results"][name]
+    assert records[0] == records[1]
+    # What was made, where, whether it is any good, and what to do next.
+    made, seen, pictures, following = told.stdout.splitlines()
+    assert made.startswith(f"4 images in {tmp_path / 'command'} after ") and "7 of 16 patches are kept" in made
+    assert "(chance is 20.0 %)" in seen
+    assert str(tmp_path / "command" / "preview.png") in pictures
+    assert following == (
+        f"Next: smi-hf quantize --model_name_or_path {tiny_checkpoint} --dataset {tmp_path / 'command'} "
+        f"--output_dir {tmp_path / 'command'}-int8"
+    )
+
+
+def test_the_next_command_is_one_that_a_shell_takes(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (model, _) = command.make_parser().parse(["--model_name_or_path", "a b", "--image_size", "32", "64"])
+    assert command._next_command(model, "out [1]") == (
+        "smi-hf quantize --model_name_or_path 'a b' --image_size 32 64 --dataset 'out [1]' --output_dir 'out [1]-int8'"
+    )
+    assert command._next_command(model, ".").endswith(f"--dataset . --output_dir {tmp_path}-int8")
+
+
+@pytest.mark.parametrize("name", ["run[seed=0]", "a::b", "run*", "what?", 'it\'s "x"'])
+def test_a_folder_of_any_name_is_read_back_as_it_was_written(teacher, config, tmp_path, name):
+    args = config(output_dir=str(tmp_path / name), num_images=2)
+    trainer = SparseInversionTrainer(teacher, args)
+    assert trainer.train()["image_index"][:] == [0, 1]
+    assert trainer.record.status == "complete"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
+
+
+def test_the_folder_that_one_stands_in_may_be_the_dataset(teacher, config, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert len(invert(teacher, config(output_dir=".", num_images=2, report_to=["tensorboard"]))) == 2
+    assert (tmp_path / "here" / "smi.json").is_file()
+    assert (tmp_path / "here-logs").is_dir()
+
+
+def test_no_cache_is_needed_to_read_the_result(teacher, config, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
+    assert len(invert(teacher, config(num_images=2))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tensorbord", r"report_to has an unknown tracker 'tensorbord' \(did you mean 'tensorboard'\?\)"),
+        ("", "report_to has an unknown tracker ''"),
+    ],
+)
+def test_a_tracker_that_does_not_exist_is_refused(teacher, config, name, message):
+    with pytest.raises(UsageError, match=message):
+        SparseInversionTrainer(teacher, config(report_to=[name]))
+
+
+def test_a_tracker_that_is_not_installed_is_not_ignored(teacher, config):
+    absent = next(name for name in ("aim", "comet_ml", "dvclive", "swanlab") if name not in get_available_trackers())
+    with pytest.raises(UsageError, match=f"report_to names {absent}, but its package is not installed"):
+        SparseInversionTrainer(teacher, config(report_to=[absent]))
+
+
+def test_more_patches_than_a_dataset_can_number_are_refused_before_the_first_step(teacher, config):
+    teacher.model.grid = replace(teacher.model.grid, image_height=1456, image_width=1456)
+    with pytest.raises(UsageError, match="the grid has 33124 patches, but a dataset can number 32768 at most"):
+        SparseInversionTrainer(teacher, config())
+
+
+class StopAfterOne(SparseInversionCallback):
+    def on_batch_end(self, run, images):
+        raise KeyboardInterrupt
+
+
+def test_a_run_goes_on_with_another_batch_size(teacher, config, rows, tmp_path):
+    whole = config(output_dir=str(tmp_path / "whole"), num_images=6, batch_size=1)
+    SparseInversionTrainer(teacher, whole).train()
+    args = config(num_images=6, batch_size=4)
+    with pytest.raises(KeyboardInterrupt):
+        SparseInversionTrainer(teacher, args, callbacks=[StopAfterOne()]).train()
+    trainer = SparseInversionTrainer(teacher, config(num_images=6, batch_size=1))
+    trainer.train()
+    assert trainer.record.results["num_images_this_session"] == 2
+    expected, got = rows(whole.output_dir), rows(args.output_dir)
+    assert sorted(got) == list(range(6))
+    # Images 4 and 5 were made one by one in both; the others alike, except for rounding.
+    assert all(got[index] == expected[index] for index in (4, 5))
+    assert all(got[index]["label"] == expected[index]["label"] for index in got)
+    assert np.mean([got[index]["kept_patches"] == expected[index]["kept_patches"] for index in got]) >= 0.75
+
+
+@pytest.mark.parametrize("where", ["smi.json", "preview_stages.png", "preview.png", "README.md"])
+def test_a_disk_that_is_full_at_any_file_is_one_sentence_and_the_run_continues(
+    teacher, config, rows, monkeypatch, where
+):
+    args = config()
+    replace_file = os.replace
+
+    def full(source, target, **options):
+        if Path(target).name == where:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        replace_file(source, target, **options)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "replace", full)
+        with pytest.raises(RunError, match=r"no space left .*; make room and run the same command again"):
+            SparseInversionTrainer(teacher, args).train()
+    folder = Path(args.output_dir)
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+    SparseInversionTrainer(teacher, args).train()
+    assert sorted(rows(folder)) == [0, 1, 2, 3]
+
+
+def test_a_shard_that_was_changed_is_measured_again_and_not_called_complete(teacher, config):
+    args = config()
+    first = SparseInversionTrainer(teacher, args)
+    first.train()
+    record = replace(first.record, results=first.record.results | {"content_sha256": "0" * 64})
+    record.save(first.output_dir)
+    again = SparseInversionTrainer(teacher, args)
+    again.train()
+    assert again.record.results["content_sha256"] == first.record.results["content_sha256"]
+
+
+def test_a_second_run_leaves_the_first_alone(teacher, config):
+    args = config()
+    refusals = []
+
+    class Intrude(SparseInversionCallback):
+        def on_batch_end(self, run, images):
+            with pytest.raises(UsageError, match="another run is writing to output_dir") as caught:
+                invert(teacher, config(overwrite_output_dir=True))
+            refusals.append(caught)
+
+    assert len(invert(teacher, args, callbacks=[Intrude()])) == 4
+    assert len(refusals) == 2
