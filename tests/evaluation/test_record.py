@@ -86,7 +86,7 @@ def test_a_file_is_changed_if_its_digest_is(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 99}, "has schema version 99, but this smi_hf reads 1 to 2"),
+        ({"schema_version": 99}, "has schema version 99, but this smi_hf reads versions 1 to 2"),
         ({"schema_version": "2"}, "has schema version '2'"),
         ({"kind": "pruned"}, "kind: Input should be 'quantized' or 'distilled'"),
         ({"kind": "distilled", "settings": {"loss": "kl"}, "student": None}, "'distilled', but it has no student"),
@@ -158,7 +158,7 @@ def test_a_record_of_version_1_is_read():
     assert [row.key for row in record.rows] == ["float32", "inverted"]
     assert record.rows[0].figures == {"size_mb": 1.0}
     assert record.curves["inverted"] == ((1.0, 0.5),)
-    assert record.runtime is None
+    assert record.runtime.library == "optimum"
     assert record.schema_version == 2
 
 
