@@ -66,7 +66,7 @@ def test_the_card_is_valid_metadata_for_the_hub(dataset_folder):
     assert card.data.configs[0]["data_files"] == [{"split": "train", "path": "data/*.parquet"}]
     assert "sparse-model-inversion" in card.data.tags
     assert "someone/vit" in card.text and "`abc`" in card.text
-    assert "No photograph and no training data" in card.text
+    assert "No photographs and no training data were used" in card.text
 
 
 def test_an_incomplete_dataset_is_refused(record, images, tmp_path):
@@ -87,7 +87,7 @@ def test_a_folder_without_a_record_is_refused(tmp_path):
     [
         ("not json", r"smi.json is not a record of a sparse dataset: it is not valid JSON"),
         ("[]", "smi.json is not a record of a sparse dataset: it has no schema_version"),
-        ('{"schema_version": 99}', "has schema version 99, but this smi_hf reads 1 to 1"),
+        ('{"schema_version": 99}', "has schema version 99, but this smi_hf reads version 1"),
         ('{"schema_version": 1}', "smi.json is not a record of a sparse dataset: teacher: Field required"),
     ],
 )

@@ -56,7 +56,7 @@ def many_shards(tiny_checkpoint, tmp_path):
             disable_tqdm=True,
         )  # fmt: skip
         trainer = SparseInversionTrainer(load_teacher(str(tiny_checkpoint)), config)
-        # Small sets are merged into one shard, but for this bound.
+        # Small sets are merged into one shard without this bound.
         trainer._writer = SparseDatasetWriter(trainer.output_dir, trainer.record, max_shard_bytes=1)
         trainer.train()
         assert len(trainer._writer.shards()) == num_shards
