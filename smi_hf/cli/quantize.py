@@ -27,7 +27,7 @@ Calibration sees the kept patches and nothing else. Controls calibrate the same 
 {controls}
   dynamic         no images: ranges are taken at run time (onnx)
 
-Then, with none of our code:
+The model loads without smi_hf:
   ORTModelForImageClassification.from_pretrained("out/deit-tiny-int8")
 """
 

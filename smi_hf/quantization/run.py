@@ -155,6 +155,7 @@ def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference]) -> Model
         settings,
         describe_environment("cpu", quantizer.backend.extra),
         runtime=quantizer.backend.runtime,
+        num_labels=len(quantizer.teacher.label_names),
     )
 
 
