@@ -22,7 +22,7 @@ def compare(
     Args:
         models: models of each row by its key, one a run; the first model of the first row is the reference, whose
             first choices the others' are compared with.
-        images: labelled images to judge on, each shown to every model as that model's preprocessing makes it.
+        images: labeled images to judge on, each shown to every model as that model's preprocessing makes it.
         labels: what a reader is shown of a row, by its key.
         figures: other figures of a row, by its key.
     """

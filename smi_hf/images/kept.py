@@ -26,7 +26,7 @@ class KeptImages:
     """Images in memory, and the patches of them that a model may look at.
 
     Args:
-        pixels_BCHW: normalised, float32.
+        pixels_BCHW: normalized, float32.
         kept_BK: places of the patches, int64, none twice in an image; the same number for every image, at least 1.
         source: where they come from, in words.
         labels_B: int64; -100, which losses leave out, where there are none.

@@ -118,7 +118,7 @@ class SparseClassifier(nn.Module):
         """The classifier's answer to the kept patches of images.
 
         Args:
-            pixel_values: normalised images, float (B, C, H, W).
+            pixel_values: normalized images, float (B, C, H, W).
             kept_patches: places of the patches to look at, int64 (B, K); all of them if None.
             **kwargs: handed on to the stock forward (`output_attentions`, `output_hidden_states`).
 
@@ -130,7 +130,7 @@ class SparseClassifier(nn.Module):
         return self.forward_patches(self.grid.cut(pixel_values, kept_patches), kept_patches, **kwargs)
 
     def forward_patches(self, patches_BKCPQ: Tensor, kept_BK: Tensor, **kwargs: object) -> ImageClassifierOutput:
-        """As `forward`, from patches that are already cut out: normalised, float (B, K, C, P, Q)."""
+        """As `forward`, from patches that are already cut out: normalized, float (B, K, C, P, Q)."""
         tokens_BTD = self.embed(patches_BKCPQ, kept_BK)
         with embeddings_bypassed(self.embeddings):
             return self._forward_tokens(pixel_values=tokens_BTD, **kwargs)

@@ -145,7 +145,7 @@ def parse_controls(texts: Sequence[str], *, also: Sequence[str] = ()) -> dict[st
 
 
 def control_help() -> str:
-    """One line a control, for the end of --help."""
+    """One line per control, for the end of --help."""
     lines = []
     for name in CONTROLS.names():
         control = CONTROLS.get(name)

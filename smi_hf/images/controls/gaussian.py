@@ -15,7 +15,7 @@ def gaussian(inputs: ControlInputs) -> "list[KeptImages]":
 
 
 def gaussian_noise(model: "SparseClassifier", num_images: int, *, seed: int = 0) -> "KeptImages":
-    """N(0, 1) in normalised units, every patch kept; the same seed gives the same noise."""
+    """N(0, 1) in normalized units, every patch kept; the same seed gives the same noise."""
     import torch
 
     from smi_hf.images.kept import KeptImages

@@ -11,7 +11,7 @@ from smi_hf.registry import Registry, suggest
 
 @dataclass(frozen=True)
 class ViTFamily:
-    """A family whose tokens are prefix tokens followed by one independent token a patch.
+    """A family whose tokens are prefix tokens followed by one independent token per patch.
 
     "Independent" means that a patch's position enters through its own embedding alone: then leaving tokens out of the
     stock forward is all there is to a sparse forward. The first prefix token must be the CLS token.
