@@ -94,13 +94,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
         console.print("Quantization is left out: it needs the onnx extra, which the full lane has (smi-hf doctor)")
     else:
         title = f"Static int8 in {output_dir / INT8}, judged on {len(demo.images)} held-out images"
-        console.print(result_table(demo.quantize(sparse).rows, title, "calibrated on"))
+        console.print(result_table(demo.quantize(sparse), title))
     if missing_packages("plots"):
         console.print("Distillation is left out: its learning curve needs the plots extra (smi-hf doctor)")
     else:
         console.print(f"\nInverting {given.num_distillation_images} images to teach a student of half the depth")
         record = demo.distill(num_images=given.num_distillation_images, num_epochs=given.num_epochs)
-        console.print(result_table(record.rows, f"Student from scratch in {output_dir / STUDENT}", "taught on"))
+        console.print(result_table(record, f"Student from scratch in {output_dir / STUDENT}"))
     if given.with_hub:
         repo_id, addresses = demo.publish()
         for name, address in addresses.items():

@@ -107,7 +107,7 @@ def _show(record: "ModelRecord", folder: Path, published: Path) -> None:
 
     if record.measured is not None:
         title = f"Students of {record.teacher.name}, judged on {record.measured.num_images} images"
-        make_console().print(result_table(record.rows, title, "taught on"))
+        make_console().print(result_table(record, title))
     if record.held_out is not None:
         print(
             f"agreement with the teacher on {record.held_out.num_images} held-out synthetic images: "

@@ -86,7 +86,7 @@ def _show(record: "ModelRecord", config: QuantizationConfig) -> None:
     if record.measured is not None:
         widths = f"weights {config.weights} bits, activations {config.activations}"
         title = f"{config.backend}, {widths}, judged on {record.measured.num_images} images"
-        console.print(result_table(record.rows, title, "calibrated on"))
+        console.print(result_table(record, title))
     if config.sensitivity:
         report = load_sensitivity(folder)
         console.print(sensitivity_table(report, f"{report.num_images} images"))

@@ -1,16 +1,17 @@
 """Tables as the terminal shows them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smi_hf.evaluation.table import Row, table_cells
+from smi_hf.evaluation.table import table_cells
 
 if TYPE_CHECKING:
     from smi_hf.demo.run import Inversion
+    from smi_hf.evaluation.record import ModelRecord
     from smi_hf.quantization.sensitivity import Sensitivity
 
 _SHOWN_LAYERS = 20
@@ -23,13 +24,10 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(width=_WIDTH_OF_FILES)
 
 
-def result_table(rows: Sequence[Row], title: str, head: str) -> Table:
-    """The result table of a record: mean ± standard deviation of several runs.
-
-    Args:
-        head: heading of the labels: "calibrated on", "taught on".
-    """
-    headings, *lines = table_cells(rows, head)
+def result_table(record: "ModelRecord", title: str) -> Table:
+    """The result table of a record: mean ± standard deviation of several runs."""
+    head = "calibrated on" if record.student is None else "taught on"
+    headings, *lines = table_cells(record.rows, head, num_labels=record.num_labels)
     table = Table(title=escape(title), title_justify="left")
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="right" if number else "left", no_wrap=True)

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from smi_hf.evaluation.accuracy import rank_labels
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.predictors import Predictor, predictor_of
+from smi_hf.evaluation.table import has_top5
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Classifier, Teacher
-
-# Of ten classes or fewer, half are among the first five choices of a model that knows nothing.
-_MOST_CLASSES_WITHOUT_TOP5 = 10
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def evaluate(
     accuracy = seen.accuracy()
     return Evaluation(
         top1=accuracy["top1"],
-        top5=accuracy["top5"] if len(predictor.label_names) > _MOST_CLASSES_WITHOUT_TOP5 else None,
+        top5=accuracy["top5"] if has_top5(len(predictor.label_names)) else None,
         num_images=len(images),
         interval=wilson_interval(accuracy["top1"], len(images)),
         latency_ms=1000 * seen.seconds / len(images),

@@ -18,6 +18,7 @@ class Scores:
 
 
 SCORES = ("top1", "top5", "agreement")
+_FEW_LABELS = 10
 
 
 @checked
@@ -90,18 +91,29 @@ COLUMNS = (
 )
 
 
-def shown_columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns in which any row has a value."""
-    return [column for column in COLUMNS if any(row.value(column.key) is not None for row in rows)]
+def has_top5(num_labels: int | None) -> bool:
+    """Whether top-5 accuracy says anything: of ten labels or fewer, blind choice has at least half of them.
+
+    Args:
+        num_labels: None if it is not known.
+    """
+    return num_labels is None or num_labels > _FEW_LABELS
 
 
-def table_cells(rows: Sequence[Row], head: str) -> list[list[str]]:
+def shown_columns(rows: Sequence[Row], *, num_labels: int | None = None) -> list[Column]:
+    """The columns in which any row has a value, without top-5 where it says nothing."""
+    columns = [column for column in COLUMNS if column.key != "top5" or has_top5(num_labels)]
+    return [column for column in columns if any(row.value(column.key) is not None for row in rows)]
+
+
+def table_cells(rows: Sequence[Row], head: str, *, num_labels: int | None = None) -> list[list[str]]:
     """A table as text, its headings first; the label of the reference, which is the first row, stands in brackets.
 
     Args:
         head: heading of the labels: "calibrated on", "taught on".
+        num_labels: that the models tell apart, None if it is not known.
     """
-    columns = shown_columns(rows)
+    columns = shown_columns(rows, num_labels=num_labels)
     lines = [[head, "runs", *(column.heading for column in columns)]]
     for number, row in enumerate(rows):
         label = f"({row.label})" if number == 0 else row.label

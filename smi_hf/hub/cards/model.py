@@ -10,7 +10,7 @@ from markupsafe import Markup
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, Runtime
-from smi_hf.evaluation.table import COLUMNS, Scores, table_cells
+from smi_hf.evaluation.table import Scores, has_top5, table_cells
 from smi_hf.files import replaced_atomically
 from smi_hf.hub.cards.licenses import describe_license, license_metadata
 from smi_hf.hub.cards.markdown import (
@@ -28,8 +28,6 @@ from smi_hf.models import License
 _FLOAT_BITS = 32
 # Of the Hub.
 _LONGEST_TAG = 100
-# With as few labels as these, the first five choices say little.
-_FEW_LABELS = 10
 
 # Files of a model's folder that are the model. That of a quantized model was empty before; a Trainer's holds
 # checkpoints, logs and a pickle of its arguments, too.
@@ -208,28 +206,26 @@ def _eval_results(record: ModelRecord) -> list[EvalResult]:
             metric_name=f"Top-{k} accuracy on {measured.num_images} images",
             metric_value=getattr(own, f"top{k}"),
         )
-        for k in ((1, 5) if _has_top5(record) else (1,))
+        for k in ((1, 5) if has_top5(record.num_labels) else (1,))
     ]
 
 
 def _table(record: ModelRecord) -> list[Sequence[Any]]:
     if not record.rows:
         return []
-    head, *lines = table_cells(record.rows, "calibrated on" if record.student is None else "taught on")
-    if not _has_top5(record):
-        place = head.index(next(column.heading for column in COLUMNS if column.key == "top5"))
-        head, *lines = ([*line[:place], *line[place + 1 :]] for line in (head, *lines))
+    what = "calibrated on" if record.student is None else "taught on"
+    head, *lines = table_cells(record.rows, what, num_labels=record.num_labels)
     own = [Markup(f"**{inline(cell)}**") if cell else cell for cell in lines[1]]
     return [head, ["---", *("---:" for _ in head[1:])], *lines[:1], own, *lines[2:]]
 
 
-def _has_top5(record: ModelRecord) -> bool:
-    return record.num_labels is None or record.num_labels > _FEW_LABELS
-
-
 def _own_figures(record: ModelRecord) -> str:
     own: Scores = record.rows[1].runs[0]
-    named = [("top1", "top-1"), *([("top5", "top-5")] if _has_top5(record) else []), ("agreement", "agreement")]
+    named = [
+        ("top1", "top-1"),
+        *([("top5", "top-5")] if has_top5(record.num_labels) else []),
+        ("agreement", "agreement"),
+    ]
     return ", ".join(f"{words} {100 * getattr(own, key):.1f} %" for key, words in named)
 
 
