@@ -181,8 +181,6 @@ class _Checkpoint:
 
 def _grow(teacher: "Teacher", config: SparseInversionConfig, num_images: int) -> "SparseDataset":
     """The pool of that many images: those that are not there yet are made."""
-    from smi_hf.data import load_sparse_dataset
-    from smi_hf.inversion import SparseInversionTrainer
+    from smi_hf.inversion import invert
 
-    SparseInversionTrainer(teacher, replace(config, num_images=num_images)).train()
-    return load_sparse_dataset(config.output_dir)
+    return invert(teacher, replace(config, num_images=num_images))

@@ -81,7 +81,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     # Its square is a factor of the loss.
     ("above 0 and at most 10000", lambda value: 0 < value <= 10_000, ("temperature",)),
     ("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32, ("seed", "data_seed")),
-    ("at least 1, or -1 for num_train_epochs", lambda value: value == -1 or 1 <= value < math.inf, ("max_steps",)),
+    ("from 1 to 2**31 - 1, or -1 for none", lambda value: value == -1 or 1 <= value < 2**31, ("max_steps",)),
 )  # fmt: skip
 
 

@@ -183,6 +183,7 @@ def test_a_run_that_is_killed_at_a_file_ends_by_the_same_command_as_one_that_was
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_run_that_is_killed_at_any_file_ends_as_one_that_was_not(
     tiny_checkpoint, sparse_folder, tmp_path, subprocess_environment
 ):

@@ -69,7 +69,7 @@ def test_a_table_has_a_row_for_each_control_and_the_curves_of_first_runs(run, re
         "sparse": "inverted, kept patches",
         "gaussian": "Gaussian noise",
         "filled": "inverted, gaps black",
-        "real=test.parquet": "real images",
+        "real=test.parquet": "real images (test.parquet)",
     }
     assert [len(row.runs) for row in rows.values()] == [1, 1, 2, 1, 2]
     assert rows["teacher"].runs[0].agreement == 1.0 and not rows["teacher"].figures
@@ -210,7 +210,7 @@ def test_a_student_is_calibrated_in_its_own_normalization(run, other_preprocessi
 def test_a_student_from_scratch_is_never_carded_as_fine_tuned(run, folder, make_vit, image_processor, teacher):
     run()
     card = (folder / "README.md").read_text()
-    assert "its weights drawn anew" in card and "base_model" not in card
+    assert "and new random weights" in card and "base_model" not in card
     # A model that was made in Python from a configuration with a name.
     model = make_vit()
     config = copy.deepcopy(model.config)
