@@ -33,7 +33,7 @@ def make_parser() -> ArgumentParser:
     return ArgumentParser(
         (ModelArguments, SparseInversionConfig),
         prog="smi-hf invert",
-        description="Optimise noise into images that a Vision Transformer recognises, keeping only the patches that "
+        description="Optimize noise into images that a Vision Transformer recognizes, keeping only the patches that "
         "it looks at, and write them as a dataset.",
         epilog=_EPILOG,
         presets=("calibrate",),

@@ -26,7 +26,7 @@ def concatenate(datasets: Sequence[SparseDataset], *, other_teachers: bool = Fal
     `num_images` is the number of images.
 
     Args:
-        datasets: of one grid, with the same labels and normalisation, which keep equally many patches of an image;
+        datasets: of one grid, with the same labels and normalization, which keep equally many patches of an image;
             parts of one dataset may be among them.
         other_teachers: take datasets of different teachers, too.
 
@@ -77,7 +77,7 @@ def _check_compatible(first: DatasetRecord, other: DatasetRecord, number: int, o
         )
     if other.normalization != first.normalization:
         raise UsageError(
-            f"dataset {number} is normalised by mean {other.image_mean} and std {other.image_std}, but dataset 1 by "
+            f"dataset {number} is normalized by mean {other.image_mean} and std {other.image_std}, but dataset 1 by "
             f"{first.image_mean} and {first.image_std}; concatenate datasets of one image processor"
         )
     if not other_teachers and other.teacher.weights_sha256 != first.teacher.weights_sha256:

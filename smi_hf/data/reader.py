@@ -85,7 +85,7 @@ class SparseDataset:
         return self.collate(rows.to_pylist())
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """`collate` with this dataset's normalisation: the `collate_fn` of a DataLoader over `dataset`."""
+        """`collate` with this dataset's normalization: the `collate_fn` of a DataLoader over `dataset`."""
         return collate(rows, self.record.normalization)
 
     def random_access(self, what: str) -> "Dataset":
@@ -111,7 +111,7 @@ def collate(rows: list[dict[str, Any]], normalization: Normalization) -> dict[st
         rows: with equally many kept patches; `image` decoded, or as `datasets` stores it (`bytes` of a PNG).
 
     Returns:
-        `pixel_values` normalised float32 (B, C, H, W), `kept_patches` int64 (B, K), `labels` int64 (B,).
+        `pixel_values` normalized float32 (B, C, H, W), `kept_patches` int64 (B, K), `labels` int64 (B,).
 
     Raises:
         UsageError: images keep different numbers of patches or have different sizes, or one cannot be decoded.
@@ -159,7 +159,7 @@ def load_sparse_dataset(
 
     Args:
         path_or_repo: a dataset folder, or a dataset repository on the Hub.
-        teacher: the model that it will be used with; the dataset must have its grid, labels and normalisation.
+        teacher: the model that it will be used with; the dataset must have its grid, labels and normalization.
         revision: branch, tag or commit on the Hub.
         streaming: give rows as they are read, not all in memory or in the cache of `datasets`. Columns and the model
             are checked at once; rows when they are read, some at a time, and then the error comes from the loop over

@@ -21,7 +21,7 @@ class DatasetRecord(JsonRecord):
         teacher: the checkpoint that was inverted.
         label_names: the teacher's labels, by number.
         image_size, patch_size: (height, width) in pixels.
-        image_mean, image_std: normalisation, one value a channel, for pixels in [0, 1].
+        image_mean, image_std: normalization, one value per channel, for pixels in [0, 1].
         settings: every option that decides what the images are (`SparseInversionConfig.image_settings`).
         keep_counts: kept patches at the start and after each prune.
         environment: of the machine that made the images; None of a concatenated dataset whose parts differ.

@@ -37,7 +37,7 @@ class FinishedImages:
     Args:
         image_indices: which images of the run, B numbers.
         seed: seed of the run.
-        steps: optimisation steps taken.
+        steps: optimization steps taken.
         labels: target labels, int (B,).
         patches_BKCPQ: kept patches, uint8.
         kept_BK: their places on the grid, int, increasing in each image.

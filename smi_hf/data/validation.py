@@ -34,7 +34,7 @@ def check_fits(record: DatasetRecord, teacher: "Teacher") -> None:
     """Checks that a dataset can be shown to a model.
 
     Raises:
-        UsageError: grid, labels or normalisation differ.
+        UsageError: grid, labels or normalization differ.
     """
     grid, names = teacher.model.grid, teacher.label_names
     if record.grid != grid:
@@ -96,7 +96,7 @@ def describe_grid(grid: PatchGrid) -> str:
 def validate(dataset: "Dataset", record: DatasetRecord) -> None:
     """Checks columns, label names, and every row's image, label and kept patches; no image is decoded.
 
-    Memory does not grow with the rows but for three numbers each.
+    Memory grows by three numbers per row.
 
     Raises:
         UsageError: with the first violation and its image index.

@@ -37,7 +37,7 @@ def logit_error(student_BL: Tensor, teacher_BL: Tensor, temperature: float) -> T
     """Mean squared error of the logits, each image's centred, as adding a constant to them changes no answer; >= 0.
 
     Args:
-        temperature: not used: this is the limit of `kl_divergence` at a high one, but for a factor.
+        temperature: not used: this is the limit of `kl_divergence` at a high one, up to a factor.
     """
     student, teacher = (logits - logits.mean(dim=-1, keepdim=True) for logits in (student_BL, teacher_BL))
     return F.mse_loss(student, teacher)
@@ -74,7 +74,7 @@ def attention_divergence(student_BK: Tensor, teacher_BK: Tensor) -> Tensor:
     """KL(teacher || student) of the CLS token's attention over the kept patches, mean over images; >= 0.
 
     Args:
-        student_BK, teacher_BK: attention of the last block, mean over heads, >= 0; normalised here.
+        student_BK, teacher_BK: attention of the last block, mean over heads, >= 0; normalized here.
     """
     student, teacher = (
         (row / row.sum(dim=-1, keepdim=True)).clamp_min(1e-8).log() for row in (student_BK, teacher_BK)

@@ -85,7 +85,7 @@ def distill(
         check_output_folder(plan.folder)
         settings = plan.lesson_settings()
         record = None if config.overwrite_output_dir else _finished(plan, settings)
-        # Nobody shall teach for hours and then be refused.
+        # A refusal by the Hub must come before the work, not after it.
         repository = open_model_repository(config) if config.push_to_hub and is_main else None
         if record is None:
             record = _teach_and_judge(plan, settings)

@@ -40,7 +40,7 @@ class Student(Protocol):
     def forward(
         self, through: nn.Module, patches_BKCPQ: Tensor, kept_BK: Tensor, **kwargs: Any
     ) -> ImageClassifierOutput:
-        """Its answer to patches, normalised for the teacher, at places of the teacher's grid."""
+        """Its answer to patches, normalized for the teacher, at places of the teacher's grid."""
 
 
 class SparseStudent:
@@ -94,7 +94,7 @@ class SparseStudent:
 
 
 class DenseStudent:
-    """Any image classifier: sees the whole image, the pruned patches in the middle of its range (0, normalised)."""
+    """Any image classifier: sees the whole image, the pruned patches in the middle of its range (0, normalized)."""
 
     sees = "filled images"
 
@@ -164,7 +164,7 @@ def has_unused_weights(student: Student, grid: PatchGrid) -> bool:
 
 
 class Rescale:
-    """Pixels normalised for one model, normalised for another: (..., C, P, Q) to the same."""
+    """Pixels normalized for one model, normalized for another: (..., C, P, Q) to the same."""
 
     def __init__(self, given: Normalization, wanted: Normalization) -> None:
         self.is_identity = given == wanted

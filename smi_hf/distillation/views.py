@@ -12,7 +12,7 @@ from smi_hf.patches import Augmentation, PatchGrid, augment, draw_augmentations,
 from smi_hf.patches.randomness import image_generator
 
 AUGMENTATIONS = ("flip", "shift", "color", "subset")
-# Contrast and brightness change by at most this much, in normalised units.
+# Contrast and brightness change by at most this much, in normalized units.
 _COLOR = 0.3
 # A subset has this share of the patches.
 _SUBSET = 0.75
@@ -30,18 +30,18 @@ def make_views(
 ) -> tuple[Tensor, Tensor]:
     """One view of each image, the same for the same seed, image and view whatever the batch, process or device.
 
-    View 0 is the image as it is, but for "subset": every view is one, as the images of a batch need equally many
+    View 0 is the image as it is, except with "subset": every view is one, as the images of a batch need equally many
     patches.
 
     Args:
-        pixels_BCHW: normalised images.
+        pixels_BCHW: normalized images.
         kept_BK: places of their patches, int64.
         augmentations: of "flip", "shift" (a roll by up to 1/8 of the side), "color" (contrast and brightness) and
             "subset" (three quarters of the patches).
         image_indices, views: which view of which image, B numbers each.
 
     Returns:
-        Patches (B, M, C, P, Q) and their places, int64 (B, M); M is K but for "subset".
+        Patches (B, M, C, P, Q) and their places, int64 (B, M); M is K except with "subset".
     """
     patches_BKCPQ, device = grid.cut(pixels_BCHW, kept_BK), kept_BK.device
     generators = [image_generator(seed, index, view) for index, view in zip(image_indices, views)]

@@ -29,7 +29,7 @@ RunOnly = Annotated[_Type, _RUN_ONLY]
 class SparseInversionConfig:
     """Settings of a `SparseInversionTrainer`; `HfArgumentParser` makes command line options of them.
 
-    The defaults are the paper's (arXiv 2510.27186, appendix), but for the number of steps.
+    The defaults are the paper's (arXiv 2510.27186, appendix), except the number of steps.
 
     Raises:
         UsageError: a value is out of range, or two do not fit each other.
@@ -47,12 +47,12 @@ class SparseInversionConfig:
     num_images: int = field(default=32, metadata={"help": "Number of synthetic images."})
     num_steps: int = field(
         default=400,
-        metadata={"help": "Optimisation steps an image. A few hundred do for calibration; the paper runs 4000."},
+        metadata={"help": "Optimization steps an image. A few hundred do for calibration; the paper runs 4000."},
     )
     batch_size: RunOnly[int] = field(
         default=32,
         metadata={
-            "help": "Images optimised together in a process; halved, with a warning, if memory runs out. A run may be "
+            "help": "Images optimized together in a process; halved, with a warning, if memory runs out. A run may be "
             "continued with another."
         },
     )
@@ -224,7 +224,7 @@ class SparseInversionConfig:
                 ) from None
             self._require(0 <= weights[name] < math.inf, "loss_weights", "must not be negative, and be finite")
         if not any(weights.values()):
-            raise UsageError("the weight of every loss term is 0, so there is nothing to optimise; give one a weight")
+            raise UsageError("the weight of every loss term is 0, so there is nothing to optimize; give one a weight")
         return weights
 
     def image_settings(self) -> dict[str, Any]:

@@ -15,17 +15,17 @@ from smi_hf.patches.randomness import image_generator
 
 @dataclass
 class TrajectoryState:
-    """A batch of images that are optimised together. Changed in place by `inversion_step` and `keep`.
+    """A batch of images that are optimized together. Changed in place by `inversion_step` and `keep`.
 
     Args:
         image_indices: which images of the run these are, B numbers.
         targets_B: their labels, int64 (B,).
-        patches_BKCPQ: kept patches in normalised units, a float32 leaf that requires gradients.
+        patches_BKCPQ: kept patches in normalized units, a float32 leaf that requires gradients.
         kept_BK: their places on the grid, int64 (B, K), increasing.
         optimizer: Adam over `patches_BKCPQ` alone.
         generators: each image's random stream.
         grid: the patch grid.
-        step: optimisation steps taken so far.
+        step: optimization steps taken so far.
     """
 
     image_indices: tuple[int, ...]
@@ -50,7 +50,7 @@ class TrajectoryState:
         betas: tuple[float, float] = (0.5, 0.99),
         device: torch.device | str = "cpu",
     ) -> "TrajectoryState":
-        """Gaussian noise N(0, 1) in normalised units, each image from its own stream, with every patch kept."""
+        """Gaussian noise N(0, 1) in normalized units, each image from its own stream, with every patch kept."""
         generators = [image_generator(seed, index) for index in image_indices]
         noise = [torch.randn(num_channels, *grid.image_size, generator=generator) for generator in generators]
         patches_BNCPQ = grid.cut(torch.stack(noise)).to(device).contiguous().requires_grad_()
@@ -71,7 +71,7 @@ class TrajectoryState:
         return self.kept_BK.shape[1]
 
     def keep(self, slots_BM: Tensor) -> None:
-        """Drops every patch but those in the given slots, for good: pixels, places and optimiser moments.
+        """Drops every patch but those in the given slots, for good: pixels, places and optimizer moments.
 
         Args:
             slots_BM: entries in [0, K), int64 (B, M), increasing in each image.

@@ -1,4 +1,4 @@
-"""One optimisation step: the maths of sparse model inversion and nothing else.
+"""One optimization step: the maths of sparse model inversion and nothing else.
 
 Legend: `B` images, `K` kept patches, `C` channels, `P Q` patch pixels.
 """

@@ -127,7 +127,7 @@ class SparseInversionTrainer:
     def _make_dataset(self) -> None:
         repository = None
         if self.accelerator.is_main_process:
-            # Nobody shall compute for hours and then be refused.
+            # A refusal by the Hub must come before the work, not after it.
             repository = self._open_repository() if self.args.push_to_hub else None
             self._writer.open(overwrite=self.args.overwrite_output_dir)
         self.accelerator.wait_for_everyone()

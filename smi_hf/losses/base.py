@@ -17,12 +17,12 @@ if TYPE_CHECKING:  # not at run time: --help lists the terms, and must not wait 
 
 @dataclass(frozen=True)
 class LossInputs:
-    """One optimisation step as the loss terms see it.
+    """One optimization step as the loss terms see it.
 
     Args:
         logits_BL: teacher's answer to the augmented images, float (B, L).
         targets_B: label that each image is to have, int64 (B,).
-        patches_BKCPQ: kept patches before augmentation, in normalised units, float (B, K, C, P, Q).
+        patches_BKCPQ: kept patches before augmentation, in normalized units, float (B, K, C, P, Q).
         kept_BK: their places on the grid, int64 (B, K).
         grid: the patch grid.
     """

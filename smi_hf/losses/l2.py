@@ -8,5 +8,5 @@ from smi_hf.losses.base import LossInputs, register_loss
 
 @register_loss("l2")
 def l2(inputs: LossInputs) -> Tensor:
-    """Euclidean norm of the kept pixels of each image, (B,), in normalised units (DeepInversion, arXiv 1912.08795)."""
+    """Euclidean norm of the kept pixels of each image, (B,), in normalized units (DeepInversion, arXiv 1912.08795)."""
     return torch.linalg.vector_norm(inputs.patches_BKCPQ.flatten(1), dim=1)

@@ -66,7 +66,7 @@ def read_license(name_or_path: str, *, revision: str | None = None) -> License |
         yaml.YAMLError,
         *connection_errors(),
     ) as error:
-        # No network, no such file, no YAML. A license is worth no failure.
+        # No network, no such file, no YAML. A missing license must not stop the run.
         logger.debug("no license of %s could be read: %s", name_or_path, error)
         return None
     base = None if is_local else f"{ENDPOINT}/{name_or_path}/blob/{revision}"

@@ -92,7 +92,7 @@ class PatchGrid:
         """Images (B, C, H, W) that show the kept patches; the inverse of `cut` where patches are kept.
 
         Args:
-            fill: value of the pruned pixels, in the unit of the patches; a number, or one value a channel (C,).
+            fill: value of the pruned pixels, in the unit of the patches; a number, or one value per channel (C,).
         """
         B, _, C = patches_BKCPQ.shape[:3]
         fill_C = torch.as_tensor(fill, dtype=patches_BKCPQ.dtype, device=patches_BKCPQ.device).expand(C)

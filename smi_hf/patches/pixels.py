@@ -1,4 +1,4 @@
-"""Pixel units: the model's normalised values and the 8 bits of an image file."""
+"""Pixel units: the model's normalized values and the 8 bits of an image file."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class Normalization:
     """What an image processor does to pixels in [0, 1]: subtract the mean, divide by the standard deviation.
 
     Args:
-        mean, std: one value a channel.
+        mean, std: one value per channel.
     """
 
     mean: tuple[float, ...]
@@ -22,7 +22,7 @@ class Normalization:
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
             raise UsageError(
-                f"image mean {self.mean} and std {self.std} must have one value a channel, and std be positive"
+                f"image mean {self.mean} and std {self.std} must have one value per channel, and std be positive"
             )
 
     def _channels(self, values: tuple[float, ...], like: Tensor) -> Tensor:
@@ -40,5 +40,5 @@ class Normalization:
         return scaled.round().clamp(0, 255).to(torch.uint8)
 
     def from_uint8(self, pixels: Tensor) -> Tensor:
-        """8-bit pixels (..., C, P, Q) in normalised units, float32."""
+        """8-bit pixels (..., C, P, Q) in normalized units, float32."""
         return (pixels.float() / 255 - self._channels(self.mean, pixels)) / self._channels(self.std, pixels)

@@ -18,7 +18,7 @@ class PruneSchedule:
     """Progressive stopping (Sparse Model Inversion, arXiv 2510.27186, section 3.2).
 
     Args:
-        steps: numbers of optimisation steps after which patches are dropped, strictly increasing.
+        steps: numbers of optimization steps after which patches are dropped, strictly increasing.
         ratios: fraction in [0, 1) of the *remaining* patches that each of them drops.
 
     Raises:

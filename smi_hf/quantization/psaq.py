@@ -197,7 +197,7 @@ class QuantizedTensors(TorchFunctionMode):
     def _layer_norm(self, func: Callable, *args: Any, **kwargs: Any) -> Tensor:
         path = self._frames[-1].path
         if path.rpartition(".")[0] == self._backbone:
-            # PSAQ-ViT keeps the CLS row alone before it quantizes: the other rows' range is nobody's concern.
+            # PSAQ-ViT keeps the CLS row alone before it quantizes: the range of the other rows does not matter.
             self._last_norm = path
             return func(*args, **kwargs)
         return self._visit(path, "LayerNorm", func(*args, **kwargs))

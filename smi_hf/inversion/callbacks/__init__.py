@@ -1,4 +1,4 @@
-"""What happens beside the optimisation: progress bar, trackers, pictures. Pass your own to the run."""
+"""What happens beside the optimization: progress bar, trackers, pictures. Pass your own to the run."""
 
 from smi_hf.inversion.callbacks.base import CallbackList, SparseInversionCallback
 from smi_hf.inversion.callbacks.progress import ProgressCallback

@@ -27,9 +27,9 @@ from smi_hf.quantization.config import QuantizationConfig
 
 logger = logging.getLogger(__name__)
 
-# Before anything loads ONNX Runtime: from 1.29 on its wheels for Linux send events about every model to their maker,
-# and the function that should turn that off comes too late for the first ones. Who may not touch the training data of
-# a model will not want its use reported. Whoever does sets the variable to 0.
+# Set before anything loads ONNX Runtime. From version 1.29 on, its Linux wheels send usage events to their maker, and
+# the function that turns this off runs too late for the first ones. Users of private models do not want such reports.
+# Set the variable to 0 to send them.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 MODEL_FILE = "model.onnx"
@@ -226,7 +226,7 @@ def activation_ranges(exported: Path, teacher: Teacher, calibration: KeptImages)
 def token_tensor(model: Any, backbone: str) -> str:
     """Name of the tensor that the embeddings hand to the encoder."""
     prefix = f"/{backbone}/embeddings/"
-    # Constants of the embeddings may serve elsewhere too: they are nobody's tokens.
+    # Constants of the embeddings may be used elsewhere too; they are not tokens.
     made = {
         name
         for node in model.graph.node

@@ -213,7 +213,7 @@ def save_model(model: PreTrainedModel, folder: Path) -> None:
 
     Not by its `save_pretrained`: that calls the model's, which under transformers 5 gives weights the names of a
     transformers 4 checkpoint, while its `from_pretrained` wants the names of the modules. It then finds no weight,
-    says nothing, and returns a model of uninitialised memory. `load_model` refuses such a folder.
+    says nothing, and returns a model of uninitialized memory. `load_model` refuses such a folder.
     """
     from optimum.quanto import quantization_map
     from safetensors.torch import save_file
@@ -243,7 +243,7 @@ def load_model(folder: Path) -> PreTrainedModel:
     from safetensors.torch import load_file
 
     _unpack_without_compiler()
-    # Buffers are made for real: those that are no part of a checkpoint would be uninitialised memory.
+    # Buffers are made for real: those that are no part of a checkpoint would be uninitialized memory.
     with init_empty_weights(include_buffers=False):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)

@@ -120,7 +120,7 @@ def observe(classifier: SparseClassifier, batches: Iterable[tuple[Tensor, Tensor
 
     Args:
         classifier: in evaluation mode.
-        batches: normalised pixels (B, C, H, W) and places of the patches to look at, int64 (B, K).
+        batches: normalized pixels (B, C, H, W) and places of the patches to look at, int64 (B, K).
     """
     kinds: dict[str, str] = {}
     ranges: dict[str, tuple[float, float]] = {}
