@@ -86,7 +86,7 @@ def test_datasets_that_do_not_fit_each_other_are_refused(sparse):
     for changes, message in (
         ({"patch_size": (4, 4)}, "dataset 2 has images of 16x24 px in patches of 4x4 px, but dataset 1 has"),
         ({"label_names": ["a", "b", "c"]}, r"dataset 2 has other labels \(3, the first is 'a'\) than dataset 1"),
-        ({"image_mean": (0.4, 0.5, 0.5)}, r"dataset 2 is normalised by mean \(0.4, 0.5, 0.5\)"),
+        ({"image_mean": (0.4, 0.5, 0.5)}, r"dataset 2 is normalized by mean \(0.4, 0.5, 0.5\)"),
         ({"teacher": teacher}, "dataset 2 was inverted from 'someone/else'.*other_teachers=True"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -79,6 +79,6 @@ def test_a_value_becomes_the_nearest_8_bit_value():
     ],
 )
 def test_a_mean_and_std_that_cannot_be_undone_are_refused_with_their_values(mean, std):
-    message = f"image mean {mean} and std {std} must have one value a channel, and std be positive"
+    message = f"image mean {mean} and std {std} must have one value per channel, and std be positive"
     with pytest.raises(UsageError, match=re.escape(message)):
         Normalization(mean, std)
