@@ -69,7 +69,7 @@ def test_rows_keep_the_order_of_the_files_and_workers_share_them(tmp_path):
     streamed = open_parquet(files, streaming=True)
     assert streamed.num_shards == 3
     assert [row["n"] for row in streamed] == expected
-    rows = DataLoader(streamed, batch_size=None, num_workers=3)
+    rows = DataLoader(streamed, batch_size=None, num_workers=2)
     assert sorted(row["n"] for row in rows) == list(range(300))
 
 

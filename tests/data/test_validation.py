@@ -10,6 +10,7 @@ from PIL import Image
 from smi_hf import UsageError, load_sparse_dataset
 from smi_hf.data import validate
 from smi_hf.data.reader import check_fits
+from smi_hf.data.schema import COLUMNS
 
 
 @pytest.fixture
@@ -39,6 +40,13 @@ def with_row(dataset, **changes):
 def test_a_row_that_cannot_be_is_named(sparse, changes, message):
     with pytest.raises(UsageError, match=message):
         validate(with_row(sparse.dataset, **changes), sparse.record)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_value_that_is_missing_is_one_sentence(sparse, column):
+    with pytest.raises(UsageError, match=f"image 2 |no {column}") as caught:
+        validate(with_row(sparse.dataset, **{column: None}), sparse.record)
+    assert "\n" not in str(caught.value)
 
 
 def png(width, height):
