@@ -147,6 +147,8 @@ def teach(
     trainer.accelerator.wait_for_everyone()
     if lesson.is_taught:
         load_taught(lesson, folder, model, is_quantized=is_quantized)
+        if trainer.is_world_process_zero():
+            logger.info("the student in %s is taught already", folder)
         return Taught(model, len(trainer.taught_on), lesson.seconds, lesson.curve)
     if trainer.is_world_process_zero():
         lesson.save(folder)
@@ -171,7 +173,7 @@ def load_taught(lesson: Lesson, folder: Path, model: PreTrainedModel, *, is_quan
     """Loads the student of a finished lesson into a model of its kind."""
     lesson.check_whole(folder)
     load_saved(folder, model, is_quantized=is_quantized)
-    logger.info("the student in %s is taught already", folder)
+    logger.debug("the student in %s is taught already", folder)
 
 
 def check_output_folder(folder: Path) -> None:

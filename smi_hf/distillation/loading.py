@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StudentOrigin:
-    """Where a student comes from, for records and cards; the default says that nobody knows.
+    """Where a student comes from, for records and cards; the default says that it is not known.
 
     Args:
         name: Hub id, or the folder's name, never its path; None if it is not known.

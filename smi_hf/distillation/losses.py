@@ -49,7 +49,7 @@ ANSWER_LOSSES: dict[str, AnswerLoss] = {"kl": kl_divergence, "jsd": jensen_shann
 def feature_error(student_BTD: Tensor, teacher_BTD: Tensor) -> Tensor:
     """Mean squared difference of the cosines between an image's tokens in the last layer; in [0, 4].
 
-    Compares how tokens lie to each other, so that student and teacher may differ in hidden size D, not in T
+    Compares how similar tokens are to each other, so that student and teacher may differ in hidden size D, not in T
     (similarity-preserving distillation, arXiv 1907.09682, within an image).
     """
     student_BTD, teacher_BTD = F.normalize(student_BTD, dim=-1), F.normalize(teacher_BTD, dim=-1)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from accelerate.state import PartialState
+
 from smi_hf.data import SparseDataset
 from smi_hf.distillation.curves import Curve
 from smi_hf.distillation.lessons import Lesson, Taught, discard, finish, load_taught, teach
@@ -122,11 +124,16 @@ def _teach_round(
     if lesson is not None and lesson.is_taught:
         lesson.check_same(settings, folder)
         load_taught(lesson, folder, student.model)
-        logger.info("round %d of %d is done already (%s)", number, rounds.num_rounds, folder)
+        _log("round %d of %d is done already (%s)", number, rounds.num_rounds, folder)
         return Taught(student.model, num_images, lesson.seconds, lesson.curve)
     pool = rounds.grow(num_images)
-    logger.info("round %d of %d: %d images", number, rounds.num_rounds, len(pool))
+    _log("round %d of %d: %d images", number, rounds.num_rounds, len(pool))
     return teach(make_trainer(student, pool, folder), folder, settings)
+
+
+def _log(message: str, *values: object) -> None:
+    if PartialState().is_main_process:
+        logger.info(message, *values)
 
 
 def _later(curve: Curve, num_epochs: float) -> Curve:

@@ -89,7 +89,7 @@ def distill(
         repository = open_model_repository(config) if config.push_to_hub and is_main else None
         if record is None:
             record = _teach_and_judge(plan, settings)
-        else:
+        elif is_main:
             logger.info("the student in %s is finished already; nothing was taught", plan.folder)
     if is_main:
         for doubt in doubts(record, len(teacher.label_names)):

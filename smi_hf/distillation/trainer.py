@@ -121,7 +121,7 @@ class SparseDistillationTrainer(Trainer):
         # Of this session, and of those before it that it continues.
         self._started: float | None = None
         self._seconds_before = 0.0
-        if eval_dataset is None:
+        if eval_dataset is None and self.is_world_process_zero():
             logger.info("judged by agreement with the teacher on %d held-out synthetic images", len(held_out))
 
     def _check_images(
@@ -209,7 +209,7 @@ class SparseDistillationTrainer(Trainer):
         """
         has_all = not self._is_divided and not self.args.save_only_model
         found = last_checkpoint(Path(self.args.output_dir)) if has_all else None
-        if found is not None:
+        if found is not None and self.is_world_process_zero():
             logger.info("continues from %s", found)
         given = self.args.resume_from_checkpoint
         return self.train(str(found) if found else given if isinstance(given, str) else None)

@@ -1,6 +1,7 @@
 """What a second process changes: real processes. This file is also the script that they run."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,20 @@ def teach(case: str, folder: Path, teacher: str, photographs: str, output_dir: P
     return args.world_size
 
 
+def distill_in_rounds(student: str, dataset: str, output_dir: Path) -> None:
+    """The verb with rounds, on images that are there."""
+    from smi_hf import load_sparse_dataset, load_student, load_teacher
+    from smi_hf.distillation import Rounds, SparseDistillationConfig, distill
+
+    teacher = load_teacher(student)
+    pool = load_sparse_dataset(dataset)
+    config = SparseDistillationConfig(
+        output_dir=str(output_dir), use_cpu=True, disable_tqdm=True, num_train_epochs=1, held_out=0.4
+    )
+    rounds = Rounds(2, 3, pool.first)
+    distill(teacher, load_student(student, teacher, from_scratch=True), config=config, rounds=rounds)
+
+
 @pytest.fixture(scope="module")
 def students(make_vit, tiny_checkpoint, tmp_path_factory):
     from smi_hf.models.preprocessing import load_image_processor
@@ -80,12 +95,14 @@ def students(make_vit, tiny_checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def of_two(students, tiny_checkpoint, photographs, tmp_path_factory, repository, subprocess_environment):
+def of_two(
+    students, tiny_checkpoint, photographs, sparse_folder, tmp_path_factory, repository, subprocess_environment
+):
     """Every case taught by two processes with batches of 4: the folder, and what they said."""
     folder = tmp_path_factory.mktemp("two")
     launched = subprocess.run(
         ["accelerate", "launch", "--config_file", "recipes/accelerate/multi_cpu.yaml", str(Path(__file__))]
-        + [str(path) for path in (students, tiny_checkpoint, photographs, folder)],
+        + [str(path) for path in (students, tiny_checkpoint, photographs, sparse_folder, folder)],
         cwd=repository,
         env=subprocess_environment,
         capture_output=True,
@@ -118,10 +135,22 @@ def test_two_processes_say_nothing_that_a_user_cannot_act_on(of_two):
     assert lines == []
 
 
+def test_two_processes_distill_into_one_folder_and_speak_once(of_two):
+    from smi_hf.evaluation.record import ModelRecord
+
+    record = ModelRecord.load(of_two[0] / "verb")
+    assert record.settings["num_processes"] == 2 and record.changed_file(of_two[0] / "verb") is None
+    assert record.held_out.num_images == 2
+    assert of_two[1].count("round 2 of 2: 6 images") == 1
+
+
 if __name__ == "__main__":
-    students_folder, teacher_folder, photographs_file, output_folder = sys.argv[1:]
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("smi_hf").setLevel(logging.INFO)
+    students_folder, teacher_folder, photographs_file, dataset_folder, output_folder = sys.argv[1:]
     for name in CASES:
         num_processes = teach(
             name, Path(students_folder), teacher_folder, photographs_file, Path(output_folder), batch_size=4
         )
         print(f"{num_processes} processes")
+    distill_in_rounds(teacher_folder, dataset_folder, Path(output_folder) / "verb")

@@ -248,7 +248,7 @@ def test_a_rounded_student_is_judged_beside_its_untrained_self_and_quanto_alone(
     assert "optimum-quanto" in integers.environment.packages
     assert integers.runtime.library == "optimum-quanto" and integers.changed_file(folder / "quantized") is None
     assert "preprocessor_config.json" in integers.files
-    assert "lies in its folder `quantized`" in (folder / "README.md").read_text()
+    assert "in its folder `quantized`" in (folder / "README.md").read_text()
 
 
 @needs_quanto

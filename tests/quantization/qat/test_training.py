@@ -214,9 +214,7 @@ def test_every_width_is_saved_and_loaded(teacher, kept_images, tmp_path, weights
 
 def test_a_saved_folder_has_the_files_and_the_names_of_the_back_end(teacher, kept_images, tmp_path, image_processor):
     layers = list(linear_layers(teacher.model))
-    BACKENDS.get("quanto").prepare(teacher, tmp_path).quantize(
-        kept_images, W2A8, layers, tmp_path / "plain"
-    )
+    BACKENDS.get("quanto").prepare(teacher, tmp_path).quantize(kept_images, W2A8, layers, tmp_path / "plain")
     freeze_and_save(quantize_for_training(teacher.model, kept_images, W2A8), tmp_path / "trained")
     names, models, maps = zip(
         *(
