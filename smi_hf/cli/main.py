@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TextIO
 
 from smi_hf.errors import RunError, UsageError, printable
 from smi_hf.registry import suggest
@@ -65,9 +64,8 @@ def answer_errors(
     Args:
         continues: whether the same command goes on where an interrupted one stopped.
     """
-    _show_log()
     try:
-        with _terminated_as_interrupted():
+        with _log_shown(), _terminated_as_interrupted():
             run(arguments)
     except UsageError as error:
         _say(f"smi-hf: error: {error}")
@@ -96,26 +94,19 @@ def _say(message: str) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
 
 
-def _show_log() -> None:
-    """Shows what smi_hf logs, once. Other packages show their own: a handler at the root would repeat them."""
+@contextmanager
+def _log_shown() -> Iterator[None]:
+    """While it lasts, what smi_hf logs is shown. Other packages show their own: a handler at the root repeats them."""
     package = logging.getLogger("smi_hf")
+    handler, level = logging.StreamHandler(), package.level
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    package.addHandler(handler)
     package.setLevel(logging.INFO)
-    if not package.handlers:
-        handler = _StderrHandler()
-        handler.setFormatter(_PrintableFormatter("%(message)s"))
-        package.addHandler(handler)
-
-
-class _StderrHandler(logging.StreamHandler):
-    """To whatever standard error is at the moment: a caller in the same process may have redirected it."""
-
-    @property
-    def stream(self) -> TextIO:
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, stream: TextIO) -> None:
-        pass
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
 
 
 class _PrintableFormatter(logging.Formatter):

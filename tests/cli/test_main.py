@@ -82,10 +82,11 @@ def test_line_breaks_may_stay():
     assert printable("a\n\tb\x07", lines=True) == "a\n\tb\\x07"
 
 
-def test_what_is_logged_is_shown_once_and_where_standard_error_is_now(capsys):
+def test_what_is_logged_is_shown_once_while_a_command_runs(capsys):
     for _ in range(2):
         answer_errors(lambda arguments: logging.getLogger("smi_hf.somewhere").warning("careful \x1b[0m"))
         assert capsys.readouterr().err == "careful \\x1b[0m\n"
+    assert logging.getLogger("smi_hf").handlers == []
 
 
 def test_every_command_is_a_file_of_under_120_lines_that_runs():
