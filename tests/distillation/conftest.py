@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,6 +121,12 @@ def dataset(sparse_folder):
 @pytest.fixture
 def real_images(photographs, teacher):
     return load_image_set(str(photographs), teacher.label_names)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Where `run` writes."""
+    return tmp_path / "out"
 
 
 @pytest.fixture
