@@ -16,6 +16,8 @@ from smi_hf.distillation import (
     distill,
     load_student,
 )
+from smi_hf.distillation.records import distillation_record
+from smi_hf.evaluation.record import DatasetReference, ModelRecord
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import load_image_set
 
@@ -116,6 +118,12 @@ def losses() -> Callable[[SparseDistillationTrainer], list[float]]:
 def dataset(sparse_folder):
     """The tiny teacher's sparse dataset, of 6 images."""
     return load_sparse_dataset(sparse_folder)
+
+
+@pytest.fixture
+def record(make_trainer, dataset, teacher) -> ModelRecord:
+    """The record of a student of a trainer alone."""
+    return distillation_record(make_trainer(), [DatasetReference.of(dataset, teacher)])
 
 
 @pytest.fixture

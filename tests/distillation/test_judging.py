@@ -5,15 +5,8 @@ import logging
 import pytest
 
 from smi_hf.distillation.judging import doubts
-from smi_hf.distillation.records import distillation_record
-from smi_hf.evaluation.record import DatasetReference, HeldOut
+from smi_hf.evaluation.record import HeldOut
 from smi_hf.evaluation.table import Row, Scores
-
-
-@pytest.fixture
-def record(make_trainer, dataset, teacher):
-    """The record of a student of a trainer alone."""
-    return distillation_record(make_trainer(), [DatasetReference.of(dataset, teacher)])
 
 
 @pytest.mark.parametrize(

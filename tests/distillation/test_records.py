@@ -2,12 +2,9 @@
 
 import copy
 
-import pytest
 from transformers import ViTForImageClassification
 
 from smi_hf.distillation import StudentModel
-from smi_hf.distillation.records import distillation_record
-from smi_hf.evaluation.record import DatasetReference
 
 
 def test_the_record_names_no_path(run, folder, sparse_folder, tiny_checkpoint, tmp_path):
@@ -33,12 +30,6 @@ def test_a_student_from_scratch_is_never_carded_as_fine_tuned(run, folder, make_
     assert (record.student.name, record.student.revision) == (None, None)
     card = (folder / "README.md").read_text()
     assert "facebook" not in card and "base_model" not in card
-
-
-@pytest.fixture
-def record(make_trainer, dataset, teacher):
-    """The record of a student of a trainer alone."""
-    return distillation_record(make_trainer(), [DatasetReference.of(dataset, teacher)])
 
 
 def test_a_student_that_load_student_did_not_return_has_no_origin_in_its_record(record):
