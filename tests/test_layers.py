@@ -1,6 +1,7 @@
 """Imports point one way: what a module of smi_hf may import, read from the source, lazy imports counted."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,3 +128,8 @@ def f():
         "smi_hf.models": True,
         "smi_hf.cli.main": False,
     }
+
+
+def test_importing_the_package_loads_nothing_heavy(run_command):
+    code = "import sys, smi_hf; print(sorted({'torch', 'transformers', 'datasets', 'numpy'} & set(sys.modules)))"
+    assert run_command(sys.executable, "-c", code).stdout == "[]\n"

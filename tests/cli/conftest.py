@@ -1,14 +1,13 @@
 """Running `smi-hf` in this process, as a user would in a terminal."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 
 from smi_hf.cli.main import main
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a command said."""
 
     code: int

@@ -5,8 +5,7 @@ import shutil
 
 import pytest
 
-from smi_hf import SparseInversionConfig, SparseInversionTrainer, UsageError, load_sparse_dataset, load_student
-from smi_hf.cli.distill_options import RoundsArguments, TeacherArguments
+from smi_hf import SparseInversionConfig, SparseInversionTrainer, load_sparse_dataset, load_student
 from smi_hf.cli.main import main
 from smi_hf.distillation import SparseDistillationConfig, distill
 from smi_hf.environment import missing_packages
@@ -119,27 +118,6 @@ def test_rounds_grow_one_pool_whose_images_stay_as_they_are(run, teacher, tiny_c
     shutil.rmtree(tmp_path / "pool")
     assert run(*options, dataset=tmp_path / "pool") == 2
     assert not (tmp_path / "pool").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("num_step: 4", "unknown option 'num_step' (did you mean 'num_steps'?)"),
-        (
-            "model_name_or_path: somebody/else",
-            "says model_name_or_path 'somebody/else', but rounds invert",
-        ),
-        ("image_size: 64", "says image_size [64]"),
-        ("overwrite_output_dir: true", "says overwrite_output_dir, which rounds cannot do"),
-        ("learning_rate: -1", "learning_rate must be"),
-    ],
-)
-def test_a_file_for_rounds_that_cannot_be_is_refused_before_anything_is_loaded(text, message, tmp_path, capsys):
-    (tmp_path / "inversion.yaml").write_text(text + "\n")
-    arguments = RoundsArguments(rounds=2, inversion_config=str(tmp_path / "inversion.yaml"))
-    with pytest.raises((UsageError, SystemExit)) as error:
-        arguments.read_inversion(TeacherArguments("me/vit"), "pool")
-    assert message in str(error.value) + capsys.readouterr().err
 
 
 MISTAKES = [

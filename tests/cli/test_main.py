@@ -4,6 +4,8 @@ import errno
 import logging
 import os
 import signal
+import sys
+import time
 
 import pytest
 
@@ -78,10 +80,6 @@ def test_nothing_that_controls_a_terminal_reaches_it(text, shown, capsys):
     assert capsys.readouterr().err == f"smi-hf: error: {shown}\n"
 
 
-def test_line_breaks_may_stay():
-    assert printable("a\n\tb\x07", lines=True) == "a\n\tb\\x07"
-
-
 def test_what_is_logged_is_shown_once_while_a_command_runs(capsys):
     for _ in range(2):
         answer_errors(lambda arguments: logging.getLogger("smi_hf.somewhere").warning("careful \x1b[0m"))
@@ -97,3 +95,29 @@ def test_every_command_is_a_file_of_under_120_lines_that_runs():
         module = import_module(f"smi_hf.cli.{name}")
         assert callable(module.run)
         assert len(Path(module.__file__).read_text().splitlines()) < 120, name
+
+
+def test_an_unknown_command_suggests_the_nearest(smi):
+    code, _, err = smi("inver")
+    assert code == 2
+    assert "there is no command 'inver' (did you mean 'invert'?)" in err
+
+
+def test_no_command_shows_the_overview(smi):
+    code, out, _ = smi()
+    assert code == 2
+    assert all(command in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)])
+def test_help_answers_in_under_two_seconds_and_describes_every_option(run_command, command):
+    started = time.perf_counter()
+    answer = run_command(sys.executable, "-m", "smi_hf.cli.main", *command, "--help")
+    # distill lists every option of transformers.TrainingArguments, which cannot be had without torch.
+    assert time.perf_counter() - started < (8 if command == ("distill",) else 2)
+    assert answer.returncode == 0
+    assert "usage: smi-hf" in answer.stdout
+    if command == ("invert",):
+        for option in ("--prune_steps", "--tv_weight", "--classes", "--overwrite_output_dir", "--report_to"):
+            assert option in answer.stdout
+        assert "%" not in answer.stdout.replace("100 %", "")  # no placeholder left

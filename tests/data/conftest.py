@@ -1,5 +1,13 @@
+import json
+
 import numpy as np
 import pytest
+
+
+@pytest.fixture(scope="module")
+def valid(repository):
+    """A record that smi_hf wrote, as plain values; to be copied before it is changed."""
+    return json.loads((repository / "model_cards" / "dataset.json").read_text())
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from datasets import Dataset, List, Value
 from PIL import Image
 
 from smi_hf import UsageError, load_sparse_dataset
-from smi_hf.data import validate
-from smi_hf.data.reader import check_fits
+from smi_hf.data import made_from, validate
 from smi_hf.data.schema import COLUMNS
+from smi_hf.data.validation import check_fits
+from smi_hf.images.kept import sparse_images
 
 
 @pytest.fixture
@@ -158,3 +159,43 @@ def test_a_dataset_that_does_not_fit_the_model_is_refused(sparse, teacher):
     same_grid = replace(sparse.record, image_size=(32, 32))
     with pytest.raises(UsageError, match="the dataset has 3 labels, but the model has 5"):
         check_fits(same_grid, teacher)
+
+
+@pytest.fixture
+def own(sparse_folder):
+    return load_sparse_dataset(sparse_folder)
+
+
+def test_a_dataset_that_the_model_would_see_in_another_range_is_refused(sparse_folder, own, teacher):
+    load_sparse_dataset(sparse_folder, teacher=teacher)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    mended = replace(teacher, normalization=replace(teacher.normalization, mean=mean, std=std))
+    message = r"is normalized by mean \(0.5, 0.5, 0.5\) .*, but the model by \(0.485, 0.456, 0.406\)"
+    for streaming in (False, True):
+        with pytest.raises(UsageError, match=message):
+            load_sparse_dataset(sparse_folder, teacher=mended, streaming=streaming)
+    rounded = replace(teacher.normalization, std=tuple(value + 1e-8 for value in teacher.normalization.std))
+    check_fits(own.record, replace(teacher, normalization=rounded))
+
+
+def test_labels_in_another_order_or_of_other_names_are_refused(own, teacher):
+    swapped = replace(own.record, label_names=["LABEL_1", "LABEL_0", *own.record.label_names[2:]])
+    with pytest.raises(UsageError, match="label 0 of the dataset is 'LABEL_1', but that of the model is 'LABEL_0'"):
+        check_fits(swapped, teacher)
+    # As stock `datasets` would tell them apart.
+    teacher.model.config.id2label |= {0: "crane", 1: "crane"}
+    check_fits(replace(own.record, label_names=["crane (0)", "crane (1)", *own.record.label_names[2:]]), teacher)
+
+
+def test_whose_images_they_are_is_said_by_the_weights(own, teacher):
+    assert made_from(own.record, teacher)
+    teacher.model.model.classifier.bias.data[0] += 1
+    assert not made_from(own.record, teacher)
+    assert not made_from(replace(own.record, teacher=replace(own.record.teacher, weights_sha256=None)), teacher)
+
+
+def test_rows_beyond_the_record_are_refused(own):
+    rows = own.dataset.map(lambda row: row | {"image_index": row["image_index"] + 1}, features=own.dataset.features)
+    with pytest.raises(UsageError, match=r"image 6 is in the dataset, but its smi.json promises images 0 to 5"):
+        validate(rows, own.record)
+    assert len(sparse_images(own)) == 6

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from smi_hf.distillation import (
     distill,
     load_student,
 )
+from smi_hf.distillation.records import distillation_record
+from smi_hf.evaluation.record import DatasetReference, ModelRecord
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import load_image_set
 
@@ -118,8 +121,20 @@ def dataset(sparse_folder):
 
 
 @pytest.fixture
+def record(make_trainer, dataset, teacher) -> ModelRecord:
+    """The record of a student of a trainer alone."""
+    return distillation_record(make_trainer(), [DatasetReference.of(dataset, teacher)])
+
+
+@pytest.fixture
 def real_images(photographs, teacher):
     return load_image_set(str(photographs), teacher.label_names)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Where `run` writes."""
+    return tmp_path / "out"
 
 
 @pytest.fixture

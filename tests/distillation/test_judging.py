@@ -1,17 +1,12 @@
 """What a reader of a student's figures is told."""
 
+import logging
+
 import pytest
 
 from smi_hf.distillation.judging import doubts
-from smi_hf.distillation.records import distillation_record
-from smi_hf.evaluation.record import DatasetReference, HeldOut
+from smi_hf.evaluation.record import HeldOut
 from smi_hf.evaluation.table import Row, Scores
-
-
-@pytest.fixture
-def record(make_trainer, dataset, teacher):
-    """The record of a student of a trainer alone."""
-    return distillation_record(make_trainer(), [DatasetReference.of(dataset, teacher)])
 
 
 @pytest.mark.parametrize(
@@ -46,7 +41,15 @@ def test_an_unjudged_student_is_not_doubted(record):
     assert doubts(record, 5) == []
 
 
-def test_a_student_that_load_student_did_not_return_has_no_origin_in_its_record(record):
-    # Its configuration has a name nonetheless, which must not be taken for it.
-    assert (record.student.name, record.student.revision, record.student.license) == (None, None, None)
-    assert record.student.from_scratch is False
+@pytest.mark.parametrize("num_images", [20, 60])
+def test_a_student_that_guesses_or_is_judged_on_few_images_is_doubted(
+    num_images, run, real_images, caplog, monkeypatch
+):
+    if num_images > len(real_images):
+        from datasets import concatenate_datasets
+
+        object.__setattr__(real_images, "dataset", concatenate_datasets([real_images.dataset] * 3))
+    with caplog.at_level(logging.WARNING, "smi_hf"):
+        run(images=real_images)
+    assert "no better than guessing among 5 labels" in caplog.text
+    assert ("which says little" in caplog.text) == (num_images < 30)

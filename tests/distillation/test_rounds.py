@@ -17,11 +17,6 @@ from smi_hf.distillation.lessons import Lesson
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def rounds(dataset):
     """Two rounds of three images each, which are there already; `asked` is what was asked for."""
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForImageClassification, ViTForImageClassification, ViTImageProcessor
+from transformers import AutoModelForImageClassification, ViTImageProcessor
 
 from smi_hf import UsageError, evaluate
 from smi_hf.distillation import SparseDistillationTrainer, StudentModel, load_student
@@ -19,12 +19,6 @@ from smi_hf.quantization.qat import QuantizationAwareTraining
 
 needs_plots = pytest.mark.skipif(bool(missing_packages("plots")), reason="the plots extra is absent")
 needs_quanto = pytest.mark.skipif(bool(missing_packages("quanto")), reason="the quanto extra is absent")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Where `run` writes."""
-    return tmp_path / "out"
 
 
 @pytest.fixture
@@ -113,30 +107,6 @@ def test_the_student_that_is_given_stays_as_it_is_and_teaches_alike_again(run, m
     assert equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
 
 
-def test_the_record_names_no_path(run, folder, sparse_folder, tiny_checkpoint, tmp_path):
-    record = run(num_images=5, temperature=3.0)
-    assert (record.student.name, record.student.from_scratch) == ("tiny-vit", True)
-    assert (record.datasets[0].name, record.datasets[0].num_images) == ("set", 5)
-    settings = record.settings
-    assert (settings["temperature"], settings["num_train_epochs"], settings["rounds"]) == (3.0, 2, 0)
-    written = "".join((folder / name).read_text() for name in ("README.md", "results.json", "lesson.json"))
-    assert not [path for path in (tmp_path, sparse_folder, tiny_checkpoint) if str(path) in written]
-
-
-@pytest.mark.parametrize("num_images", [20, 60])
-def test_a_student_that_guesses_or_is_judged_on_few_images_is_doubted(
-    num_images, run, real_images, caplog, monkeypatch
-):
-    if num_images > len(real_images):
-        from datasets import concatenate_datasets
-
-        object.__setattr__(real_images, "dataset", concatenate_datasets([real_images.dataset] * 3))
-    with caplog.at_level(logging.WARNING, "smi_hf"):
-        run(images=real_images)
-    assert "no better than guessing among 5 labels" in caplog.text
-    assert ("which says little" in caplog.text) == (num_images < 30)
-
-
 # Preprocessing: one image processor for each model
 
 
@@ -207,21 +177,6 @@ def test_a_student_is_calibrated_in_its_own_normalization(run, other_preprocessi
 # Where a student comes from
 
 
-def test_a_student_from_scratch_is_never_carded_as_fine_tuned(run, folder, make_vit, image_processor, teacher):
-    run()
-    card = (folder / "README.md").read_text()
-    assert "and new random weights" in card and "base_model" not in card
-    # A model that was made in Python from a configuration with a name.
-    model = make_vit()
-    config = copy.deepcopy(model.config)
-    config._name_or_path, config._commit_hash = "facebook/deit-tiny-patch16-224", "0" * 40
-    model = ViTForImageClassification(config)
-    record = run(student=StudentModel(model, image_processor), overwrite_output_dir=True)
-    assert (record.student.name, record.student.revision) == (None, None)
-    card = (folder / "README.md").read_text()
-    assert "facebook" not in card and "base_model" not in card
-
-
 def test_a_model_that_is_no_student_is_refused(run, student):
     with pytest.raises(UsageError, match=r"the student is a ViTForImageClassification; give what smi_hf.load_student"):
         run(student=student)
@@ -261,14 +216,6 @@ def test_a_rounded_student_is_not_taught_again_for_another_table(run, real_image
     second = run(images=real_images, quantization=quantization)
     assert second.rows[1].runs == first.rows[1].runs
     assert equal(weights(folder), before[0]) and equal(weights(folder / "quantized"), before[1])
-
-
-@needs_quanto
-def test_quantization_is_refused_for_a_student_that_sees_whole_images(run, make_vit, image_processor, folder):
-    student = StudentModel(make_vit(patch_size=16), image_processor)
-    with pytest.raises(UsageError, match="quantization calibrates on the kept patches alone"):
-        run(student=student, quantization=QuantizationAwareTraining(8))
-    assert not folder.exists()
 
 
 # Whose files
@@ -362,35 +309,3 @@ def test_overwriting_replaces_our_files_alone(run, folder, real_images):
     assert record.settings["temperature"] == 5.0 and not equal(weights(folder), before)
     assert (folder / "notes.txt").read_text() == (folder / "more" / "photo.png").read_text() == "mine"
     assert not (folder / "learning_curves.png").exists() and not list(folder.glob("checkpoint-*"))
-
-
-# What does not fit
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"controls": ["gaussian"]}, "give --eval_dataset as well"),
-        ({"controls": ["gausian"]}, "did you mean 'gaussian'"),
-        ({"datasets": []}, "there is no dataset to teach on"),
-        ({"num_images": 7}, "num_images is 7, but the dataset has 6 images"),
-        ({"resume_from_checkpoint": "nowhere"}, "no complete checkpoint of a distillation to resume from in nowhere"),
-    ],
-)
-def test_what_does_not_fit_is_refused_before_anything_is_taught(options, message, run, folder):
-    with pytest.raises(UsageError, match=message):
-        run(**options)
-    assert not folder.exists()
-
-
-def test_two_datasets_without_images_to_judge_on_are_refused(run, dataset):
-    with pytest.raises(UsageError, match="more than one dataset makes further runs of a table"):
-        run(datasets=[dataset, dataset])
-
-
-def test_a_dataset_of_another_teacher_is_refused_before_anything_is_taught(run, dataset, make_vit, image_processor):
-    from smi_hf import Teacher
-
-    other = Teacher.from_model(make_vit(7), image_processor, name="somebody/else")
-    with pytest.raises(UsageError, match=r"inverted from 'tiny-vit' .* not those"):
-        run(of=other)

@@ -4,7 +4,6 @@ import math
 from dataclasses import fields
 
 import pytest
-from transformers import TrainingArguments
 
 from smi_hf import UsageError
 from smi_hf.distillation.config import SparseDistillationConfig
@@ -73,36 +72,6 @@ def test_zero_is_refused_where_nothing_would_be_learned(name, make_args):
         make_args(**{name: 0})
 
 
-def test_all_weights_of_further_losses_may_be_0(make_args):
-    args = make_args(hard_label_weight=0.0, feature_weight=0.0, hidden_state_weight=0.0, attention_weight=0.0)
-    assert args.token_losses == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"eval_strategy": "sometimes"}, "a setting of TrainingArguments does not fit: .*sometimes"),
-        ({"fp16": True, "bf16": True}, "a setting of TrainingArguments does not fit: "),
-        ({"load_best_model_at_end": True, "eval_strategy": "epoch", "save_strategy": "steps"}, "does not fit: "),
-        ({"report_to": "tensorbord"}, "report_to 'tensorbord' is no tracker"),
-        ({"report_to": ["none", "x"]}, "report_to 'x' is no tracker"),
-        ({"control_seeds": []}, "control_seeds is empty"),
-        ({"control_seeds": [0, -1]}, "control_seeds must be from 0"),
-        ({"learning_rate": "much"}, "learning_rate must be above 0, but much was given"),
-    ],
-)
-def test_what_transformers_refuses_is_one_sentence(changes, message, make_args):
-    with pytest.raises(UsageError, match=message) as error:
-        make_args(**changes)
-    assert "\n" not in str(error.value)
-
-
-def test_a_tracker_that_is_not_installed_is_refused(make_args, monkeypatch):
-    monkeypatch.setattr("smi_hf.distillation.config.get_available_reporting_integrations", list)
-    with pytest.raises(UsageError, match="report_to 'tensorboard' needs a package that is not installed"):
-        make_args(report_to="tensorboard")
-
-
 # What student and judge settle
 
 BEST = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
@@ -143,10 +112,3 @@ def test_a_plateau_is_one_of_the_figure_that_judges(make_trainer, real_images, i
     )  # fmt: skip
     trainer.train()
     assert trainer.args.metric_for_best_model == "top1"
-
-
-def test_defaults_are_those_of_transformers_except_where_said():
-    ours = {field.name: field.default for field in fields(SparseDistillationConfig)}
-    theirs = {field.name: field.default for field in fields(TrainingArguments)}
-    changed = {name for name, value in theirs.items() if ours[name] != value and ours[name] is not value}
-    assert changed - {"overwrite_output_dir"} <= {"remove_unused_columns", "report_to", "learning_rate"}

@@ -13,14 +13,25 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi, ModelCard
 
-from smi_hf import RunError, SparseInversionConfig, SparseInversionTrainer, UsageError
+from smi_hf import (
+    QuantizationConfig,
+    RunError,
+    SparseInversionConfig,
+    SparseInversionTrainer,
+    UsageError,
+    load_sparse_dataset,
+    quantize,
+)
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import PREVIEW_FILE, RECORD_FILE, STAGES_FILE
 from smi_hf.data.writer import SparseDatasetWriter
+from smi_hf.environment import missing_packages
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
 from smi_hf.files import file_sha256
 from smi_hf.hub import push, save_model_record
 from smi_hf.models import License
+
+needs_quanto = pytest.mark.skipif(bool(missing_packages("quanto")), reason="the quanto extra is absent")
 
 # Prints a digest of every value of a dataset, read by stock `datasets` alone.
 READ = """
@@ -295,13 +306,6 @@ def test_where_to_push_without_being_told_to_is_refused():
         SparseInversionConfig(hub_dataset_id="me/set")
 
 
-def test_the_command_pushes_and_prints_the_address(hub, run_command, folder):
-    done = run_command("smi-hf", "push", folder, "me/set", "--private", env=hub.environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().startswith(f"{hub.url}/datasets/me/set/commit/")
-    assert hub.repo("datasets", "me/set").private
-
-
 def test_a_folder_without_anything_to_push_is_refused(hub, tmp_path):
     with pytest.raises(UsageError, match="holds nothing to push; give a folder that smi-hf invert"):
         push(tmp_path, "me/set")
@@ -371,3 +375,13 @@ def test_push_is_a_verb_of_the_package():
     import smi_hf
 
     assert smi_hf.push is push
+
+
+@needs_quanto
+def test_a_quantized_model_is_published_whole(hub, teacher, sparse_folder, tmp_path):
+    config = QuantizationConfig(output_dir=str(tmp_path / "int8"), backend="quanto", disable_tqdm=True)
+    quantize(teacher, load_sparse_dataset(sparse_folder), config)
+    push(tmp_path / "int8", "me/int8")
+    assert published(hub, "me/int8") == {path.name for path in (tmp_path / "int8").iterdir()}
+    card = ModelCard.load("me/int8")
+    assert "data-free" in card.data.tags

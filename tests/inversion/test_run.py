@@ -1,59 +1,15 @@
-"""`invert` and the command on it: the same record, the folder that was named, and one sentence for what cannot be."""
+"""`invert`: the folder that was named, a run that goes on, and one sentence for what cannot be."""
 
 import errno
-import json
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
-from accelerate.tracking import get_available_trackers
 
-from smi_hf import RunError, SparseInversionCallback, SparseInversionTrainer, UsageError, invert, load_teacher
-from smi_hf.cli import invert as command
-from smi_hf.data import DatasetRecord
-
-# What differs between two runs of the same settings.
-TIMES = {"seconds_this_session"}
-
-
-def test_the_command_writes_the_record_that_the_verb_writes(tiny_checkpoint, config, tmp_path, run_command):
-    args = config(output_dir=str(tmp_path / "verb"))
-    sparse = invert(load_teacher(str(tiny_checkpoint)), args)
-    assert len(sparse) == 4
-    assert sparse.record == DatasetRecord.load(tmp_path / "verb")
-    told = run_command(
-        *(sys.executable, "-m", "smi_hf.cli.main", "invert", "--model_name_or_path", tiny_checkpoint),
-        *("--output_dir", tmp_path / "command", "--num_images", 4, "--num_steps", 8, "--batch_size", 2),
-        *("--prune_steps", 2, 5, "--disable_tqdm"),
-    )
-    assert told.returncode == 0, told.stderr
-    records = [json.loads((tmp_path / name / "smi.json").read_text()) for name in ("verb", "command")]
-    for record in records:
-        for name in TIMES:
-            del record["results"][name]
-    assert records[0] == records[1]
-    # What was made, where, whether it is any good, and what to do next.
-    made, seen, pictures, following = told.stdout.splitlines()
-    assert made.startswith(f"4 images in {tmp_path / 'command'} after ") and "7 of 16 patches are kept" in made
-    assert "(chance is 20.0 %)" in seen
-    assert str(tmp_path / "command" / "preview.png") in pictures
-    assert following == (
-        f"Next: smi-hf quantize --model_name_or_path {tiny_checkpoint} --dataset {tmp_path / 'command'} "
-        f"--output_dir {tmp_path / 'command'}-int8"
-    )
-
-
-def test_the_next_command_is_one_that_a_shell_takes(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    (model, _) = command.make_parser().parse(["--model_name_or_path", "a b", "--image_size", "32", "64"])
-    assert command._next_command(model, "out [1]") == (
-        "smi-hf quantize --model_name_or_path 'a b' --image_size 32 64 --dataset 'out [1]' --output_dir 'out [1]-int8'"
-    )
-    assert command._next_command(model, ".").endswith(f"--dataset . --output_dir {tmp_path}-int8")
+from smi_hf import RunError, SparseInversionCallback, SparseInversionTrainer, UsageError, invert
 
 
 @pytest.mark.parametrize("name", ["run[seed=0]", "a::b", "run*", "what?", 'it\'s "x"'])
@@ -77,24 +33,6 @@ def test_no_cache_is_needed_to_read_the_result(teacher, config, tmp_path, monkey
     (tmp_path / "file").touch()
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
     assert len(invert(teacher, config(num_images=2))) == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("tensorbord", r"report_to has an unknown tracker 'tensorbord' \(did you mean 'tensorboard'\?\)"),
-        ("", "report_to has an unknown tracker ''"),
-    ],
-)
-def test_a_tracker_that_does_not_exist_is_refused(teacher, config, name, message):
-    with pytest.raises(UsageError, match=message):
-        SparseInversionTrainer(teacher, config(report_to=[name]))
-
-
-def test_a_tracker_that_is_not_installed_is_not_ignored(teacher, config):
-    absent = next(name for name in ("aim", "comet_ml", "dvclive", "swanlab") if name not in get_available_trackers())
-    with pytest.raises(UsageError, match=f"report_to names {absent}, but its package is not installed"):
-        SparseInversionTrainer(teacher, config(report_to=[absent]))
 
 
 def test_more_patches_than_a_dataset_can_number_are_refused_before_the_first_step(teacher, config):

@@ -10,7 +10,6 @@ import pyarrow.parquet
 import pytest
 import torch
 from datasets import load_dataset
-from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from smi_hf import RunError, SparseInversionCallback, SparseInversionTrainer, UsageError, load_sparse_dataset
@@ -87,31 +86,6 @@ def test_a_model_without_an_image_processor_is_refused(tiny_checkpoint, config):
         SparseInversionTrainer(model, config())
     processor = AutoImageProcessor.from_pretrained(tiny_checkpoint)
     assert SparseInversionTrainer(model, config(), image_processor=processor).teacher.normalization.mean == (0.5,) * 3
-
-
-def test_callbacks_see_every_event_in_order(teacher, config):
-    events = []
-
-    class Recorder(SparseInversionCallback):
-        def on_begin(self, run):
-            events.append("begin")
-
-        def on_step_end(self, run, state, losses):
-            assert set(losses) == {"cross_entropy", "total_variation"}
-            events.append("step")
-
-        def on_prune(self, run, state):
-            events.append(f"prune to {state.num_kept}")
-
-        def on_batch_end(self, run, images):
-            events.append(f"batch {images.image_indices}")
-
-        def on_end(self, run):
-            events.append("end")
-
-    SparseInversionTrainer(teacher, config(), callbacks=[Recorder()]).train()
-    batch = ["step"] * 2 + ["prune to 11"] + ["step"] * 3 + ["prune to 7"] + ["step"] * 3
-    assert events == ["begin", *batch, "batch (0, 1)", *batch, "batch (2, 3)", "end"]
 
 
 def test_a_complete_run_is_not_run_again(teacher, config, rows):
@@ -300,31 +274,6 @@ def test_a_disk_that_is_really_full_is_survived(teacher, config, rows, tmp_path)
         assert sorted(rows(args.output_dir)) == list(range(16))
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
-
-
-def test_previews_show_the_images_and_the_kept_sets_of_each_stage(teacher, config):
-    args = config(num_images=5, batch_size=4)
-    SparseInversionTrainer(teacher, args).train()
-    gap = 4
-    assert Image.open(Path(args.output_dir) / "preview.png").size == (3 * 32 + 2 * gap, 2 * 32 + gap)
-    stages = np.asarray(Image.open(Path(args.output_dir) / "preview_stages.png"))
-    # Four images of the first batch; after the first prune, after the second, finished.
-    assert stages.shape == (3 * 32 + 2 * gap, 4 * 32 + 3 * gap, 3)
-    first, second = stages[:32, :32], stages[36:68, :32]
-    black = [(image.reshape(4, 8, 4, 8, 3).max(axis=(1, 3, 4)) == 0).sum() for image in (first, second)]
-    assert black == [16 - 11, 16 - 7]
-
-
-def test_trackers_get_the_loss_parts(teacher, config):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    args = config(report_to=["tensorboard"], logging_steps=4)
-    trainer = SparseInversionTrainer(teacher, args)
-    trainer.train()
-    logs = Path(args.output_dir + "-logs") / "smi_hf"
-    events = EventAccumulator(str(logs)).Reload()
-    assert {"loss", "loss/cross_entropy", "loss/total_variation", "kept_patches"} <= set(events.Tags()["scalars"])
-    assert [int(event.value) for event in events.Scalars("kept_patches")] == [11, 7, 11, 7]
 
 
 def test_bfloat16_runs_and_is_recorded(teacher, config):

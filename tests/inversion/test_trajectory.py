@@ -7,62 +7,7 @@ import torch
 from smi_hf import load_teacher
 from smi_hf.demo import TEACHER_PATH
 from smi_hf.inversion import NonFiniteLossError
-from smi_hf.inversion.state import TrajectoryState
-from smi_hf.inversion.step import inversion_step
 from smi_hf.inversion.trajectory import run_trajectory
-from smi_hf.patches import Augmentation, take_slots
-from smi_hf.patches.randomness import image_generator
-
-
-@pytest.fixture
-def state(teacher):
-    return TrajectoryState.start([0, 1, 2], [3, 1, 4], teacher.model.grid, seed=0)
-
-
-def take_step(teacher, state, weights=None):
-    still = Augmentation(torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.bool))
-    weights = weights or {"cross_entropy": 1.0, "total_variation": 1e-3}
-    return inversion_step(teacher.model, state, still, loss_weights=weights, normalization=teacher.normalization)
-
-
-def test_an_image_starts_from_the_same_noise_in_any_batch(teacher):
-    alone = TrajectoryState.start([7], [0], teacher.model.grid, seed=5)
-    among = TrajectoryState.start([3, 7, 9], [0, 0, 0], teacher.model.grid, seed=5)
-    assert torch.equal(alone.patches_BKCPQ[0], among.patches_BKCPQ[1])
-    assert not torch.equal(among.patches_BKCPQ[0], among.patches_BKCPQ[1])
-    assert image_generator(5, 7).initial_seed() != image_generator(6, 7).initial_seed()
-
-
-def test_a_step_changes_every_kept_pixel_and_no_weight(teacher, state):
-    before, weights = state.patches_BKCPQ.detach().clone(), teacher.weights_sha256()
-    losses = take_step(teacher, state)
-    assert set(losses) == {"cross_entropy", "total_variation"}
-    assert all(loss.shape == (3,) and not loss.requires_grad for loss in losses.values())
-    assert (state.patches_BKCPQ != before).float().mean() > 0.99  # the rest sits at the clamp
-    assert teacher.weights_sha256() == weights
-    assert all(parameter.grad is None for parameter in teacher.model.parameters())
-
-
-def test_pixels_stay_within_what_an_image_file_can_hold(teacher, state):
-    take_step(teacher, state)
-    low, high = teacher.normalization.bounds(state.patches_BKCPQ)
-    assert bool((state.patches_BKCPQ >= low).all()) and bool((state.patches_BKCPQ <= high).all())
-
-
-def test_dropping_patches_keeps_the_moments_of_those_that_stay(teacher, state):
-    for _ in range(3):
-        take_step(teacher, state)
-    (moments,) = state.optimizer.state.values()
-    before = {name: moments[name].clone() for name in ("step", "exp_avg", "exp_avg_sq")}
-    slots = torch.tensor([[0, 5, 9], [1, 2, 15], [3, 4, 8]])
-    pixels = state.patches_BKCPQ.detach().clone()
-    state.keep(slots)
-    (after,) = state.optimizer.state.values()
-    assert torch.equal(after["exp_avg"], take_slots(before["exp_avg"], slots))
-    assert torch.equal(after["exp_avg_sq"], take_slots(before["exp_avg_sq"], slots))
-    assert torch.equal(after["step"], before["step"])
-    assert torch.equal(state.patches_BKCPQ, take_slots(pixels, slots))
-    assert torch.equal(state.kept_BK, slots)
 
 
 def test_keeping_every_patch_at_a_prune_changes_no_image(teacher, config):

@@ -151,3 +151,13 @@ def test_what_stands_in_an_example_stays_one_word_of_it(complete):
 
 def is_call(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Call) and getattr(node.func, "id", None) == name
+
+
+def test_the_card_is_valid_metadata_for_the_hub(dataset_folder):
+    from huggingface_hub import DatasetCard
+
+    card = DatasetCard.load(dataset_folder / "README.md")
+    assert card.data.configs[0]["data_files"] == [{"split": "train", "path": "data/*.parquet"}]
+    assert "sparse-model-inversion" in card.data.tags
+    assert "someone/vit" in card.text and "`abc`" in card.text
+    assert "No photographs and no training data were used" in card.text

@@ -1,8 +1,5 @@
 """`smi-hf demo --with_hub`: everything that the demonstration makes is published, on this machine alone."""
 
-import pytest
-
-from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
 
 SMALL = ["--num_images", "4", "--num_steps", "4", "--num_distillation_images", "4", "--num_epochs", "1"]
@@ -23,13 +20,3 @@ def test_the_demonstration_publishes_what_it_made_and_loads_it_back(hub, monkeyp
     assert set(hub.state.repositories) == expected
     assert "load_dataset('me/digits-smi') gives the same 4 rows" in shown
     assert not hub.strangers
-
-
-@pytest.mark.parametrize("endpoint", [None, "https://huggingface.co"])
-def test_it_does_not_publish_for_the_world(endpoint, monkeypatch, capsys, tmp_path):
-    monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    if endpoint:
-        monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    assert main(["demo", "--with_hub", "--output_dir", str(tmp_path / "demo")]) == 2
-    assert "with_hub publishes on a Hub on this machine alone" in capsys.readouterr().err
-    assert not (tmp_path / "demo").exists()

@@ -1,4 +1,4 @@
-"""What survives a kill -9, and what a second process changes: real processes, real signals."""
+"""What survives a kill -9, what a second process changes, and which trackers there are: real processes."""
 
 import signal
 import subprocess
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accelerate.tracking import get_available_trackers
 
-from smi_hf import SparseInversionConfig, SparseInversionTrainer, load_sparse_dataset, load_teacher
+from smi_hf import SparseInversionConfig, SparseInversionTrainer, UsageError, load_sparse_dataset, load_teacher
 from smi_hf.data import DatasetRecord
 
 
@@ -102,3 +103,21 @@ def test_launching_with_cpu_runs_and_says_that_it_is_one_process(settings, rows,
     assert "starts one process whatever --num_processes says" in launched.stderr
     run_in_this_process(settings, tmp_path / "one")
     assert rows(tmp_path / "launched") == rows(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tensorbord", r"report_to has an unknown tracker 'tensorbord' \(did you mean 'tensorboard'\?\)"),
+        ("", "report_to has an unknown tracker ''"),
+    ],
+)
+def test_a_tracker_that_does_not_exist_is_refused(teacher, config, name, message):
+    with pytest.raises(UsageError, match=message):
+        SparseInversionTrainer(teacher, config(report_to=[name]))
+
+
+def test_a_tracker_that_is_not_installed_is_not_ignored(teacher, config):
+    absent = next(name for name in ("aim", "comet_ml", "dvclive", "swanlab") if name not in get_available_trackers())
+    with pytest.raises(UsageError, match=f"report_to names {absent}, but its package is not installed"):
+        SparseInversionTrainer(teacher, config(report_to=[absent]))

@@ -1,13 +1,16 @@
-"""What may stand in a dataset folder: nothing of others is changed, and every case is one sentence."""
+"""What is written is read back bit by bit, and of what others left in a dataset folder nothing is changed."""
 
 import json
 import logging
 import os
 from dataclasses import replace
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import torch
+from datasets import load_dataset
 
 from smi_hf import UsageError, load_sparse_dataset
 from smi_hf.data import DatasetRecord
@@ -179,3 +182,29 @@ def test_a_batch_size_is_no_reason_to_refuse_an_old_dataset(dataset_folder, reco
     (dataset_folder / "smi.json").write_text(json.dumps(values))
     SparseDatasetWriter(dataset_folder, record).open()
     assert DatasetRecord.load(dataset_folder).status == "complete"
+
+
+def test_every_pixel_label_and_kept_patch_is_read_back_bit_by_bit(dataset_folder, record, images):
+    dataset = load_dataset(str(dataset_folder), split="train")
+    assert dataset["image_index"][:] == [0, 1, 2, 3]
+    for first in (0, 2):
+        written = images(first)
+        for offset in range(2):
+            row = dataset[first + offset]
+            assert row["kept_patches"] == written.kept_BK[offset].tolist()
+            assert (row["label"], row["seed"], row["steps"]) == (written.labels[offset], 7, 10)
+            assert row["target_probability"] == pytest.approx(written.target_probability_B[offset], abs=1e-7)
+            pixels = torch.from_numpy(np.array(row["image"])).permute(2, 0, 1)[None]
+            kept = torch.from_numpy(written.kept_BK[offset])[None]
+            assert np.array_equal(record.grid.cut(pixels, kept)[0].numpy(), written.patches_BKCPQ[offset])
+
+
+def test_the_writer_survives_leftovers_of_a_killed_process(record, images, tmp_path):
+    writer = SparseDatasetWriter(tmp_path / "dataset", record)
+    writer.open()
+    writer.write(images(0))
+    leftover = tmp_path / "dataset" / "data" / ".train-00000002-00000003.parquet.4242.incomplete"
+    leftover.write_bytes(b"half")
+    assert writer.finished_images() == {0, 1}
+    SparseDatasetWriter(tmp_path / "dataset", record).open()
+    assert not leftover.exists()

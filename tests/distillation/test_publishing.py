@@ -1,4 +1,4 @@
-"""Publishing what `distill` and `quantize` made, driven over HTTP against a Hub on loopback."""
+"""Publishing what `distill` made, driven over HTTP against a Hub on loopback."""
 
 from pathlib import Path
 
@@ -6,14 +6,12 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 from smi_hf import (
-    QuantizationConfig,
     SparseDistillationConfig,
     SparseDistillationTrainer,
     UsageError,
     distill,
     load_sparse_dataset,
     load_student,
-    quantize,
 )
 from smi_hf.environment import missing_packages
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
@@ -22,11 +20,6 @@ from smi_hf.images.real import load_image_set
 from smi_hf.quantization.qat import QuantizationAwareTraining
 
 needs_quanto = pytest.mark.skipif(bool(missing_packages("quanto")), reason="the quanto extra is absent")
-
-
-@pytest.fixture(autouse=True)
-def _own_precision(own_precision):
-    """For every test here."""
 
 
 @pytest.fixture
@@ -100,16 +93,6 @@ def test_distilling_without_the_right_to_write_is_refused_before_the_first_step(
     with pytest.raises(UsageError, match="the token may not write there"):
         distilled(push_to_hub=True, hub_model_id="me/student")
     assert not (tmp_path / "student").exists()
-
-
-@needs_quanto
-def test_a_quantized_model_is_published_whole(hub, teacher, sparse_folder, tmp_path):
-    config = QuantizationConfig(output_dir=str(tmp_path / "int8"), backend="quanto", disable_tqdm=True)
-    quantize(teacher, load_sparse_dataset(sparse_folder), config)
-    push(tmp_path / "int8", "me/int8")
-    assert published("me/int8") == {path.name for path in (tmp_path / "int8").iterdir()}
-    card = ModelCard.load("me/int8")
-    assert "data-free" in card.data.tags
 
 
 @needs_quanto

@@ -1,0 +1,60 @@
+"""Options from a file and from the command line, and what a wrong file is told."""
+
+import pytest
+
+
+def test_a_yaml_value_is_a_default_and_the_command_line_wins(tmp_path, tiny_checkpoint):
+    from smi_hf.cli.invert import make_parser
+
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        f"model_name_or_path: {tiny_checkpoint}\nlearning_rate: 1e-1\ntv_weight: 1e-4\nnum_steps: 20\n"
+        "prune_steps: [5, 10]\nclasses: [no, 1]\ncompile: true\nrevision: null\nmixed_precision: no\n"
+    )
+    _, config = make_parser().parse(["--config", str(file), "--num_steps", "30", "--prune_steps", "7"])
+    assert config.learning_rate == 0.1
+    assert config.tv_weight == 1e-4
+    assert config.num_steps == 30
+    assert config.prune_steps == [7]
+    assert config.classes == ["no", "1"]  # the label "no", not False
+    assert config.compile is True
+    assert config.mixed_precision == "no"
+
+
+def test_a_preset_gives_way_to_a_recipe_and_to_the_command_line(tmp_path, tiny_checkpoint, smi):
+    from smi_hf.cli.invert import make_parser
+
+    file = tmp_path / "recipe.yaml"
+    file.write_text(f"model_name_or_path: {tiny_checkpoint}\nnum_images: 8\n")
+    _, preset = make_parser().parse(["--model_name_or_path", "m", "--preset", "calibrate"])
+    _, config = make_parser().parse(["--preset", "calibrate", "--config", str(file), "--batch_size", "4"])
+    assert (preset.num_images, preset.num_steps) == (32, config.num_steps)
+    assert (config.num_images, config.batch_size) == (8, 4)
+    code, _, err = smi("invert", "--model_name_or_path", "m", "--preset", "calibrat")
+    assert code == 2
+    assert "invalid choice: 'calibrat'" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("num_step: 3", "has an unknown option 'num_step' (did you mean 'num_steps'?)"),
+        ("num_steps: {a: 1}", "num_steps must be one value or a list of values"),
+        ("- num_steps", "must hold one 'option: value' a line"),
+        ("num_steps: [", "is not valid YAML"),
+        ("num_steps: many", "invalid int value: 'many' (options came from "),
+    ],
+)
+def test_a_wrong_recipe_is_an_error_that_names_the_file(smi, tmp_path, tiny_checkpoint, text, message):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    code, _, err = smi("invert", "--model_name_or_path", tiny_checkpoint, "--config", file)
+    assert code == 2
+    assert message in err
+    assert str(file) in err
+
+
+def test_a_missing_recipe_is_an_error(smi, tmp_path):
+    code, _, err = smi("invert", "--config", tmp_path / "none.yaml")
+    assert code == 2
+    assert "cannot be read: No such file or directory" in err

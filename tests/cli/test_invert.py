@@ -1,0 +1,92 @@
+"""`smi-hf invert`: what it writes, says and refuses."""
+
+import json
+import sys
+
+from smi_hf import SparseInversionConfig, invert, load_teacher
+from smi_hf.cli import invert as command
+from smi_hf.data import DatasetRecord
+
+QUICK = ("--num_images", "2", "--num_steps", "4", "--disable_tqdm")
+
+
+def test_invert_writes_a_dataset_and_says_where(smi, tiny_checkpoint, tmp_path):
+    code, out, _ = smi("invert", "--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "out", *QUICK)
+    assert code == 0
+    assert "2 images in" in out and "preview.png" in out
+    assert (tmp_path / "out" / "smi.json").is_file()
+
+
+def test_a_users_mistake_is_one_message_and_exit_code_2(smi, tiny_checkpoint, tmp_path):
+    mistakes = {
+        ("--prune_ratios", "1.5"): "prune ratio 1.5 is outside [0, 1)",
+        ("--classes", "zebra"): "class 'zebra' does not exist",
+        ("--policy", "smj"): "invalid choice: 'smj'",
+        ("--num_image", "3"): "unrecognized arguments: --num_image 3 (did you mean '--num_images'?)",
+        ("--num_steps", "many"): "argument --num_steps/--num-steps: invalid int value: 'many'",
+        ("--prune_steps", "1", "--prune_ratios", "0.99"): "prune_ratios (0.99,) leave 16 -> 0 of 16 patches",
+    }
+    for options, message in mistakes.items():
+        code, out, err = smi(
+            "invert", "--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "out", *QUICK, *options
+        )
+        assert (code, out) == (2, ""), (options, out, err)
+        assert message in err
+        assert "Traceback" not in err
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_failure_is_one_message_and_exit_code_1(smi, tiny_checkpoint, tmp_path):
+    # Finite itself, but not times a total variation of hundreds.
+    options = ("--output_dir", tmp_path / "out", "--tv_weight", "1e38")
+    code, _, err = smi("invert", "--model_name_or_path", tiny_checkpoint, *options, *QUICK)
+    assert code == 1
+    assert "the loss became non-finite at step 1 for images 0, 1" in err
+    assert "Traceback" not in err
+
+
+# What differs between two runs of the same settings.
+TIMES = {"seconds_this_session"}
+
+
+def test_the_command_writes_the_record_that_the_verb_writes(tiny_checkpoint, tmp_path, run_command):
+    args = SparseInversionConfig(
+        output_dir=str(tmp_path / "verb"),
+        num_images=4,
+        num_steps=8,
+        batch_size=2,
+        prune_steps=[2, 5],
+        disable_tqdm=True,
+    )
+    sparse = invert(load_teacher(str(tiny_checkpoint)), args)
+    assert len(sparse) == 4
+    assert sparse.record == DatasetRecord.load(tmp_path / "verb")
+    told = run_command(
+        *(sys.executable, "-m", "smi_hf.cli.main", "invert", "--model_name_or_path", tiny_checkpoint),
+        *("--output_dir", tmp_path / "command", "--num_images", 4, "--num_steps", 8, "--batch_size", 2),
+        *("--prune_steps", 2, 5, "--disable_tqdm"),
+    )
+    assert told.returncode == 0, told.stderr
+    records = [json.loads((tmp_path / name / "smi.json").read_text()) for name in ("verb", "command")]
+    for record in records:
+        for name in TIMES:
+            del record["results"][name]
+    assert records[0] == records[1]
+    # What was made, where, whether it is any good, and what to do next.
+    made, seen, pictures, following = told.stdout.splitlines()
+    assert made.startswith(f"4 images in {tmp_path / 'command'} after ") and "7 of 16 patches are kept" in made
+    assert "(chance is 20.0 %)" in seen
+    assert str(tmp_path / "command" / "preview.png") in pictures
+    assert following == (
+        f"Next: smi-hf quantize --model_name_or_path {tiny_checkpoint} --dataset {tmp_path / 'command'} "
+        f"--output_dir {tmp_path / 'command'}-int8"
+    )
+
+
+def test_the_next_command_is_one_that_a_shell_takes(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (model, _) = command.make_parser().parse(["--model_name_or_path", "a b", "--image_size", "32", "64"])
+    assert command._next_command(model, "out [1]") == (
+        "smi-hf quantize --model_name_or_path 'a b' --image_size 32 64 --dataset 'out [1]' --output_dir 'out [1]-int8'"
+    )
+    assert command._next_command(model, ".").endswith(f"--dataset . --output_dir {tmp_path}-int8")
