@@ -1,5 +1,8 @@
 """`smi-hf demo --with_hub`: everything that the demonstration makes is published, on this machine alone."""
 
+import pytest
+
+from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
 
 SMALL = ["--num_images", "4", "--num_steps", "4", "--num_distillation_images", "4", "--num_epochs", "1"]

@@ -59,7 +59,7 @@ def test_dropping_columns_is_refused(make_args):
         ({"temperature": 0.0}, "temperature must be above 0 and at most 10000, but 0.0 was given"),
         ({"temperature": float("nan")}, "temperature must be above 0"),
         ({"hard_label_weight": -1.0}, "hard_label_weight must be at least 0, but -1.0 was given"),
-        ({"num_views": -2}, "num_views must be at least 0, but -2 was given"),
+        ({"num_views": -2}, "num_views must be from 0 to 100000, but -2 was given"),
         ({"held_out": 1.0}, "held_out must be above 0 and below 1, but 1.0 was given"),
         ({"num_views": 8, "augmentations": ["none"]}, "num_views is 8, but without augmentations all views are alike"),
         ({"augmentations": ["flip", "none"]}, "'none' stands alone"),

@@ -202,7 +202,7 @@ def test_a_set_that_is_not_there_is_refused(name):
         load_image_set(name, NAMES)
 
 
-@pytest.mark.parametrize("name", ["my_photso", "me/photso:test"])
+@pytest.mark.parametrize("name", [pytest.param("my_photso", marks=pytest.mark.slow), "me/photso:test"])
 def test_a_hub_that_does_not_answer_is_asked_once(tmp_path, name):
     """A loopback port that nobody listens on: `datasets` would try for half a minute, and show every attempt."""
     script = (

@@ -42,6 +42,7 @@ def shards(folder: Path) -> list[Path]:
     return sorted((folder / "data").glob("train-*.parquet"))
 
 
+@pytest.mark.slow  # test_kills.py samples the same in the default suite
 def test_a_killed_run_continues_to_the_images_of_an_uninterrupted_one(
     settings, rows, tmp_path, repository, subprocess_environment, run_command
 ):
