@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import TrainingArguments
-from transformers.integrations import get_available_reporting_integrations, get_reporting_integration_callbacks
 
 from smi_hf.distillation.losses import ANSWER_LOSSES
 from smi_hf.distillation.trainer_settings import check_number, check_trainer_settings
@@ -156,6 +155,12 @@ class SparseDistillationConfig(TrainingArguments):
                     f"there is no augmentation {name!r}{suggest(name, list(AUGMENTATIONS))}; available: "
                     f"{', '.join(AUGMENTATIONS)}"
                 )
+        # Here, not above: --help reads the settings, and must not wait for every model of transformers.
+        from transformers.integrations import (
+            get_available_reporting_integrations,
+            get_reporting_integration_callbacks,
+        )
+
         trackers = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or ())
         for name in trackers:
             try:

@@ -5,16 +5,20 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_utils import SaveStrategy, SchedulerType
 
-from smi_hf.distillation.students import Student, has_unused_weights
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
-from smi_hf.models import Teacher
 from smi_hf.registry import suggest
+
+if TYPE_CHECKING:  # not at run time: --help reads the settings, and must not wait for Trainer and models
+    from transformers import PreTrainedModel
+
+    from smi_hf.distillation.students import Student
+    from smi_hf.models import Teacher
 
 _TEXT = "it is for models of text"
 _OWN_METRICS = "metrics are this trainer's own"
@@ -123,9 +127,11 @@ def _default(field: dataclasses.Field) -> Any:
 
 
 def settled(
-    args: TrainingArguments, student: Student, teacher: Teacher, *, is_judged_by_labels: bool
+    args: TrainingArguments, student: "Student", teacher: "Teacher", *, is_judged_by_labels: bool
 ) -> TrainingArguments:
     """A copy of the settings with what only the student and its judge decide."""
+    from smi_hf.distillation.students import has_unused_weights
+
     # Not dataclasses.replace: some fields of TrainingArguments are not what they were given as.
     args = copy.copy(args)
     if args.world_size > 1 and args.ddp_find_unused_parameters is None:
@@ -147,8 +153,10 @@ def settled(
     return args
 
 
-def check_optimizer(args: TrainingArguments, model: PreTrainedModel) -> None:
+def check_optimizer(args: TrainingArguments, model: "PreTrainedModel") -> None:
     """Checks that the optimizer is installed, which `Trainer` asks at the first step."""
+    from transformers import Trainer
+
     try:
         Trainer.get_optimizer_cls_and_kwargs(args, model)
     except (ImportError, ValueError, RuntimeError) as error:
