@@ -3,7 +3,7 @@
 import pytest
 
 from smi_hf import UsageError
-from smi_hf.cli.distill_options import RoundsArguments, TeacherArguments
+from smi_hf.cli.distill_options import QuantizeArguments, RoundsArguments, TeacherArguments
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,41 @@ def test_a_file_for_rounds_that_cannot_be_is_refused_before_anything_is_loaded(t
     with pytest.raises((UsageError, SystemExit)) as error:
         arguments.read_inversion(TeacherArguments("me/vit"), "pool")
     assert message in str(error.value) + capsys.readouterr().err
+
+
+def test_no_quantization_is_asked_for_unless_weights_have_bits():
+    assert QuantizeArguments().make_quantization() is None
+    made = QuantizeArguments(4, 32, ["classifier"]).make_quantization()
+    assert (made.weights, made.activations, made.exclude) == (4, 32, ("classifier",))
+
+
+@pytest.mark.parametrize("options", [{"exclude": ["classifier"]}, {"quantize_activations": 32}])
+def test_options_of_a_quantization_that_was_not_asked_for_are_refused(options):
+    QuantizeArguments(quantize_weights=2, **options)
+    with pytest.raises(UsageError, match=f"{next(iter(options))} belongs to quantize_weights, which was not given"):
+        QuantizeArguments(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rounds": -1}, "rounds must be at least 0 and images_per_round at least 1, but -1 and 32 were given"),
+        ({"rounds": 1, "images_per_round": 0}, "but 1 and 0 were given"),
+        ({"inversion_config": "x.yaml"}, "give --rounds as well"),
+    ],
+)
+def test_rounds_that_cannot_be_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        RoundsArguments(**options)
+
+
+def test_rounds_invert_by_the_file_and_into_the_folder_that_was_named(tmp_path):
+    (tmp_path / "inversion.yaml").write_text("model_name_or_path: me/vit\nnum_steps: 7\n")
+    arguments = RoundsArguments(rounds=2, inversion_config=str(tmp_path / "inversion.yaml"))
+    config = arguments.read_inversion(TeacherArguments("me/vit"), "some/pool")
+    assert (config.num_steps, config.output_dir) == (7, "some/pool")
+    rounds = arguments.make_rounds(None, config)
+    assert (rounds.num_rounds, rounds.images_per_round) == (2, 32)
+    # Not how many images there are: that is what rounds change; and no path.
+    assert rounds.settings["dataset"] == "pool" and "num_images" not in rounds.settings
+    assert rounds.settings["num_steps"] == 7

@@ -1,8 +1,11 @@
 """Whether images, teacher and student of a lesson fit each other."""
 
 import pytest
+import torch
+from transformers import BitImageProcessor, ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
 from smi_hf import UsageError
+from smi_hf.distillation.checks import check_grid, check_student, size_made_for
 from smi_hf.images.kept import KeptImages
 
 
@@ -36,3 +39,37 @@ def test_a_student_that_is_the_teacher_itself_is_refused(make_trainer, teacher):
 def test_matching_every_layer_is_refused_for_a_student_of_another_shape(changes, shape, make_trainer, make_vit):
     with pytest.raises(UsageError, match=f"the student has {shape}"):
         make_trainer(model=make_vit(**changes), hidden_state_weight=1.0)
+
+
+@pytest.mark.parametrize(("patch", "named"), [(16, 16), (-1, -1)])
+def test_a_patch_off_the_grid_is_named(images, teacher, patch, named):
+    check_grid(images, teacher)
+    images.kept_BK[5, 2] = patch
+    with pytest.raises(UsageError, match=f"the images keep patch {named}, but the teacher's grid has patches 0 to 15"):
+        check_grid(images, teacher)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_student_in_half_precision_is_refused(make_vit, teacher, dtype):
+    check_student(make_vit(), teacher)
+    with pytest.raises(
+        UsageError, match=f"weights are {str(dtype)[6:]}, which training rounds away; load it in float3"
+    ):
+        check_student(make_vit().to(dtype), teacher)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_the_size_that_an_image_processor_makes_is_found_and_the_model_left_in_its_mode(make_vit, is_training):
+    model = make_vit(image_size=(32, 48)).train(is_training)
+    processor = ViTImageProcessor(size={"height": 32, "width": 48})
+    assert size_made_for(model, processor) == (32, 48)
+    assert model.training == is_training
+    with pytest.raises(UsageError, match="makes images of 48x32 px, which the student does not take"):
+        size_made_for(model, ViTImageProcessor(size={"height": 48, "width": 32}))
+    assert model.training == is_training
+
+
+def test_a_size_that_depends_on_the_picture_is_none():
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", num_labels=5)
+    processor = BitImageProcessor(size={"shortest_edge": 32}, do_center_crop=False)
+    assert size_made_for(ResNetForImageClassification(config), processor) is None

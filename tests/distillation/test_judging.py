@@ -1,10 +1,11 @@
-"""What a reader of a student's figures is told."""
+"""The table of students, and what a reader of their figures is told."""
 
 import logging
 
 import pytest
 
-from smi_hf.distillation.judging import doubts
+from smi_hf.distillation.judging import doubts, judge
+from smi_hf.distillation.lessons import Taught
 from smi_hf.evaluation.record import HeldOut
 from smi_hf.evaluation.table import Row, Scores
 
@@ -53,3 +54,19 @@ def test_a_student_that_guesses_or_is_judged_on_few_images_is_doubted(
         run(images=real_images)
     assert "no better than guessing among 5 labels" in caplog.text
     assert ("which says little" in caplog.text) == (num_images < 30)
+
+
+def test_a_student_that_is_its_teacher_has_its_teachers_row(teacher, real_images, image_processor):
+    itself = Taught(teacher.model.model, 6, seconds=1.26)
+    untrained = Taught(teacher.model.model, 3)
+    students = {"sparse": [itself, untrained], "untrained": [untrained]}
+    labels = {"sparse": "inverted", "untrained": "not taught"}
+    rows = judge(students, labels, teacher, image_processor, real_images, disable_tqdm=True)
+    assert [(row.key, row.label, len(row.runs)) for row in rows] == [
+        ("teacher", "teacher", 1),
+        ("sparse", "inverted", 2),
+        ("untrained", "not taught", 1),
+    ]
+    assert {run for row in rows for run in row.runs} == {rows[0].runs[0]} and rows[0].runs[0].agreement == 1.0
+    # Figures of the first run; what was not taught took no time.
+    assert [row.figures for row in rows] == [{}, {"num_images": 6, "seconds": 1.3}, {"num_images": 3}]

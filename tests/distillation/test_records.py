@@ -1,10 +1,14 @@
 """What the record of a student says, and what it does not."""
 
 import copy
+from dataclasses import replace
+from types import SimpleNamespace
 
 from transformers import ViTForImageClassification
 
 from smi_hf.distillation import StudentModel
+from smi_hf.distillation.records import integers_record
+from smi_hf.evaluation.record import ModelRecord, Runtime
 
 
 def test_the_record_names_no_path(run, folder, sparse_folder, tiny_checkpoint, tmp_path):
@@ -36,3 +40,24 @@ def test_a_student_that_load_student_did_not_return_has_no_origin_in_its_record(
     # Its configuration has a name nonetheless, which must not be taken for it.
     assert (record.student.name, record.student.revision, record.student.license) == (None, None, None)
     assert record.student.from_scratch is False
+
+
+def test_integers_have_the_quantizers_settings_and_no_picture_of_the_training(record):
+    quantization = SimpleNamespace(runtime=Runtime("a runtime", "a-library"))
+    student = replace(
+        record,
+        settings=record.settings | {"quantization": {"backend": "mine", "weights": 2}},
+        pictures=("learning_curves.png",),
+        curves={"sparse": ((1.0, 0.5),)},
+    )
+    integers = integers_record(student, quantization)
+    assert (integers.kind, integers.runtime, integers.pictures, integers.curves) == (
+        "quantized",
+        quantization.runtime,
+        (),
+        {},
+    )
+    assert integers.settings == {"backend": "mine", "weights": 2, **record.settings}
+    # A record as any other, which is read back; and the student's own is as it was.
+    assert ModelRecord.from_json(integers.to_json(), "here") == integers
+    assert student.kind == "distilled" and "quantization" in student.settings

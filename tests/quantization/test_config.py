@@ -1,0 +1,47 @@
+"""Settings of a quantization: what cannot be is refused at once, and what is not given is the back end's own."""
+
+import pytest
+
+from smi_hf import QuantizationConfig, UsageError
+from smi_hf.quantization.backends import BACKENDS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"output_dir": ""}, "output_dir must name a folder, but '' was given"),
+        ({"output_dir": "a\0b"}, "output_dir must name a folder"),
+        ({"backend": "onx"}, r"there is no back end 'onx' \(did you mean 'onnx'\?\)"),
+        ({"backend": "base"}, "there is no back end 'base'"),
+        ({"num_images": 0}, "num_images must be at least 1, but 0 was given"),
+        ({"sensitivity_images": 0}, "sensitivity_images must be at least 1"),
+        ({"batch_size": -3}, "batch_size must be at least 1, but -3 was given"),
+        ({"calibration_patches": "some"}, "calibration_patches is 'some', but can be kept or all"),
+        ({"control_seeds": []}, "control_seeds is empty"),
+        ({"control_seeds": [0, -1]}, r"control_seeds must be from 0 to 2\*\*63 - 1, but -1 was given"),
+        ({"control_seeds": [2**63]}, "control_seeds must be from 0"),
+    ],
+)
+def test_a_wrong_setting_is_refused_when_the_config_is_made(changes, message):
+    with pytest.raises(UsageError, match=message) as refusal:
+        QuantizationConfig(**changes)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS.names())
+def test_settings_that_are_not_given_are_those_of_the_back_end(backend):
+    own = BACKENDS.get(backend)
+    settings = QuantizationConfig(backend=backend).model_settings()
+    assert settings["operators"] == list(own.operators) and settings["operators"]
+    assert settings["target"] == next(iter(own.targets), None)
+    # Written out, they are the same settings.
+    written = QuantizationConfig(backend=backend, operators=list(own.operators), target=settings["target"])
+    assert written.model_settings() == settings
+
+
+def test_options_that_do_not_change_the_model_are_not_among_its_settings():
+    first = QuantizationConfig(backend="simulated", output_dir="a", batch_size=3, sensitivity=True, disable_tqdm=True)
+    second = QuantizationConfig(backend="simulated", output_dir="b", control_seeds=[1, 2])
+    assert first.model_settings() == second.model_settings()
+    other = QuantizationConfig(backend="simulated", exclude=["classifier"])
+    assert other.model_settings() != first.model_settings()
