@@ -106,6 +106,17 @@ def test_a_digest_of_weights_changes_with_value_name_and_type_and_not_with_a_cop
     assert len({digest, *map(weights_sha256, others)}) == 5
 
 
+def test_a_digest_tells_apart_equal_bytes_of_other_types_and_shapes():
+    def holding(values):
+        module = torch.nn.Module()
+        module.register_buffer("values", values)
+        return module
+
+    values = torch.arange(4.0)
+    others = [values, values.view(torch.int32), values.view(2, 2)]
+    assert len({weights_sha256(holding(each)) for each in others}) == 3
+
+
 def test_settings_are_those_that_will_be_read_back(make_args):
     args = make_args(lr_scheduler_kwargs={"a": (1, 2)})
     settings = as_json({**args.distillation_settings, **args.training_settings, "path": args.output_dir})
