@@ -34,7 +34,7 @@ def test_what_transformers_refuses_is_one_sentence(changes, message, make_args):
 
 
 def test_a_tracker_that_is_not_installed_is_refused(make_args, monkeypatch):
-    monkeypatch.setattr("smi_hf.distillation.config.get_available_reporting_integrations", list)
+    monkeypatch.setattr("transformers.integrations.get_available_reporting_integrations", list)
     with pytest.raises(UsageError, match="report_to 'tensorboard' needs a package that is not installed"):
         make_args(report_to="tensorboard")
 
