@@ -23,7 +23,7 @@ def total_variation(inputs: LossInputs) -> Tensor:
     pixels counts if both patches are kept, so seams between kept neighbours are smoothed and those to pruned patches
     are not; an anti-diagonal pair that crosses a corner also wants the patch above it.
     Differs from SMI: one norm an image and kept patches alone, not one norm over whole images of the whole batch
-    (`tests/losses/test_losses.py`).
+    (`tests/losses/test_total_variation.py`).
     """
     return _TotalVariation.apply(inputs.patches_BKCPQ, inputs.kept_BK, inputs.grid)
 
