@@ -4,37 +4,19 @@ Legend: `n` images, `V` views, `B` images in a batch, `S` summary tokens, `D` hi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 from tqdm.auto import tqdm
 
-if TYPE_CHECKING:
-    from smi_hf.distillation.batches import Views
+from smi_hf.distillation.batches import Answers, Views
 
 _BATCH_SIZE = 64
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What was computed once for every view of every image.
-
-    Args:
-        teacher_nVL: the teacher's logits.
-        labels_n: the images' labels.
-        summary_nVSD: what the head of a student with frozen backbone reads; None if the backbone learns.
-    """
-
-    teacher_nVL: Tensor
-    labels_n: Tensor
-    summary_nVSD: Tensor | None
-
-
 def answer_views(
-    views: "Views",
+    views: Views,
     answer: Callable[[dict[str, Tensor]], tuple[Tensor, Tensor, Tensor | None]],
     *,
     process: int,

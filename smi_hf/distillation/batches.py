@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from smi_hf.data import SparseDataset
-from smi_hf.distillation.answers import Answers
 from smi_hf.errors import UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
@@ -52,6 +51,21 @@ def split(given: SparseDataset | KeptImages, held_out: float) -> tuple[Images, I
     if isinstance(given, SparseDataset):
         return DatasetSlice(given, 0, cut), DatasetSlice(given, cut, len(given))
     return given.part(0, cut), given.part(cut, len(given))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was computed once for every view of every image.
+
+    Args:
+        teacher_nVL: the teacher's logits.
+        labels_n: the images' labels.
+        summary_nVSD: what the head of a student with frozen backbone reads; None if the backbone learns.
+    """
+
+    teacher_nVL: Tensor
+    labels_n: Tensor
+    summary_nVSD: Tensor | None
 
 
 class Views(Dataset):

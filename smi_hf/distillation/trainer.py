@@ -18,8 +18,8 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
-from smi_hf.distillation.answers import Answers, answer_views
-from smi_hf.distillation.batches import RealImages, Views, split
+from smi_hf.distillation.answers import answer_views
+from smi_hf.distillation.batches import Answers, RealImages, Views, split
 from smi_hf.distillation.checkpoints import (
     SETTINGS_FILE,
     add_to_saved,

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from smi_hf import UsageError
-from smi_hf.distillation.answers import Answers
-from smi_hf.distillation.batches import RealImages, Views, split
+from smi_hf.distillation.batches import Answers, RealImages, Views, split
 from smi_hf.images.kept import sparse_images
 from smi_hf.models.preprocessing import preprocess
 
