@@ -45,6 +45,7 @@ _REFUSED: dict[str, tuple[str, ...]] = {
     "weights are written as safetensors alone": ("save_safetensors",),
     "published is the finished student alone, with its record and card": ("hub_always_push",),
 }
+_OFF = (None, False, "no")
 # Values of settings that have others which work.
 _REFUSED_VALUES: dict[str, tuple[tuple[str, ...], str]] = {
     "train_sampling_strategy": (("group_by_length",), _TEXT),
@@ -98,7 +99,7 @@ def check_trainer_settings(args: TrainingArguments) -> None:
     defaults = {field.name: _default(field) for field in dataclasses.fields(TrainingArguments)}
     for reason, names in _REFUSED.items():
         for name in names:
-            if name in defaults and getattr(args, name) != defaults[name]:
+            if name in defaults and not _are_alike(getattr(args, name), defaults[name]):
                 raise UsageError(f"{name} has no effect in a distillation: {reason}; leave it out")
     for name, (values, reason) in _REFUSED_VALUES.items():
         given = getattr(args, name, None)
@@ -120,6 +121,11 @@ def check_number(name: str, value: Any, words: str, is_met: Callable[[float], bo
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not is_met(value):
         raise UsageError(f"{name} must be {words}, but {value} was given")
+
+
+def _are_alike(given: Any, default: Any) -> bool:
+    """Whether a setting is left at its default, however "off" is written: argparse makes False of "no"."""
+    return given == default or (given in _OFF and default in _OFF)
 
 
 def _default(field: dataclasses.Field) -> Any:

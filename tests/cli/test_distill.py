@@ -161,7 +161,9 @@ def test_a_mistake_is_one_sentence_before_anything_is_written(run, tmp_path, cap
 def test_a_student_that_is_not_there_is_one_sentence(run, tmp_path, capsys):
     assert run(student=tmp_path / "nowhere") == 2
     printed = capsys.readouterr().err
-    assert "there is no folder" in printed and printed.count("\n") == 1
+    # transformers 5 draws a bar while the teacher is loaded.
+    said = [line for line in printed.splitlines() if line.startswith("smi-hf")]
+    assert len(said) == 1 and "there is no folder" in said[0] and "Traceback" not in printed
     assert not (tmp_path / "student").exists()
 
 
