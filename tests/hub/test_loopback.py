@@ -254,7 +254,7 @@ def test_a_model_is_loaded_by_name(hub, tiny_checkpoint):
     api.upload_folder(repo_id="me/vit", folder_path=tiny_checkpoint)
     here = ViTForImageClassification.from_pretrained(tiny_checkpoint).state_dict()
     strangers = []
-    # Once, in a whole run, something left over from an earlier test asked huggingface.co meanwhile. What loading itself
+    # Once, in a whole run, something left over from an earlier test asked huggingface.co. What loading itself
     # asks, it asks each time.
     for _ in range(3):
         before = len(hub.strangers)
