@@ -1,12 +1,13 @@
 """Trying again what the Hub or the network refused for a moment."""
 
-import importlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+
+from smi_hf.models.loading import connection_errors
 
 logger = logging.getLogger(__name__)
 
@@ -62,19 +63,6 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
-
-
-def connection_errors() -> tuple[type[Exception], ...]:
-    """What a request raises that gets no answer, or half of one."""
-    # huggingface_hub speaks HTTP through requests, httpx or httpx2, as its version is; its own error tells which.
-    client = importlib.import_module(HfHubHTTPError.__bases__[0].__module__)
-    # httpx has a Timeout that is no error.
-    named = (
-        getattr(client, name, None)
-        for name in ("ConnectionError", "Timeout", "ChunkedEncodingError", "TransportError")
-    )
-    errors = (each for each in named if isinstance(each, type) and issubclass(each, Exception))
-    return (ConnectionError, TimeoutError, *errors)
 
 
 def status(error: HfHubHTTPError) -> int | None:
