@@ -85,6 +85,8 @@ def point_this_process(monkeypatch: pytest.MonkeyPatch, hub: LoopbackHub, home: 
         # transformers 4.57 copies both; 5 asks huggingface_hub.
         monkeypatch.setattr(transformers_hub, "_is_offline_mode", False, raising=False)
         monkeypatch.setattr(transformers_hub, "TRANSFORMERS_CACHE", variables["HF_HUB_CACHE"], raising=False)
+        # transformers 5 makes one client for the process and keeps it, with the endpoint of then.
+        monkeypatch.setattr(transformers_hub, "_hf_api", None, raising=False)
     HfFileSystem.clear_instance_cache()
     close_sessions()
 
