@@ -23,7 +23,7 @@ FLOORS = (
     {"images"},
     {"evaluation"},
     {"hub"},
-    {"inversion", "quantization", "distillation"},
+    {"inversion", "quantization", "distillation", "pruning"},
     {"demo"},
     {"cli"},
 )

@@ -1,0 +1,1 @@
+"""Parts of `worth.py`: the tasks, the sets of images, the results."""

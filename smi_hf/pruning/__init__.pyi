@@ -1,0 +1,3 @@
+from .halving import halve_mlps
+
+__all__ = ["halve_mlps"]

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+
+from smi_hf.pruning.compensation import Moments, importance, refit
+
+NUM_TOKENS, NUM_INPUTS, NUM_OUTPUTS = 300, 12, 5
+
+
+@pytest.fixture
+def inputs() -> torch.Tensor:
+    """Correlated, of different sizes, and with means that are not 0, as hidden units behind a GELU are."""
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randn(NUM_TOKENS, 6, generator=generator) @ torch.randn(6, NUM_INPUTS, generator=generator)
+    own = torch.randn(NUM_TOKENS, NUM_INPUTS, generator=generator)
+    return (mixed + own) * torch.linspace(0.2, 3, NUM_INPUTS) + torch.linspace(-1, 2, NUM_INPUTS)
+
+
+@pytest.fixture
+def weights() -> torch.Tensor:
+    return torch.randn(NUM_OUTPUTS, NUM_INPUTS, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def bias() -> torch.Tensor:
+    return torch.linspace(-2, 2, NUM_OUTPUTS)
+
+
+def moments_of(inputs: torch.Tensor, batch_size: int = NUM_TOKENS) -> Moments:
+    moments = Moments.empty(inputs.shape[1])
+    for batch in inputs.split(batch_size):
+        moments.add(batch)
+    return moments
+
+
+def least_squares(inputs, outputs, ridge) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and bias by an augmented system: a row for each token, and one for each weight that is to be small."""
+    num_tokens, num_inputs = inputs.shape
+    strength = np.sqrt(num_tokens * ridge * inputs.var(axis=0).mean())
+    tokens = np.hstack([inputs, np.ones((num_tokens, 1))])
+    penalty = np.hstack([strength * np.eye(num_inputs), np.zeros((num_inputs, 1))])
+    wanted = np.vstack([outputs, np.zeros((num_inputs, outputs.shape[1]))])
+    found = np.linalg.lstsq(np.vstack([tokens, penalty]), wanted, rcond=None)[0]
+    return found[:-1].T, found[-1]
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-3, 0.1, 10.0])
+def test_the_ridge_regression_is_that_of_a_slow_reference(inputs, weights, bias, ridge):
+    kept = torch.tensor([0, 3, 4, 9, 11])
+    new_weights, new_bias = refit(moments_of(inputs), kept, weights, bias, ridge=ridge)
+    tokens = inputs.double().numpy()
+    outputs = tokens @ weights.double().numpy().T + bias.double().numpy()
+    expected_weights, expected_bias = least_squares(tokens[:, kept.numpy()], outputs, ridge)
+    # Both in float64; moments square the condition number of what a least-squares solver is given.
+    assert np.allclose(new_weights.numpy(), expected_weights, rtol=1e-8, atol=1e-8)
+    assert np.allclose(new_bias.numpy(), expected_bias, rtol=1e-8, atol=1e-8)
+
+
+def test_inputs_that_others_tell_exactly_can_go_for_nothing(inputs, weights, bias):
+    # Half are sums of the other half, and one of them is constant.
+    basis = inputs[:, :6].double()
+    redundant = torch.cat([basis, basis.cumsum(dim=1)[:, 1:] + 3, torch.full((NUM_TOKENS, 1), 7.0)], dim=1)
+    new_weights, new_bias = refit(moments_of(redundant), torch.arange(6), weights, bias, ridge=0.0)
+    before = redundant @ weights.double().T + bias
+    assert torch.allclose(basis @ new_weights.T + new_bias, before, atol=1e-8)
+
+
+def test_with_all_inputs_and_no_ridge_the_layer_stays_what_it_is(inputs, weights, bias):
+    new_weights, new_bias = refit(moments_of(inputs), torch.arange(NUM_INPUTS), weights, bias, ridge=0.0)
+    assert torch.allclose(new_weights, weights.double(), atol=1e-9)
+    assert torch.allclose(new_bias, bias.double(), atol=1e-9)
+
+
+def test_under_a_large_ridge_the_mean_output_is_left(inputs, weights, bias):
+    new_weights, new_bias = refit(moments_of(inputs), torch.arange(4), weights, bias, ridge=1e9)
+    assert new_weights.abs().max() < 1e-6
+    assert torch.allclose(new_bias, (inputs.double() @ weights.double().T + bias).mean(dim=0), atol=1e-5)
+
+
+def test_moments_do_not_depend_on_the_batches(inputs):
+    whole, parts = moments_of(inputs), moments_of(inputs, batch_size=7)
+    assert whole.count == parts.count == NUM_TOKENS
+    assert torch.allclose(whole.covariance_II, parts.covariance_II, atol=1e-10)
+    expected = torch.from_numpy(np.cov(inputs.double().numpy().T, bias=True))
+    assert torch.allclose(whole.covariance_II, expected, atol=1e-10)
+
+
+def test_importance_is_the_variance_that_dropping_an_input_takes_from_the_output(inputs, weights):
+    expected = [
+        float(
+            (inputs[:, number : number + 1].double() @ weights[:, number : number + 1].double().T).var(0, False).sum()
+        )
+        for number in range(NUM_INPUTS)
+    ]
+    assert importance(moments_of(inputs), weights).tolist() == pytest.approx(expected)
+
+
+def test_inputs_that_never_change_are_no_obstacle(weights, bias):
+    still = torch.ones(NUM_TOKENS, NUM_INPUTS)
+    new_weights, new_bias = refit(moments_of(still), torch.arange(3), weights, bias, ridge=1e-2)
+    assert torch.allclose(still[:, :3].double() @ new_weights.T + new_bias, still.double() @ weights.double().T + bias)
