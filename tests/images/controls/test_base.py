@@ -1,7 +1,7 @@
 import pytest
 
 from smi_hf import UsageError
-from smi_hf.images.controls.base import ControlSpec, control_help, parse_controls
+from smi_hf.images.controls.base import ControlSpec, parse_controls
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_what_is_no_control_is_refused(texts, message):
 
 
 def test_help_names_every_control_and_how_it_is_written():
-    text = control_help()
+    text = ControlSpec.help()
     assert "real=DATASET" in text and "gaussian" in text and "filled" in text
