@@ -120,6 +120,12 @@ class StartSpec(Choice):
         return f"{label} ({self.key.partition('=')[2]})" if self.argument else label
 
 
+def start_label(key: str) -> str:
+    """What images are that began so, in a few words; `key` itself if it names no start that is known here."""
+    name, _, argument = key.partition("=")
+    return StartSpec(name, argument).label if name in STARTS else key
+
+
 @dataclass(frozen=True)
 class OpenStart:
     """A start made ready for one model.
