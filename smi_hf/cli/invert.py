@@ -39,8 +39,8 @@ def make_parser() -> ArgumentParser:
     return ArgumentParser(
         (ModelArguments, SparseInversionConfig),
         prog="smi-hf invert",
-        description="Optimize noise, or another start, into images that a Vision Transformer recognizes, keeping only the patches that "
-        "it looks at, and write them as a dataset.",
+        description="Optimize noise, or another start, into images that a Vision Transformer recognizes, keeping only "
+        "the patches that it looks at, and write them as a dataset.",
         epilog=_EPILOG.format(starts=StartSpec.help()),
         presets=("calibrate",),
     )

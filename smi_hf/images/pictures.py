@@ -15,7 +15,7 @@ from torch import Tensor
 
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
-from smi_hf.images.real import image_column, with_images
+from smi_hf.images.real import decoded_images, find_image_column
 from smi_hf.images.sources import load_rows
 from smi_hf.models.preprocessing import preprocess
 
@@ -100,8 +100,8 @@ def load_pictures(name_or_path: str, teacher: "Teacher") -> DatasetPictures:
     rows = load_rows(name_or_path)
     if not len(rows.dataset):
         raise UsageError(f"dataset {name_or_path} is empty")
-    column = image_column(rows.dataset, name_or_path)
-    pictures = with_images(rows.dataset.select_columns([column]), column, name_or_path)
+    column = find_image_column(rows.dataset, name_or_path)
+    pictures = decoded_images(rows.dataset.select_columns([column]), column, name_or_path)
     return DatasetPictures(pictures, column, teacher.image_processor, teacher.model.grid.image_size, rows.name)
 
 

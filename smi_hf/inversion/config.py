@@ -49,8 +49,8 @@ class SparseInversionConfig:
     num_steps: int = field(
         default=400,
         metadata={
-            "help": "Optimization steps an image. A few hundred do for calibration; the paper runs 4000. 0 writes what "
-            "images begin as, every patch kept."
+            "help": "Optimization steps an image. A few hundred do for calibration; the paper runs 4000. 0 writes "
+            "what images begin as, every patch kept."
         },
     )
     start: str = field(

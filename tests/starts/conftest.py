@@ -1,5 +1,6 @@
 """What starts are given, and how their spectra are measured."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -35,7 +36,7 @@ def slope() -> Callable[[np.ndarray], float]:
         frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side))
         # Below, few values; above, the corners of the square.
         edges = np.geomspace(3 / side, 0.4, 9)
-        bands = [power[(frequency >= low) & (frequency < high)].mean() for low, high in zip(edges, edges[1:])]
+        bands = [power[(frequency >= low) & (frequency < high)].mean() for low, high in itertools.pairwise(edges)]
         return np.polyfit(np.log(np.sqrt(edges[1:] * edges[:-1])), 0.5 * np.log(bands), 1)[0]
 
     return measure

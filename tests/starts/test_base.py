@@ -37,7 +37,10 @@ def test_an_image_begins_the_same_whatever_the_batch_and_no_two_are_alike(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("image_size", [(64, 64), (32, 96)])
 def test_an_image_is_of_the_models_size_and_not_flat_and_an_image_file_can_hold_it(draw, name, image_size):
-    for normalization in (Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), Normalization((0.5,) * 3, (0.5,) * 3)):
+    for normalization in (
+        Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        Normalization((0.5,) * 3, (0.5,) * 3),
+    ):
         pixels = draw(name, 3, image_size=image_size, normalization=normalization)
         assert pixels.shape == (3, *image_size) and pixels.dtype == torch.float32
         assert (pixels.std(dim=(1, 2)) > 0.1).all()

@@ -33,7 +33,11 @@ def test_colors_go_together_as_they_do_in_photographs(noise):
 
 @pytest.mark.parametrize(
     ("mean", "std", "expected"),
-    [((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1.0), ((0.5,) * 3, (0.5,) * 3, 0.5), ((0.5,) * 3, (0.2,) * 3, 1.0)],
+    [
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1.0),
+        ((0.5,) * 3, (0.5,) * 3, 0.5),
+        ((0.5,) * 3, (0.2,) * 3, 1.0),
+    ],
 )
 def test_an_image_is_as_contrasty_as_photographs_in_any_normalization(draw, mean, std, expected):
     pixels = torch.stack([draw("pink", index, normalization=Normalization(mean, std)) for index in range(8)])
