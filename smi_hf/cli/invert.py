@@ -21,7 +21,7 @@ _GOOD_TOP1 = 0.9
 _EPILOG = """examples:
   smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/deit-tiny --num_images 32
   smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/fast --preset calibrate
-  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/leaves --start dead_leaves \
+  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/leaves --start dead_leaves \\
       --num_steps 0
   accelerate launch recipes/invert.py --config recipes/deit_tiny_imagenet/invert.yaml
   accelerate launch --config_file recipes/accelerate/multi_cpu.yaml recipes/invert.py --config recipes/demo/invert.yaml
