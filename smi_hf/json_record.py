@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from smi_hf.errors import UsageError
+from smi_hf.errors import UsageError, printable
 from smi_hf.files import replaced_atomically
 
 # JSON has no tuples, so lists are taken for them; no number is taken for a text, no text for a number, and no NaN.
@@ -134,5 +134,6 @@ def _versions(newest: int) -> str:
 def _first_violation(error: ValidationError) -> str:
     """What is wrong first: `teacher.name: Input should be a valid string`."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(map(str, first["loc"])) or "the whole"
+    # The name of a field may be anything that a file holds.
+    place = printable(".".join(map(str, first["loc"]))) or "the whole"
     return f"{place}: {first['msg']}"

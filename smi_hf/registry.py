@@ -2,10 +2,12 @@
 
 import difflib
 import importlib
+import os
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from smi_hf.errors import UsageError
 
@@ -67,3 +69,63 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries or name in self.names()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry of a registry as a user wrote it: `NAME`, or `NAME=ARGUMENT`.
+
+    A subclass names its `registry`. Entries of it have `purpose`, what `NAME` is in words, and `argument`, what must
+    be written behind `=` ("DATASET"), None if nothing may be.
+
+    Args:
+        name: of the entry.
+        argument: what stands behind `=`, empty if nothing.
+    """
+
+    registry: ClassVar[Registry[Any]]
+
+    name: str
+    argument: str = ""
+
+    @property
+    def key(self) -> str:
+        """The choice as a record may hold it: with the name of its dataset, never a path of this machine."""
+        return f"{self.name}={without_path(self.argument)}" if self.argument else self.name
+
+    @classmethod
+    def parse(cls, text: str, *, also: Sequence[str] = ()) -> Self:
+        """Reads `NAME` or `NAME=ARGUMENT`.
+
+        Args:
+            also: names that the caller serves itself, for the message.
+
+        Raises:
+            UsageError: there is no such entry, or it lacks its argument, or has one that it does not take.
+        """
+        name, equals, argument = text.partition("=")
+        kind = cls.registry.kind
+        if name not in cls.registry:
+            names = [*cls.registry.names(), *also]
+            raise UsageError(f"there is no {kind} {name!r}{suggest(name, names)}; available: {', '.join(names)}")
+        wanted = cls.registry.get(name).argument
+        if (wanted is not None) != bool(argument) or (wanted is None and equals):
+            raise UsageError(f"{kind} {text!r} must be written {_written(name, wanted)}")
+        return cls(name, argument)
+
+    @classmethod
+    def help(cls) -> str:
+        """One line for each entry, for the end of --help."""
+        entries = {name: cls.registry.get(name) for name in cls.registry.names()}
+        return "\n".join(f"  {_written(name, entry.argument):<15} {entry.purpose}" for name, entry in entries.items())
+
+
+def without_path(argument: str) -> str:
+    """A dataset as it was written, a path by its last part alone; `:split` stays."""
+    is_hub_id = argument.count(os.sep) < 2 and not argument.startswith((os.sep, "."))
+    is_there = any(os.path.exists(path) for path in (argument, argument.rpartition(":")[0]) if path)
+    return argument if is_hub_id and not is_there else os.path.basename(os.path.abspath(argument))
+
+
+def _written(name: str, argument: str | None) -> str:
+    return name if argument is None else f"{name}={argument}"

@@ -91,6 +91,7 @@ def test_a_newer_record_is_told_from_one_that_is_none():
         ({"part": {"name": "a"}}, "part.sizes: Field required"),
         ({"part": {"name": "a", "sizes": [], "color": "red"}}, "part.color: "),
         ({"color": "red"}, "color: "),
+        ({"a\nb": "red"}, "a\\nb: "),
         ({"share": "0.5"}, "share: Input should be a valid number"),
         ({"share": float("nan")}, "share: "),
         ({"share": 1.5}, "share is 1.5, and not from 0 to 1"),

@@ -17,7 +17,7 @@ FLOORS = (
     {"json_record"},
     {"environment"},
     {"patches"},
-    {"losses"},
+    {"losses", "starts"},
     {"models"},
     {"data"},
     {"images"},

@@ -4,12 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
 from smi_hf.errors import UsageError
 from smi_hf.losses import LOSSES
-from smi_hf.registry import Registry, suggest
+from smi_hf.registry import Choice, Registry, suggest, without_path
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,7 @@ from smi_hf.registry import Registry, suggest
     [
         ("smi_hf.patches.policies.base", "POLICIES", ["dense", "random", "smi"]),
         ("smi_hf.losses.base", "LOSSES", ["cross_entropy", "l2", "total_variation"]),
+        ("smi_hf.starts.base", "STARTS", ["dataset", "dead_leaves", "fractal", "noise", "pink"]),
     ],
 )
 def test_names_are_listed_without_importing_the_files_or_torch(module, registry, names):
@@ -98,3 +101,46 @@ def test_an_unknown_name_is_answered_with_those_that_exist(registry, name, messa
 )
 def test_a_suggestion_names_the_nearest_choice_or_nothing(name, choices, hint):
     assert suggest(name, choices) == hint
+
+
+@dataclass(frozen=True)
+class Flavor:
+    purpose: str
+    argument: str | None = None
+
+
+class FlavorChoice(Choice):
+    registry: ClassVar[Registry[Flavor]] = Registry("flavor", "smi_hf.losses")
+
+
+FlavorChoice.registry.register("plain")(Flavor("as it is"))
+FlavorChoice.registry.register("fruit")(Flavor("with fruit", "FRUIT"))
+
+
+def test_a_choice_is_a_name_or_a_name_with_its_argument():
+    assert FlavorChoice.parse("plain") == FlavorChoice("plain")
+    # Only the first sign of equality divides.
+    assert FlavorChoice.parse("fruit=a=b") == FlavorChoice("fruit", "a=b")
+    assert (FlavorChoice("plain").key, FlavorChoice("fruit", "/home/me/apple").key) == ("plain", "fruit=apple")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("plane", "there is no flavor 'plane' (did you mean 'plain'?); available: cross_entropy, fruit, l2, plain,"),
+        ("fruit", "flavor 'fruit' must be written fruit=FRUIT"),
+        ("fruit=", "flavor 'fruit=' must be written fruit=FRUIT"),
+        ("plain=1", "flavor 'plain=1' must be written plain"),
+        ("plain=", "flavor 'plain=' must be written plain"),
+        ("no", "available: cross_entropy, fruit, l2, plain, total_variation, special"),
+    ],
+)
+def test_a_choice_that_is_none_is_refused_with_how_it_is_written(text, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        FlavorChoice.parse(text, also=("special",))
+
+
+def test_a_path_is_named_by_its_last_part_and_a_name_on_the_hub_is_whole():
+    assert [without_path(name) for name in ("me/photos:train", "./photos", "/a/b:test")] == [
+        "me/photos:train", "photos", "b:test",
+    ]  # fmt: skip

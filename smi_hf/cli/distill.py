@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.distill_options import QuantizeArguments, RoundsArguments, StudentArguments, TeacherArguments
 from smi_hf.cli.models import JudgeArguments
-from smi_hf.images.controls.base import CONTROLS, control_help
+from smi_hf.images.controls.base import CONTROLS, ControlSpec
 
 if TYPE_CHECKING:
     from smi_hf.evaluation.record import ModelRecord
@@ -59,7 +59,7 @@ def make_parser() -> ArgumentParser:
         ),
         prog="smi-hf distill",
         description="Teach a student the answers that a teacher gives to sparse synthetic images of itself.",
-        epilog=_EPILOG.format(controls=control_help()),
+        epilog=_EPILOG.format(controls=ControlSpec.help()),
     )
 
 

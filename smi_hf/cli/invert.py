@@ -10,6 +10,7 @@ from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.models import ModelArguments
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.inversion.config import SparseInversionConfig
+from smi_hf.starts.base import StartSpec
 
 if TYPE_CHECKING:
     from smi_hf.data import SparseDataset
@@ -20,8 +21,13 @@ _GOOD_TOP1 = 0.9
 _EPILOG = """examples:
   smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/deit-tiny --num_images 32
   smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/fast --preset calibrate
+  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/leaves --start dead_leaves \\
+      --num_steps 0
   accelerate launch recipes/invert.py --config recipes/deit_tiny_imagenet/invert.yaml
   accelerate launch --config_file recipes/accelerate/multi_cpu.yaml recipes/invert.py --config recipes/demo/invert.yaml
+
+Images begin as
+{starts}
 
 The same command, run again, continues an unfinished run. Then, in Python:
   datasets.load_dataset("out/deit-tiny", split="train")
@@ -33,9 +39,9 @@ def make_parser() -> ArgumentParser:
     return ArgumentParser(
         (ModelArguments, SparseInversionConfig),
         prog="smi-hf invert",
-        description="Optimize noise into images that a Vision Transformer recognizes, keeping only the patches that "
-        "it looks at, and write them as a dataset.",
-        epilog=_EPILOG,
+        description="Optimize noise, or another start, into images that a Vision Transformer recognizes, keeping only "
+        "the patches that it looks at, and write them as a dataset.",
+        epilog=_EPILOG.format(starts=StartSpec.help()),
         presets=("calibrate",),
     )
 
@@ -68,6 +74,8 @@ def _summary(dataset: "SparseDataset", output_dir: str, seconds: float) -> str:
     record = dataset.record
     top1, chance = record.results["target_top1"], 1 / len(record.label_names)
     advice = "" if top1 >= _GOOD_TOP1 else "; more --num_steps, or a lower --learning_rate, usually raise it"
+    if record.settings["num_steps"] == 0:
+        advice = "; with no steps, a label is only a number"
     made = (
         f"{len(dataset)} images in {output_dir} after {seconds:.1f} s; {record.keep_counts[-1]} of "
         f"{record.keep_counts[0]} patches are kept of each."

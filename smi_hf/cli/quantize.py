@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.models import JudgeArguments, ModelArguments
 from smi_hf.files import check_new_folder
-from smi_hf.images.controls.base import CONTROLS, control_help
+from smi_hf.images.controls.base import CONTROLS, ControlSpec
 from smi_hf.quantization.config import QuantizationConfig
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def make_parser() -> ArgumentParser:
         (ModelArguments, DataArguments, JudgeArguments, QuantizationConfig),
         prog="smi-hf quantize",
         description="Quantize a Vision Transformer statically, calibrated on the kept patches of synthetic images.",
-        epilog=_EPILOG.format(controls=control_help()),
+        epilog=_EPILOG.format(controls=ControlSpec.help()),
     )
 
 

@@ -116,7 +116,7 @@ def _united(records: Sequence[DatasetRecord], num_images: int) -> DatasetRecord:
         replace(
             first,
             teacher=_united_teacher([record.teacher for record in records]),
-            settings=_shared([record.settings for record in records]),
+            settings=_shared([record.full_settings for record in records]),
             keep_counts=first.keep_counts
             if all(record.keep_counts == first.keep_counts for record in records)
             else (first.keep_counts[0], first.keep_counts[-1]),

@@ -11,6 +11,9 @@ from smi_hf.json_record import JsonRecord, checked
 from smi_hf.models.references import CheckpointReference
 from smi_hf.patches import Normalization, PatchGrid
 
+# What records mean that were written before a setting was recorded.
+_EARLIER_SETTINGS = {"start": "noise"}
+
 
 @checked
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class DatasetRecord(JsonRecord):
     @property
     def num_images(self) -> int:
         return self.settings["num_images"]
+
+    @property
+    def full_settings(self) -> dict[str, Any]:
+        """The settings, with what an older record left unsaid; not of concatenated datasets that differ in it."""
+        return _EARLIER_SETTINGS | self.settings
 
     @property
     def normalization(self) -> Normalization:
@@ -102,5 +110,5 @@ class DatasetRecord(JsonRecord):
         return {
             "teacher weights (sha256)": plain["teacher"]["weights_sha256"],
             **{name: plain[name] for name in ("image_size", "patch_size", "image_mean", "image_std")},
-            **{name: value for name, value in plain["settings"].items() if name != "batch_size"},
+            **{name: value for name, value in (_EARLIER_SETTINGS | plain["settings"]).items() if name != "batch_size"},
         }

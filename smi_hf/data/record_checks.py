@@ -18,10 +18,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """Checks the settings that every dataset has; raises ValueError with the first that cannot be."""
     json.dumps(settings, allow_nan=False)
     _check_integer(settings, "num_images", 1, MAX_IMAGES)
-    _check_integer(settings, "num_steps", 1)
+    _check_integer(settings, "num_steps", 0)
     _check_integer(settings, "seed", 0, MAX_SEED)
     if not isinstance(settings.get("policy"), str) or not settings["policy"]:
         raise ValueError(f"settings.policy must be the name of a policy, not {settings.get('policy')!r}")
+    for name in {"start", "start_sha256"} & settings.keys():
+        if not isinstance(settings[name], str) or not settings[name]:
+            raise ValueError(f"settings.{name} must be text, not {settings[name]!r}")
     steps, ratios = settings.get("prune_steps"), settings.get("prune_ratios")
     if not isinstance(steps, list) or not all(type(step) is int for step in steps):
         raise ValueError(f"settings.prune_steps must be a list of integers, not {steps!r}")

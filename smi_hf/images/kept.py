@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from smi_hf.data.reader import SparseDataset
+from smi_hf.data.record import DatasetRecord
 from smi_hf.errors import UsageError
 from smi_hf.patches import PatchGrid, take_slots
+from smi_hf.starts.base import start_label
 
 if TYPE_CHECKING:
     from smi_hf.models import SparseClassifier
@@ -109,5 +111,12 @@ def sparse_images(dataset: SparseDataset, num_images: int | None = None) -> Kept
     """
     dataset = dataset.first(num_images)
     batch = dataset.batch(range(len(dataset)))
-    name = "inverted, dense" if dataset.record.settings.get("policy") == "dense" else "inverted, kept patches"
-    return KeptImages(batch["pixel_values"], batch["kept_patches"], name, batch["labels"])
+    return KeptImages(batch["pixel_values"], batch["kept_patches"], _in_words(dataset.record), batch["labels"])
+
+
+def _in_words(record: DatasetRecord) -> str:
+    settings = record.settings
+    if settings.get("num_steps") == 0:
+        # Concatenated datasets of different starts have none in common.
+        return start_label(settings.get("start", "images of several starts"))
+    return "inverted, dense" if settings.get("policy") == "dense" else "inverted, kept patches"

@@ -183,9 +183,9 @@ def load_image_set(
             )
     if not len(dataset):
         raise UsageError(f"dataset {name_or_path} is empty")
-    image_column = image_column or _image_column(dataset, name_or_path)
+    image_column = image_column or find_image_column(dataset, name_or_path)
     label_column = label_column or _label_column(dataset, name_or_path)
-    dataset = _with_images(dataset, image_column, name_or_path)
+    dataset = decoded_images(dataset, image_column, name_or_path)
     model_labels, matched_by = _map_labels(rows, label_column, label_names, name_or_path)
     images = ImageSet(
         dataset, image_column, label_column, model_labels, rows.name, rows.is_on_hub, matched_by, tuple(label_names)
@@ -199,7 +199,8 @@ def load_image_set(
     return images if max_images is None else images.spread(max_images)
 
 
-def _image_column(dataset: "Dataset", name: str) -> str:
+def find_image_column(dataset: "Dataset", name: str) -> str:
+    """The only column of pictures; UsageError if there is none, or more."""
     from datasets import Image
 
     columns = [column for column, feature in dataset.features.items() if isinstance(feature, Image)]
@@ -220,8 +221,8 @@ def _is_undecoded(feature: object) -> bool:
     return getattr(feature, "dtype", None) in ("binary", "large_binary")
 
 
-def _with_images(dataset: "Dataset", column: str, name: str) -> "Dataset":
-    """The rows with a column that is decoded as images."""
+def decoded_images(dataset: "Dataset", column: str, name: str) -> "Dataset":
+    """The rows with a column that is decoded as images; UsageError if it holds none."""
     from datasets import Image
 
     feature = dataset.features[column]

@@ -10,6 +10,7 @@ from smi_hf.errors import UsageError
 from smi_hf.losses.base import LOSSES
 from smi_hf.patches.policies.base import POLICIES
 from smi_hf.patches.schedule import PruneSchedule
+from smi_hf.starts.base import STARTS, StartSpec
 
 # The paper's 1e-4 weighs one norm over a batch of 32 against a mean over it; ours are sums over images.
 PAPER_TV_WEIGHT = 1e-4 * 32**0.5
@@ -47,7 +48,17 @@ class SparseInversionConfig:
     num_images: int = field(default=32, metadata={"help": "Number of synthetic images."})
     num_steps: int = field(
         default=400,
-        metadata={"help": "Optimization steps an image. A few hundred do for calibration; the paper runs 4000."},
+        metadata={
+            "help": "Optimization steps an image. A few hundred do for calibration; the paper runs 4000. 0 writes "
+            "what images begin as, every patch kept."
+        },
+    )
+    start: str = field(
+        default="noise",
+        metadata={
+            "help": f"What images begin as: {', '.join(STARTS.names())}; those with an argument are written "
+            f"NAME=ARGUMENT."
+        },
     )
     batch_size: RunOnly[int] = field(
         default=32,
@@ -174,13 +185,18 @@ class SparseInversionConfig:
             "policy",
             "keeps every patch, so prune_steps and prune_ratios must not be given with it",
         )
+        if self.num_steps == 0 and (self.prune_steps is not None or self.prune_ratios is not None):
+            raise UsageError(
+                "num_steps 0 keeps every patch, so prune_steps and prune_ratios must not be given with it; leave them "
+                "out, or take steps"
+            )
         # Built now for their errors: a wrong value should not wait for the checkpoint to load.
-        self.prune_schedule, self.term_weights  # noqa: B018
+        self.prune_schedule, self.term_weights, self.start_spec  # noqa: B018
 
     def _check_numbers(self) -> None:
         bounds = {
             "num_images": (1, MAX_IMAGES),
-            "num_steps": (1, MAX_STEPS),
+            "num_steps": (0, MAX_STEPS),
             "batch_size": (1, math.inf),
             "logging_steps": (1, math.inf),
             "seed": (0, MAX_SEED),
@@ -205,9 +221,14 @@ class SparseInversionConfig:
     @property
     def prune_schedule(self) -> PruneSchedule:
         """The schedule as given, or the default for this number of steps."""
-        if self.policy == "dense":
+        if self.policy == "dense" or self.num_steps == 0:
             return PruneSchedule()
         return PruneSchedule.resolve(self.num_steps, self.prune_steps, self.prune_ratios)
+
+    @property
+    def start_spec(self) -> StartSpec:
+        """What images begin as."""
+        return StartSpec.parse(self.start)
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -234,4 +255,5 @@ class SparseInversionConfig:
         settings = {name: value for name, value in asdict(self).items() if name not in run_only}
         schedule = self.prune_schedule
         settings |= {"prune_steps": list(schedule.steps), "prune_ratios": list(schedule.ratios)}
-        return settings
+        # No path of this machine. Without steps nothing is chosen, whatever the policy.
+        return settings | {"start": self.start_spec.key} | ({} if self.num_steps else {"policy": "dense"})

@@ -1,9 +1,9 @@
-"""The images being made: a batch of noise that becomes pictures, and loses patches on the way.
+"""The images being made: a batch of starts that become pictures, and loses patches on the way.
 
 Legend: `B` images, `K` kept patches, `M` kept patches after a prune, `C` channels, `P Q` patch pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from smi_hf.patches import PatchGrid, take_slots
 from smi_hf.patches.randomness import image_generator
+from smi_hf.starts.noise import gaussian_noise
 
 
 @dataclass
@@ -48,17 +49,24 @@ class TrajectoryState:
         num_channels: int = 3,
         learning_rate: float = 0.25,
         betas: tuple[float, float] = (0.5, 0.99),
+        draw_start: Callable[[torch.Generator, int], Tensor] | None = None,
         device: torch.device | str = "cpu",
     ) -> "TrajectoryState":
-        """Gaussian noise N(0, 1) in normalized units, each image from its own stream, with every patch kept."""
+        """Images before their first step, each from its own stream, with every patch kept.
+
+        Args:
+            draw_start: image (C, H, W) in normalized units from its stream and number; N(0, 1) if None.
+        """
         generators = [image_generator(seed, index) for index in image_indices]
-        noise = [torch.randn(num_channels, *grid.image_size, generator=generator) for generator in generators]
-        patches_BNCPQ = grid.cut(torch.stack(noise)).to(device).contiguous().requires_grad_()
+        draw = draw_start or (lambda generator, index: gaussian_noise(num_channels, grid.image_size, generator))
+        # Before the augmentations, which come from the same streams.
+        images = [draw(generator, index) for generator, index in zip(generators, image_indices)]
+        patches_BNCPQ = grid.cut(torch.stack(images)).to(device).contiguous().requires_grad_()
         return cls(
             image_indices=tuple(image_indices),
             targets_B=torch.tensor(list(targets), dtype=torch.int64, device=device),
             patches_BKCPQ=patches_BNCPQ,
-            kept_BK=grid.all_patches(len(noise), device=device).contiguous(),
+            kept_BK=grid.all_patches(len(images), device=device).contiguous(),
             # One fused kernel instead of a dozen passes over the pixels.
             optimizer=torch.optim.Adam([patches_BNCPQ], lr=learning_rate, betas=betas, fused=True),
             generators=generators,

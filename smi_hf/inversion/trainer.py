@@ -23,6 +23,7 @@ from smi_hf.files import disk_errors, file_sha256, one_writer
 from smi_hf.hub.cards.dataset import save_card
 from smi_hf.hub.publish import DATASET, open_for, push, push_to
 from smi_hf.hub.repository import Repository
+from smi_hf.images.starts import open_start
 from smi_hf.inversion.batches import own_batches
 from smi_hf.inversion.callbacks import (
     CallbackList,
@@ -90,6 +91,7 @@ class SparseInversionTrainer:
         self.teacher.model.to(self.accelerator.device).freeze()
         if self.args.compile:
             self.teacher.model.compile()
+        self.start = open_start(self.args.start_spec, self.teacher)
         self.record = self._make_record()
         self.callbacks = CallbackList([ProgressCallback(), TrackerCallback(), StagePreviewCallback(), *callbacks])
         self._num_session_images = 0
@@ -193,6 +195,7 @@ class SparseInversionTrainer:
             self.args,
             image_indices,
             [self.targets[index] for index in image_indices],
+            start=self.start,
             device=self.accelerator.device,
             autocast=self._autocast,
             on_step_end=lambda state, losses: self.callbacks.on_step_end(run, state, losses),
@@ -257,7 +260,7 @@ class SparseInversionTrainer:
             patch_size=grid.patch_size,
             image_mean=self.teacher.normalization.mean,
             image_std=self.teacher.normalization.std,
-            settings=self.args.image_settings() | {"mixed_precision": self.mixed_precision},
+            settings=self.args.image_settings() | {"mixed_precision": self.mixed_precision} | self.start.settings(),
             keep_counts=self.args.prune_schedule.keep_counts(grid.num_patches),
             environment=describe_environment(self.accelerator.device),
         )

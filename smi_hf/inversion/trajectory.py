@@ -1,4 +1,4 @@
-"""One trajectory: a batch of images from noise to finished, as a loop that reads from top to bottom.
+"""One trajectory: a batch of images from start to finished, as a loop that reads from top to bottom.
 
 Legend: `B` images, `K` kept patches.
 """
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from smi_hf.data.schema import FinishedImages
 from smi_hf.errors import RunError
+from smi_hf.images.starts import open_start
 from smi_hf.inversion.config import SparseInversionConfig
 from smi_hf.inversion.state import TrajectoryState
 from smi_hf.inversion.step import inversion_step
 from smi_hf.models import Teacher
 from smi_hf.patches import POLICIES, Augmentation, SelectionInputs, draw_augmentations
+from smi_hf.starts.base import OpenStart
 
 
 class NonFiniteLossError(RunError):
@@ -28,6 +30,7 @@ def run_trajectory(
     image_indices: Sequence[int],
     targets: Sequence[int],
     *,
+    start: OpenStart | None = None,
     device: torch.device | str = "cpu",
     autocast: Callable[[], AbstractContextManager] = nullcontext,
     on_step_end: Callable[[TrajectoryState, dict[str, Tensor]], None] = lambda state, losses: None,
@@ -37,6 +40,7 @@ def run_trajectory(
 
     Args:
         image_indices, targets: which images of the run, and their labels.
+        start: what they begin as; that of `config`, opened, if None.
         autocast: context in which the teacher runs.
         on_step_end: told the weighted loss parts (B,) of each step.
         on_prune: told when patches were dropped.
@@ -52,6 +56,7 @@ def run_trajectory(
         seed=config.seed,
         learning_rate=config.learning_rate,
         betas=(config.adam_beta1, config.adam_beta2),
+        draw_start=(start or open_start(config.start_spec, teacher)).draw,
         device=device,
     )
     shifts, flips = draw_augmentations(

@@ -3,6 +3,9 @@
 import json
 import sys
 
+import pytest
+from datasets import load_dataset
+
 from smi_hf import SparseInversionConfig, invert, load_teacher
 from smi_hf.cli import invert as command
 from smi_hf.data import DatasetRecord
@@ -90,3 +93,38 @@ def test_the_next_command_is_one_that_a_shell_takes(monkeypatch, tmp_path):
         "smi-hf quantize --model_name_or_path 'a b' --image_size 32 64 --dataset 'out [1]' --output_dir 'out [1]-int8'"
     )
     assert command._next_command(model, ".").endswith(f"--dataset . --output_dir {tmp_path}-int8")
+
+
+@pytest.mark.parametrize("start", ["noise", "pink", "dead_leaves", "fractal", "dataset"])
+def test_no_steps_write_what_images_begin_as(smi, tiny_checkpoint, photographs, tmp_path, start):
+    written = f"dataset={photographs}" if start == "dataset" else start
+    options = ("--num_images", 3, "--num_steps", 0, "--start", written, "--disable_tqdm")
+    code, out, err = smi("invert", "--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "out", *options)
+    assert code == 0, err
+    assert "16 of 16 patches are kept" in out and "with no steps, a label is only a number." in out
+    dataset = load_dataset(str(tmp_path / "out"), split="train")
+    assert dataset["steps"][:] == [0, 0, 0]
+    assert dataset["kept_patches"][:] == [list(range(16))] * 3
+    assert len({picture.tobytes() for picture in dataset["image"][:]}) == 3
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "**did not optimize them**" in card and "No optimization step was taken" in card
+    record = DatasetRecord.load(tmp_path / "out")
+    assert str(photographs.parent) not in record.to_json() + card
+    # The same command finds it complete.
+    assert smi("invert", "--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "out", *options).code == 0
+
+
+def test_a_start_that_does_not_fit_is_one_message(smi, tiny_checkpoint, tmp_path):
+    mistakes = {
+        ("--start", "leaves"): "there is no start 'leaves' (did you mean 'dead_leaves'?); available: dataset, dead_",
+        ("--start", "dataset"): "start 'dataset' must be written dataset=DATASET",
+        ("--start", f"dataset={tmp_path}/none"): "cannot be loaded: there is no such file or folder",
+        ("--num_steps", "0", "--prune_steps", "1"): "num_steps 0 keeps every patch",
+    }
+    for options, message in mistakes.items():
+        answer = smi(
+            "invert", "--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "out", *QUICK, *options
+        )
+        assert (answer.code, answer.out) == (2, ""), options
+        assert message in answer.err and "Traceback" not in answer.err
+        assert not (tmp_path / "out").exists()

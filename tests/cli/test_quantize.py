@@ -70,6 +70,32 @@ def test_several_datasets_and_seeds_are_several_runs_of_a_row(tiny_checkpoint, s
     assert [dataset["num_images"] for dataset in results["datasets"]] == [6, 6]
 
 
+def test_starts_are_rows_of_the_table(tiny_checkpoint, sparse_folder, photographs, tmp_path):
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "w8a8"]
+    given += ["--eval_dataset", photographs, "--backend", "simulated", "--disable_tqdm", "--control_seeds", 0, 1]
+    given += ["--controls", "dead_leaves", "pink", "fractal", f"dataset={photographs}"]
+    assert main(["quantize", *map(str, given)]) == 0
+    results = json.loads((tmp_path / "w8a8" / "results.json").read_text())
+    rows = {row["key"]: (row["label"], len(row["runs"])) for row in results["rows"][2:]}
+    assert rows == {
+        "dead_leaves": ("dead leaves", 2),
+        "pink": ("1/f noise", 2),
+        "fractal": ("fractals", 2),
+        "dataset=test.parquet": ("pictures of a dataset (test.parquet)", 1),
+    }
+    assert "dead leaves" in (tmp_path / "w8a8" / "README.md").read_text()
+
+
+def test_images_of_no_steps_calibrate_and_are_named(smi, tiny_checkpoint, photographs, tmp_path):
+    made = ["--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "leaves", "--start", "dead_leaves"]
+    assert smi("invert", *made, "--num_steps", 0, "--num_images", 6, "--disable_tqdm").code == 0
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", tmp_path / "leaves", "--eval_dataset", photographs]
+    given += ["--backend", "simulated", "--disable_tqdm", "--controls", "dead_leaves", "--output_dir", tmp_path / "w8"]
+    assert smi("quantize", *given).code == 0
+    rows = json.loads((tmp_path / "w8" / "results.json").read_text())["rows"]
+    assert [row["label"] for row in rows[1:]] == ["dead leaves", "dead leaves"]
+
+
 @pytest.mark.parametrize(
     "backend", [pytest.param("onnx", marks=needs_onnx), pytest.param("openvino", marks=needs_openvino), "quanto"]
 )

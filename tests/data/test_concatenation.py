@@ -102,3 +102,10 @@ def test_batches_by_number_are_those_of_the_collator(union):
     by_number = union.batch([5, 4])
     collated = union.collate([union.dataset[5], union.dataset[4]])
     assert all(torch.equal(by_number[name], collated[name]) for name in collated)
+
+
+def test_starts_are_shared_and_an_older_record_means_noise(sparse):
+    assert "start" not in sparse.record.settings
+    same = concatenate([sparse, variant(sparse, seed=8, start="noise")])
+    assert same.record.settings["start"] == "noise"
+    assert "start" not in concatenate([sparse, variant(sparse, seed=8, start="pink")]).record.settings

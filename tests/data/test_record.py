@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +21,19 @@ def test_a_record_that_was_written_before_is_read(valid):
     results = {"target_top1", "mean_target_probability", "content_sha256"}
     older = valid | {"results": {name: valid["results"][name] for name in results}}
     assert DatasetRecord.from_json(json.dumps(older), "smi.json").results["target_top1"] == 0.8125
+
+
+def test_a_record_from_before_starts_is_continued_and_means_noise(valid):
+    valid = copy.deepcopy(valid)
+    valid["settings"].pop("start", None)
+    before = DatasetRecord.from_json(json.dumps(valid), "smi.json")
+    assert before.full_settings["start"] == "noise" and "start" not in before.settings
+
+    def begun(start):
+        return replace(before, settings=before.settings | {"start": start})
+
+    assert begun("noise").differences(before) == []
+    assert begun("pink").differences(before) == ["start was 'noise' and is now 'pink'"]
 
 
 def places(value, place=()):

@@ -53,7 +53,7 @@ def contents(folder):
 def test_a_table_has_a_row_for_each_control_and_the_curves_of_first_runs(run, real_images, photographs, folder):
     record = run(
         images=real_images,
-        controls=["gaussian", "filled", f"real={photographs}"],
+        controls=["gaussian", "pink", "filled", f"real={photographs}"],
         control_seeds=[0, 1],
         eval_strategy="epoch",
     )
@@ -62,10 +62,11 @@ def test_a_table_has_a_row_for_each_control_and_the_curves_of_first_runs(run, re
         "teacher": "teacher",
         "sparse": "inverted, kept patches",
         "gaussian": "Gaussian noise",
+        "pink": "1/f noise",
         "filled": "inverted, gaps black",
         "real=test.parquet": "real images (test.parquet)",
     }
-    assert [len(row.runs) for row in rows.values()] == [1, 1, 2, 1, 2]
+    assert [len(row.runs) for row in rows.values()] == [1, 1, 2, 2, 1, 2]
     assert rows["teacher"].runs[0].agreement == 1.0 and not rows["teacher"].figures
     assert {row.figures["num_images"] for key, row in rows.items() if key != "teacher"} == {6}
     assert all(row.figures["seconds"] > 0 for key, row in rows.items() if key != "teacher")

@@ -14,7 +14,11 @@ from smi_hf import SparseInversionConfig, UsageError
         ({"prune_steps": [50, 400]}, "prune step 400 is not before the last of 400 steps"),
         ({"prune_steps": [50], "prune_ratios": [0.3, 0.3]}, "prune_ratios has 2 values .* but prune_steps has 1"),
         ({"num_images": 0}, "num_images must be at least 1, but 0 was given"),
-        ({"num_steps": 0}, "num_steps must be at least 1"),
+        ({"num_steps": -1}, "num_steps must not be negative"),
+        ({"num_steps": 0, "prune_steps": [1]}, "num_steps 0 keeps every patch, so prune_steps and prune_ratios must"),
+        ({"num_steps": 0, "prune_ratios": [0.3]}, "num_steps 0 keeps every patch, so prune_steps and prune_ratios"),
+        ({"start": "pinc"}, r"there is no start 'pinc' \(did you mean 'pink'\?\); available: dataset, dead_leaves"),
+        ({"start": "dataset"}, "start 'dataset' must be written dataset=DATASET"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"seed": -1}, "seed must not be negative"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
@@ -70,7 +74,7 @@ def test_options_that_change_no_image_are_not_part_of_its_settings():
     assert set(first.image_settings()) == {
         *("num_images", "num_steps", "seed", "classes", "policy", "prune_steps", "prune_ratios", "learning_rate"),
         *("adam_beta1", "adam_beta2", "tv_weight", "l2_weight", "loss_weights", "max_shift", "flip_probability"),
-        *("mixed_precision", "compile"),
+        *("mixed_precision", "compile", "start"),
     }
 
 
@@ -82,6 +86,18 @@ def test_one_word_is_a_list_of_one():
 def test_a_default_schedule_and_the_same_schedule_written_out_are_equal_settings():
     written = SparseInversionConfig(prune_steps=[50, 100, 200, 300], prune_ratios=[0.3])
     assert written.image_settings() == SparseInversionConfig().image_settings()
+
+
+def test_no_path_of_a_start_is_recorded():
+    settings = SparseInversionConfig(start="dataset=/home/me/photos:train").image_settings()
+    assert settings["start"] == "dataset=photos:train"
+    assert SparseInversionConfig().image_settings()["start"] == "noise"
+
+
+def test_without_steps_every_patch_is_kept_whatever_the_policy():
+    every = [SparseInversionConfig(num_steps=0, policy=policy) for policy in ("smi", "dense", "random")]
+    assert all(config.prune_schedule.keep_counts(196) == (196,) for config in every)
+    assert {config.image_settings()["policy"] for config in every} == {"dense"}
 
 
 def test_hf_argument_parser_reads_the_config():

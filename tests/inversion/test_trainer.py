@@ -302,3 +302,76 @@ def test_peak_memory_does_not_grow_with_the_number_of_images(teacher, config, tm
     SparseInversionTrainer(teacher, args, callbacks=[Counter()]).train()
     assert len(counts) == 20
     assert max(counts[10:]) <= max(counts[2:10])
+
+
+# What images begin as
+
+
+def test_images_move_away_from_what_they_began_as(teacher, config):
+    for start in ("noise", "dead_leaves"):
+        args = config(start=start, output_dir=f"{config().output_dir}-{start}")
+        moved = SparseInversionTrainer(teacher, args).train()
+        still = SparseInversionTrainer(
+            teacher, config(start=start, num_steps=0, prune_steps=None, output_dir=f"{args.output_dir}-0")
+        ).train()
+        kept = moved[0]["kept_patches"]
+        first, last = (
+            teacher.model.grid.cut(
+                torch.from_numpy(np.array(rows[0]["image"])).permute(2, 0, 1)[None], torch.tensor([kept])
+            )
+            for rows in (still, moved)
+        )
+        changed = (first != last).float().mean()
+        assert changed > 0.5, start
+        # Eight steps are few: an image is nearer to its own start than to that of another.
+        other = teacher.model.grid.cut(
+            torch.from_numpy(np.array(still[1]["image"])).permute(2, 0, 1)[None], torch.tensor([kept])
+        )
+        away = [(last.float() - each.float()).abs().mean() for each in (first, other)]
+        assert away[0] < away[1], start
+
+
+def test_a_run_from_a_dataset_is_not_continued_with_another(teacher, config, photographs, tmp_path):
+    photos = tmp_path / "photos.parquet"
+    photos.write_bytes(photographs.read_bytes())
+    args = config(start=f"dataset={photos}", num_images=2)
+    SparseInversionTrainer(teacher, args).train()
+    settings = json.loads((Path(args.output_dir) / "smi.json").read_text())["settings"]
+    assert settings["start"] == "dataset=photos.parquet" and len(settings["start_sha256"]) == 64
+    # Grown from the same pictures in another place.
+    moved = photos.rename((tmp_path / "elsewhere").mkdir() or tmp_path / "elsewhere" / "photos.parquet")
+    grown = SparseInversionTrainer(teacher, config(start=f"dataset={moved}")).train()
+    assert len(grown) == 4
+    rows = load_dataset("parquet", data_files=str(photographs), split="train")
+    rows.select(range(10)).to_parquet(photos)
+    with pytest.raises(UsageError, match=r"holds a dataset of other settings: start_sha256 was '[0-9a-f]{64}' and is"):
+        SparseInversionTrainer(teacher, config(start=f"dataset={photos}")).train()
+
+
+def test_a_run_from_before_starts_is_continued(teacher, config, rows):
+    args = config(num_images=2)
+    SparseInversionTrainer(teacher, args).train()
+    path = Path(args.output_dir) / "smi.json"
+    record = json.loads(path.read_text())
+    del record["settings"]["start"]
+    path.write_text(json.dumps(record))
+    before = rows(args.output_dir)
+    SparseInversionTrainer(teacher, config()).train()
+    after = rows(args.output_dir)
+    assert {index: after[index] for index in before} == before and len(after) == 4
+    with pytest.raises(UsageError, match="start was 'noise' and is now 'pink'"):
+        SparseInversionTrainer(teacher, config(start="pink")).train()
+
+
+def test_labels_without_steps_are_those_of_a_run_with_steps(teacher, config):
+    moved = SparseInversionTrainer(teacher, config()).train()
+    args = config(num_steps=0, prune_steps=None, output_dir=f"{config().output_dir}-0")
+    still = SparseInversionTrainer(teacher, args).train()
+    assert still["label"][:] == moved["label"][:]
+    assert still["steps"][:] == [0] * 4
+    sparse = load_sparse_dataset(args.output_dir, teacher=teacher)
+    batch = sparse.batch(range(4))
+    probability = teacher.model(batch["pixel_values"], batch["kept_patches"]).logits.softmax(dim=-1)
+    expected = probability.gather(1, batch["labels"][:, None])[:, 0]
+    assert np.allclose(expected.detach().numpy(), still["target_probability"][:], atol=1e-5)
+    assert {path.name for path in Path(args.output_dir).iterdir()} == {"README.md", "data", "preview.png", "smi.json"}

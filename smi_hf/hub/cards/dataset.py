@@ -1,7 +1,9 @@
 """The dataset card `README.md`, rendered from the run record alone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData, hf_hub_url
 from markupsafe import Markup
@@ -19,6 +21,7 @@ from smi_hf.hub.cards.markdown import (
     settings_table,
     template_environment,
 )
+from smi_hf.starts.base import STARTS, start_label
 
 _SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
 _CAPTIONS = {
@@ -29,6 +32,9 @@ _POLICIES = {
     "smi": "those with the lowest CLS attention in the last block",
     "random": "chosen at random",
 }
+
+# What images depend on that were not optimized.
+_START_SETTINGS = ("num_images", "num_steps", "start", "start_sha256", "seed", "classes")
 
 
 def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> DatasetCard:
@@ -52,13 +58,14 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
     is_teacher_on_hub = is_on_hub(record.teacher.name, record.teacher.revision)
     on_hub = [f"base_model:{record.teacher.name}"] if is_teacher_on_hub else []
     license = record.teacher.license
+    num_steps, start = record.settings["num_steps"], describe_start(record.full_settings["start"])
     data = DatasetCardData(
-        pretty_name=f"Sparse model inversion of {plain(record.teacher.name)}",
+        pretty_name=f"{'Sparse model inversion of' if num_steps else 'Images for'} {plain(record.teacher.name)}",
         **license_metadata(license),
         annotations_creators=["machine-generated"],
-        source_datasets=["original"],
+        source_datasets=["extended" if start.is_dataset else "original"],
         task_categories=["image-classification"],
-        tags=["synthetic", "data-free", "model-inversion", "sparse-model-inversion", "smi_hf", *on_hub],
+        tags=[*_tags(start, num_steps), "smi_hf", *on_hub],
         size_categories=[next((name for name, bound in _SIZES if num_images < bound), "1M<n<10M")],
         thumbnail=thumbnail,
         configs=[config],
@@ -76,6 +83,8 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             image_std=record.image_std,
             keep_counts=record.keep_counts,
             num_images=num_images,
+            num_steps=num_steps,
+            start=start,
             num_labels=len(record.label_names),
             is_sparse=record.keep_counts[-1] < record.keep_counts[0],
             pictures=[(name, _CAPTIONS[name]) for name in pictures],
@@ -83,7 +92,7 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             results={"device": record.environment.device if record.environment else None},
             prunes=_prunes(record),
             policy_words=_POLICIES.get(record.settings["policy"], f"by the policy {record.settings['policy']}"),
-            settings=settings_table(record.settings),
+            settings=settings_table(_shown_settings(record)),
             versions=describe_versions(record.environment),
             repo=repo_id or NO_REPOSITORY,
             teacher_path=reference_path(record.teacher),
@@ -92,6 +101,37 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
         )
     )
     return DatasetCard(text)
+
+
+@dataclass(frozen=True)
+class StartInWords:
+    """What a card says of what images began as.
+
+    Args:
+        label, purpose, sources: as of `Start`; the label alone where this smi_hf has no such start.
+        dataset: name of the dataset that the pictures are of, None if there is none.
+    """
+
+    label: str
+    purpose: str
+    sources: str = ""
+    dataset: str | None = None
+
+    @property
+    def is_dataset(self) -> bool:
+        return self.dataset is not None
+
+
+def describe_start(key: str) -> StartInWords:
+    """The start of a record (`dataset=photos`) in words."""
+    name, _, argument = key.partition("=")
+    if name not in STARTS:
+        return StartInWords(key, key)
+    start = STARTS.get(name)
+    if start.argument is None:
+        return StartInWords(start.label, start.purpose, start.sources)
+    label = start_label(key)
+    return StartInWords(label, label, start.sources, argument or start.label)
 
 
 def shown_pictures(record: DatasetRecord) -> list[str]:
@@ -105,6 +145,19 @@ def save_card(record: DatasetRecord, folder: Path) -> None:
     """Writes the card into a dataset folder."""
     with replaced_atomically(folder / CARD_FILE) as temporary:
         temporary.write_text(str(render_card(record)), encoding="utf-8")
+
+
+def _tags(start: StartInWords, num_steps: int) -> list[str]:
+    """What the Hub may list such images under."""
+    tags = [] if start.is_dataset and not num_steps else ["synthetic"]
+    tags += [] if start.is_dataset else ["data-free"]
+    return tags + (["model-inversion", "sparse-model-inversion"] if num_steps else [])
+
+
+def _shown_settings(record: DatasetRecord) -> dict[str, Any]:
+    """All settings; of images that were not optimized, those that they depend on."""
+    settings = record.full_settings
+    return settings if settings["num_steps"] else {name: settings.get(name) for name in _START_SETTINGS}
 
 
 def _add_dataset_info(data: DatasetCardData, record: DatasetRecord) -> None:

@@ -3,13 +3,13 @@
 The files of this package import nothing heavy at their tops: `--help` lists every control with its purpose.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from smi_hf.errors import UsageError
-from smi_hf.registry import Registry, suggest
+from smi_hf.registry import Choice, Registry, without_path
+from smi_hf.starts.base import STARTS, StartSpec
 
 if TYPE_CHECKING:
     from smi_hf.images.kept import KeptImages
@@ -39,7 +39,7 @@ class ControlInputs:
     @property
     def dataset(self) -> str:
         """The dataset that it was given, as a table may show it."""
-        return _without_path(self.argument)
+        return without_path(self.argument)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,36 @@ class Control:
     make: "Callable[[ControlInputs], list[KeptImages]]"
 
 
-CONTROLS: Registry[Control] = Registry("control", "smi_hf.images.controls")
+class _Controls(Registry[Control]):
+    """The controls of this package, and every start: what images begin as is compared with what they become."""
+
+    def names(self) -> list[str]:
+        return sorted({*super().names(), *self._starts()})
+
+    def get(self, name: str) -> Control:
+        return _start_control(name) if name in self._starts() else super().get(name)
+
+    def _starts(self) -> set[str]:
+        # Noise is a control under its own name, `gaussian`.
+        return set(STARTS.names()) - {"noise", *super().names()}
+
+
+CONTROLS: Registry[Control] = _Controls("control", "smi_hf.images.controls")
+
+
+def _start_control(name: str) -> Control:
+    """A start as a control: as many images as the sparse set has, every patch kept, one run a seed."""
+    start = STARTS.get(name)
+
+    def make(inputs: ControlInputs) -> "list[KeptImages]":
+        from smi_hf.images.starts import start_images
+
+        # A dataset gives the same pictures whatever the seed.
+        seeds = inputs.seeds if start.argument is None else inputs.seeds[:1]
+        spec = StartSpec(name, inputs.argument)
+        return [start_images(spec, inputs.teacher, inputs.num_images, seed=seed) for seed in seeds]
+
+    return Control(start.purpose, start.argument, make)
 
 
 def register_control(
@@ -71,42 +100,10 @@ def register_control(
     return add
 
 
-@dataclass(frozen=True)
-class ControlSpec:
-    """A control as a user wrote it.
+class ControlSpec(Choice):
+    """A control as a user wrote it: `gaussian`, `real=DATASET`."""
 
-    Args:
-        name: of the control.
-        argument: what stands behind `=`, empty if nothing.
-    """
-
-    name: str
-    argument: str = ""
-
-    @property
-    def key(self) -> str:
-        """The control as a record may hold it: with the name of its dataset, never a path of this machine."""
-        return f"{self.name}={_without_path(self.argument)}" if self.argument else self.name
-
-    @classmethod
-    def parse(cls, text: str, *, also: Sequence[str] = ()) -> Self:
-        """Reads `NAME` or `NAME=ARGUMENT`.
-
-        Args:
-            also: names that the caller serves itself, for the message.
-
-        Raises:
-            UsageError: there is no such control, or it lacks its argument, or has one that it does not take.
-        """
-        name, _, argument = text.partition("=")
-        if name not in CONTROLS:
-            names = [*CONTROLS.names(), *also]
-            raise UsageError(f"there is no control {name!r}{suggest(name, names)}; available: {', '.join(names)}")
-        wanted = CONTROLS.get(name).argument
-        if (wanted is not None) != bool(argument):
-            written = name if wanted is None else f"{name}={wanted}"
-            raise UsageError(f"control {text!r} must be written {written}")
-        return cls(name, argument)
+    registry = CONTROLS
 
     def make(self, teacher: "Teacher", sparse: "Sequence[KeptImages]", seeds: Sequence[int]) -> "list[KeptImages]":
         """The images of each run.
@@ -115,13 +112,6 @@ class ControlSpec:
             UsageError: its dataset cannot be loaded, does not fit the model, or is too small.
         """
         return CONTROLS.get(self.name).make(ControlInputs(teacher, sparse, seeds, self.argument))
-
-
-def _without_path(argument: str) -> str:
-    """A dataset as it was written, a path by its last part alone; `:split` stays."""
-    is_hub_id = argument.count(os.sep) < 2 and not argument.startswith((os.sep, "."))
-    is_there = any(os.path.exists(path) for path in (argument, argument.rpartition(":")[0]) if path)
-    return argument if is_hub_id and not is_there else os.path.basename(os.path.abspath(argument))
 
 
 def parse_controls(texts: Sequence[str], *, also: Sequence[str] = ()) -> dict[str, ControlSpec | None]:
@@ -142,13 +132,3 @@ def parse_controls(texts: Sequence[str], *, also: Sequence[str] = ()) -> dict[st
         same = sum(key == other or other.startswith(f"{key} (") for other in rows)
         rows[f"{key} ({same + 1})" if same else key] = spec
     return rows
-
-
-def control_help() -> str:
-    """One line per control, for the end of --help."""
-    lines = []
-    for name in CONTROLS.names():
-        control = CONTROLS.get(name)
-        written = name if control.argument is None else f"{name}={control.argument}"
-        lines.append(f"  {written:<15} {control.purpose}")
-    return "\n".join(lines)

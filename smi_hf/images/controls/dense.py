@@ -31,6 +31,11 @@ def dense_images(inputs: ControlInputs) -> "KeptImages":
             f"dataset {inputs.argument} keeps {num_kept} of {num_patches} patches, but this control needs one that "
             f"keeps every patch; make it with smi-hf invert --policy dense"
         )
+    if dataset.record.settings.get("num_steps") == 0:
+        raise UsageError(
+            f"dataset {inputs.argument} holds images of no steps, but this control needs a dense inversion; make it "
+            f"with smi-hf invert --policy dense"
+        )
     if len(dataset) < inputs.num_images:
         raise UsageError(
             f"dataset {inputs.argument} has {len(dataset)} images, but this control needs {inputs.num_images}, as "

@@ -161,3 +161,68 @@ def test_the_card_is_valid_metadata_for_the_hub(dataset_folder):
     assert "sparse-model-inversion" in card.data.tags
     assert "someone/vit" in card.text and "`abc`" in card.text
     assert "No photographs and no training data were used" in card.text
+
+
+# What images began as
+
+
+def begun(complete, start, num_steps=10, **settings):
+    return replace(complete, settings=complete.settings | {"start": start, "num_steps": num_steps} | settings)
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("noise", "optimized them from Gaussian noise"),
+        ("pink", "optimized them from 1/f noise"),
+        ("dead_leaves", "optimized them from dead leaves"),
+        ("of a newer smi_hf", "optimized them from of a newer smi_hf"),
+    ],
+)
+def test_the_card_says_what_an_image_began_as(complete, start, words):
+    card = render_card(begun(complete, start))
+    assert words in card.text
+    assert "No photographs and no training data were used" in card.text
+    assert {"data-free", "synthetic", "model-inversion"} <= set(card.data.tags)
+    assert not re.search(r"\{\{|\{%|\bNone\b|\n\n\n\n", card.text)
+
+
+def test_a_record_without_a_start_began_as_noise(complete):
+    assert "start" not in complete.settings
+    text = render_card(complete).text
+    assert "optimized them from Gaussian noise" in text
+    assert "mean 0 and variance 1 in normalized units (Sparse Model Inversion, arXiv 2510.27186)" in text
+    assert "| `start` | noise |" in text
+
+
+def test_sources_of_a_start_are_named(complete):
+    text = render_card(begun(complete, "dead_leaves")).text
+    assert "Each image starts as dead leaves: disks and polygons" in text
+    assert "(Lee, Mumford and Huang 2001; Baradad et al. 2021, arXiv 2106.05963)" in text
+
+
+def test_pictures_of_a_dataset_are_not_called_data_free(complete):
+    card = render_card(begun(complete, "dataset=me/photos:train", start_sha256="3" * 64))
+    assert "**Each image began as a picture of a dataset, me/photos:train**, and may show it." in card.text
+    assert "No photographs" not in card.text
+    assert "data-free" not in card.data.tags and card.data.source_datasets == ["extended"]
+    shown = render_card(begun(complete, "dataset=me/photos:train", 0, start_sha256="3" * 64))
+    assert "**Each image is a picture of a dataset, me/photos:train**" in shown.text
+    assert not {"synthetic", "data-free", "model-inversion"} & set(shown.data.tags)
+    assert "They are **not** photographs" not in shown.text
+
+
+def test_images_of_no_steps_promise_nothing_of_the_teacher(complete):
+    card = render_card(begun(complete, "pink", 0, prune_steps=[], prune_ratios=[]))
+    assert "**did not optimize them**" in card.text and "inverted" not in card.text.lower().split("## limits")[0]
+    assert "no weights were used" in card.text
+    assert "only a number" in card.text
+    assert "learning_rate" not in card.text and "| `start` | pink |" in card.text
+    assert "model-inversion" not in card.data.tags
+    assert not re.search(r"\{\{|\{%|\bNone\b|\n\n\n\n", card.text)
+
+
+@pytest.mark.parametrize("num_steps", [0, 10])
+@pytest.mark.parametrize("prefix", ["", "dataset="])
+def test_a_start_of_a_stranger_is_text_on_the_card(complete, evil, check_text_stays_text, prefix, num_steps):
+    check_text_stays_text(render_card(begun(complete, prefix + evil, num_steps)))

@@ -1,7 +1,8 @@
 import pytest
+import torch
 
 from smi_hf import UsageError
-from smi_hf.images.controls.base import ControlSpec, control_help, parse_controls
+from smi_hf.images.controls.base import ControlSpec, parse_controls
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,10 @@ def test_two_sets_of_one_name_are_two_rows():
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["gausian"], r"there is no control 'gausian' \(did you mean 'gaussian'\?\); available: dense, filled"),
+        (
+            ["gausian"],
+            r"there is no control 'gausian' \(did you mean 'gaussian'\?\); available: dataset, dead_leaves, dense,",
+        ),
         (["real"], "control 'real' must be written real=DATASET"),
         (["real="], "control 'real=' must be written real=DATASET"),
         (["gaussian=1"], "control 'gaussian=1' must be written gaussian"),
@@ -46,5 +50,22 @@ def test_what_is_no_control_is_refused(texts, message):
 
 
 def test_help_names_every_control_and_how_it_is_written():
-    text = control_help()
+    text = ControlSpec.help()
     assert "real=DATASET" in text and "gaussian" in text and "filled" in text
+    # A start is a control by being there; noise has been one under a name of its own.
+    assert "dead_leaves" in text and "dataset=DATASET" in text
+    assert [line.split()[0] for line in text.splitlines()].count("noise") == 0
+
+
+def test_starts_are_shown_whole_one_run_a_seed_and_named(inputs, teacher, photographs):
+    from smi_hf.images.starts import start_images
+    from smi_hf.starts.base import StartSpec
+
+    first, second = ControlSpec.parse("dead_leaves").make(teacher, inputs().sparse, (1, 2))
+    assert torch.equal(first.pixels_BCHW, start_images(StartSpec("dead_leaves"), teacher, 6, seed=1).pixels_BCHW)
+    assert not torch.equal(first.pixels_BCHW, second.pixels_BCHW)
+    assert first.kept_BK.tolist() == [list(range(16))] * 6
+    assert first.source == "dead leaves"
+    # The same pictures whatever the seed.
+    (shown,) = ControlSpec.parse(f"dataset={photographs}").make(teacher, inputs().sparse, (1, 2))
+    assert shown.source == "pictures of a dataset (test.parquet)" and len(shown) == 6

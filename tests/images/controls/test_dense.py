@@ -34,3 +34,12 @@ def test_a_dense_inversion_of_another_grid_is_refused(inputs, dense_folder, tiny
     larger = load_teacher(str(tiny_checkpoint), image_size=48)
     with pytest.raises(UsageError, match="but the model has"):
         CONTROLS.get("dense").make(replace(inputs(dense_folder), teacher=larger))
+
+
+@pytest.mark.parametrize("name", ["dense", "random"])
+def test_images_of_no_steps_are_no_dense_inversion(name, inputs, teacher, tmp_path):
+    from smi_hf import SparseInversionConfig, invert
+
+    invert(teacher, SparseInversionConfig(str(tmp_path / "set"), num_images=6, num_steps=0, disable_tqdm=True))
+    with pytest.raises(UsageError, match="holds images of no steps, but this control needs a dense inversion"):
+        CONTROLS.get(name).make(inputs(str(tmp_path / "set")))

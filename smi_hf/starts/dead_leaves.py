@@ -1,0 +1,64 @@
+"""Dead leaves: flat shapes of all sizes that cover each other, as things in photographs do."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smi_hf.starts.base import StartInputs, register_start
+from smi_hf.starts.pink import pink_noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Radii as fractions of the shorter side; below a pixel there is nothing to see.
+_SMALLEST, _LARGEST = 1 / 64, 1 / 3
+# How often disks alone would cover a pixel, on average; polygons are smaller.
+_LAYERS = 6
+_MAX_CORNERS = 6
+# Standard deviation of the texture, as a fraction of the range from black to white.
+_TEXTURE = 0.05
+
+
+@register_start(
+    "dead_leaves",
+    "dead leaves",
+    "dead leaves: disks and polygons of all sizes that cover each other, with a faint 1/f texture",
+    sources="Lee, Mumford and Huang 2001; Baradad et al. 2021, arXiv 2106.05963",
+)
+def dead_leaves(inputs: StartInputs) -> "Tensor":
+    """Leaves of random colors with faint 1/f noise over them."""
+    random = inputs.numpy_generator()
+    return inputs.from_rgb(leaves(random, inputs.image_size) + _TEXTURE * pink_noise(random, inputs.image_size))
+
+
+def leaves(random: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:
+    """Flat disks and convex polygons, each over those before it, float32 (3, H, W) in [0, 1].
+
+    Radii have the density r^-3, of which the image is alike at every scale. Source: Lee, Mumford and Huang, Occlusion
+    models for natural images (2001); colors as by Baradad et al., Learning to see by looking at noise (2021).
+    """
+    from PIL import Image, ImageDraw
+
+    side = min(image_size)
+    smallest, largest = max(1.0, _SMALLEST * side), max(2.0, _LARGEST * side)
+    # Integrals of r^-3 and of pi r^2 r^-3 from the smallest radius to the largest.
+    mean_area = 2 * math.pi * math.log(largest / smallest) / (smallest**-2 - largest**-2)
+    num_leaves = math.ceil(_LAYERS * image_size[0] * image_size[1] / mean_area)
+    radii = (smallest**-2 - random.random(num_leaves) * (smallest**-2 - largest**-2)) ** -0.5
+    centers = random.random((num_leaves, 2)) * image_size[::-1]
+    # Which leaf is on top of each pixel; 0 is the ground.
+    top = Image.new("I", (image_size[1], image_size[0]))
+    draw = ImageDraw.Draw(top)
+    num_corners = random.integers(1, _MAX_CORNERS + 1, num_leaves)
+    angles = np.sort(random.random((num_leaves, _MAX_CORNERS)) * 2 * math.pi, axis=1)
+    corners = centers[:, None] + radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=2)
+    boxes = np.concatenate([centers - radii[:, None], centers + radii[:, None]], axis=1)
+    for number, count in enumerate(num_corners.tolist()):
+        if count < 3:
+            draw.ellipse(boxes[number].tolist(), fill=number + 1)
+        else:
+            # The angles increase around the center, so the polygon is convex.
+            draw.polygon(corners[number, :count].ravel().tolist(), fill=number + 1)
+    colors = random.random((num_leaves + 1, 3), dtype=np.float32)
+    return np.ascontiguousarray(colors[np.asarray(top)].transpose(2, 0, 1))
