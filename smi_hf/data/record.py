@@ -11,6 +11,9 @@ from smi_hf.json_record import JsonRecord, checked
 from smi_hf.models.references import CheckpointReference
 from smi_hf.patches import Normalization, PatchGrid
 
+# Settings that the first records lack, and what they were then: such a dataset is continued by a run that says so.
+_ADDED_SETTINGS = {"move": "pixels", "move_options": None, "lr_schedule": "constant", "num_views": 1}
+
 
 @checked
 @dataclass(frozen=True)
@@ -102,5 +105,6 @@ class DatasetRecord(JsonRecord):
         return {
             "teacher weights (sha256)": plain["teacher"]["weights_sha256"],
             **{name: plain[name] for name in ("image_size", "patch_size", "image_mean", "image_std")},
+            **_ADDED_SETTINGS,
             **{name: value for name, value in plain["settings"].items() if name != "batch_size"},
         }
