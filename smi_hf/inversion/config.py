@@ -92,8 +92,8 @@ class SparseInversionConfig:
     move: str = field(
         default="pixels",
         metadata={
-            "help": "How an image moves in a step: 'pixels' is Adam over pixels, 'frequency' Adam over the spectrum of "
-            "decorrelated colors with low frequencies moving most, 'growing' moves blocks of 8, 4, 2 pixels and then "
+            "help": "How an image moves in a step: 'pixels' is Adam over pixels, 'frequency' Adam over the spectrum "
+            "of decorrelated colors with low frequencies moving most, 'growing' moves blocks of 8, 4, 2 pixels and then "
             "pixels, 'low_pass' blends the image with its blur after each step of 'pixels'.",
             "choices": MOVES.names(),
         },
@@ -139,8 +139,8 @@ class SparseInversionConfig:
     num_views: int = field(
         default=1,
         metadata={
-            "help": "Random rolls and flips of an image that the teacher sees in each step, whose losses are averaged; "
-            "a step takes that many times as long."
+            "help": "Random rolls and flips of an image that the teacher sees in each step, whose losses are "
+            "averaged; a step takes that many times as long."
         },
     )
     mixed_precision: str | None = field(

@@ -118,9 +118,8 @@ def read_options(name: str, words: Iterable[str]) -> dict[str, float]:
         option, _, text = word.partition("=")
         if option not in known:
             accepted = f"takes {', '.join(known)}" if known else "takes no options"
-            raise UsageError(
-                f"move_options: the move {name!r} has no option {option!r}{suggest(option, list(known))}; it {accepted}"
-            )
+            hint = suggest(option, list(known))
+            raise UsageError(f"move_options: the move {name!r} has no option {option!r}{hint}; it {accepted}")
         values[option] = _in_range(option, text, known[option])
     return values
 

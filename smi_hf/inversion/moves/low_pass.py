@@ -58,7 +58,9 @@ def blur(patches_BKCPQ: Tensor, kept_BK: Tensor, grid: PatchGrid, *, width: floa
     return _blur_rows(along_rows.transpose(-1, -2), kept_BK, grid, (1, 0), width).transpose(-1, -2)
 
 
-def _blur_rows(patches_BKCPQ: Tensor, kept_BK: Tensor, grid: PatchGrid, offset: tuple[int, int], width: float) -> Tensor:
+def _blur_rows(
+    patches_BKCPQ: Tensor, kept_BK: Tensor, grid: PatchGrid, offset: tuple[int, int], width: float
+) -> Tensor:
     """Patches blurred along their last axis, in whose direction the neighbour at `offset` lies."""
     Q = patches_BKCPQ.shape[-1]
     reach = min(math.ceil(3 * width), Q)
