@@ -93,8 +93,8 @@ class SparseInversionConfig:
         default="pixels",
         metadata={
             "help": "How an image moves in a step: 'pixels' is Adam over pixels, 'frequency' Adam over the spectrum "
-            "of decorrelated colors with low frequencies moving most, 'growing' moves blocks of 8, 4, 2 pixels and then "
-            "pixels, 'low_pass' blends the image with its blur after each step of 'pixels'.",
+            "of decorrelated colors with low frequencies moving most, 'growing' moves blocks of 8, 4, 2 pixels and "
+            "then pixels, 'low_pass' blends the image with its blur after each step of 'pixels'.",
             "choices": MOVES.names(),
         },
     )
