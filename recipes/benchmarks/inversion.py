@@ -65,7 +65,7 @@ def sparse_side(
         inversion_step(
             teacher.model,
             state,
-            drawn,
+            [drawn],
             loss_weights=LOSS_WEIGHTS,
             normalization=teacher.normalization,
             autocast=autocast,

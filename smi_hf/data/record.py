@@ -11,8 +11,14 @@ from smi_hf.json_record import JsonRecord, checked
 from smi_hf.models.references import CheckpointReference
 from smi_hf.patches import Normalization, PatchGrid
 
-# What records mean that were written before a setting was recorded.
-_EARLIER_SETTINGS = {"start": "noise"}
+# Settings that the first records lack, and what they were then: such a dataset is continued by a run that says so.
+_EARLIER_SETTINGS = {
+    "start": "noise",
+    "move": "pixels",
+    "move_options": None,
+    "lr_schedule": "constant",
+    "num_views": 1,
+}
 
 
 @checked

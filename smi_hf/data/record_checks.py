@@ -20,6 +20,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     _check_integer(settings, "num_images", 1, MAX_IMAGES)
     _check_integer(settings, "num_steps", 0)
     _check_integer(settings, "seed", 0, MAX_SEED)
+    if "num_views" in settings:  # earlier records lack it
+        _check_integer(settings, "num_views", 1)
     if not isinstance(settings.get("policy"), str) or not settings["policy"]:
         raise ValueError(f"settings.policy must be the name of a policy, not {settings.get('policy')!r}")
     for name in {"start", "start_sha256"} & settings.keys():

@@ -35,4 +35,4 @@ def record_macs(model: SparseClassifier, record: DatasetRecord) -> int:
     """Forward multiply-accumulates that one image of a dataset took."""
     settings = record.settings
     schedule = PruneSchedule(tuple(settings["prune_steps"]), tuple(settings["prune_ratios"]))
-    return schedule_macs(model, schedule, settings["num_steps"])
+    return settings.get("num_views", 1) * schedule_macs(model, schedule, settings["num_steps"])

@@ -7,9 +7,12 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 from smi_hf.data.record_checks import MAX_SEED
 from smi_hf.data.schema import MAX_IMAGES
 from smi_hf.errors import UsageError
+from smi_hf.inversion.lr_schedules import LR_SCHEDULES
+from smi_hf.inversion.moves.base import MOVES, read_options
 from smi_hf.losses.base import LOSSES
 from smi_hf.patches.policies.base import POLICIES
 from smi_hf.patches.schedule import PruneSchedule
+from smi_hf.registry import suggest
 from smi_hf.starts.base import STARTS, StartSpec
 
 # The paper's 1e-4 weighs one norm over a batch of 32 against a mean over it; ours are sums over images.
@@ -18,6 +21,7 @@ PAPER_TV_WEIGHT = 1e-4 * 32**0.5
 MIXED_PRECISIONS = ("no", "bf16")
 
 MAX_STEPS = 1_000_000
+MAX_VIEWS = 1_000
 
 # An option that changes what a run shows, where it writes or how fast it is, never an image: a run may be continued
 # with others. Not in the field's metadata, all of which argparse would get.
@@ -96,7 +100,35 @@ class SparseInversionConfig:
             "help": "Fraction of the remaining patches that each prune drops; one for all, or one a step (0.3)."
         },
     )
-    learning_rate: float = field(default=0.25, metadata={"help": "Learning rate of Adam over the pixels."})
+    move: str = field(
+        default="pixels",
+        metadata={
+            "help": "How an image moves in a step: 'pixels' is Adam over pixels, 'frequency' Adam over the spectrum "
+            "of decorrelated colors with low frequencies moving most, 'growing' moves blocks of 8, 4, 2 pixels and "
+            "then pixels, 'low_pass' blends the image with its blur after each step of 'pixels'.",
+            "choices": MOVES.names(),
+        },
+    )
+    move_options: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Options of the move as NAME=VALUE. growing: fine_from (0.5), the share of the run after which "
+            "pixels move. low_pass: strength (0.1), the share of the blur in each blend, and width (0.7), its "
+            "standard deviation in pixels."
+        },
+    )
+    learning_rate: float = field(
+        default=0.25,
+        metadata={"help": "Learning rate of Adam over the pixels, in normalized units; of the same size in any move."},
+    )
+    lr_schedule: str = field(
+        default="constant",
+        metadata={
+            "help": "How the learning rate changes over the run: 'constant', 'linear' and 'cosine' down towards 0, "
+            "'one_cycle' up from a 25th of it over the first 30 % and then down to nearly nothing.",
+            "choices": list(LR_SCHEDULES),
+        },
+    )
     adam_beta1: float = field(default=0.5, metadata={"help": "Decay of Adam's first moment."})
     adam_beta2: float = field(default=0.99, metadata={"help": "Decay of Adam's second moment."})
     tv_weight: float = field(
@@ -114,6 +146,13 @@ class SparseInversionConfig:
     flip_probability: float = field(
         default=0.5,
         metadata={"help": "How often an image is mirrored in a step; 0 if the model tells left from right (digits)."},
+    )
+    num_views: int = field(
+        default=1,
+        metadata={
+            "help": "Random rolls and flips of an image that the teacher sees in each step, whose losses are "
+            "averaged; a step takes that many times as long."
+        },
     )
     mixed_precision: str | None = field(
         default=None,
@@ -157,7 +196,7 @@ class SparseInversionConfig:
 
     def __post_init__(self) -> None:
         # One word is plausible in Python, and would be taken for a list of letters.
-        for name in ("classes", "report_to", "loss_weights"):
+        for name in ("classes", "report_to", "loss_weights", "move_options"):
             if isinstance(getattr(self, name), str):
                 setattr(self, name, [getattr(self, name)])
         self._check_numbers()
@@ -190,8 +229,13 @@ class SparseInversionConfig:
                 "num_steps 0 keeps every patch, so prune_steps and prune_ratios must not be given with it; leave them "
                 "out, or take steps"
             )
+        if self.lr_schedule not in LR_SCHEDULES:
+            raise UsageError(
+                f"there is no learning rate schedule {self.lr_schedule!r}"
+                f"{suggest(self.lr_schedule, list(LR_SCHEDULES))}; available: {', '.join(LR_SCHEDULES)}"
+            )
         # Built now for their errors: a wrong value should not wait for the checkpoint to load.
-        self.prune_schedule, self.term_weights, self.start_spec  # noqa: B018
+        self.prune_schedule, self.term_weights, self.start_spec, self.move_values  # noqa: B018
 
     def _check_numbers(self) -> None:
         bounds = {
@@ -201,6 +245,7 @@ class SparseInversionConfig:
             "logging_steps": (1, math.inf),
             "seed": (0, MAX_SEED),
             "num_preview_images": (0, math.inf),
+            "num_views": (1, MAX_VIEWS),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -247,6 +292,15 @@ class SparseInversionConfig:
         if not any(weights.values()):
             raise UsageError("the weight of every loss term is 0, so there is nothing to optimize; give one a weight")
         return weights
+
+    @property
+    def move_values(self) -> dict[str, float]:
+        """The value of each option of the move."""
+        return read_options(self.move, self.move_options or ())
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step, in [0, num_steps)."""
+        return self.learning_rate * LR_SCHEDULES[self.lr_schedule](step, self.num_steps)
 
     def image_settings(self) -> dict[str, Any]:
         """The options that decide what the images are, with defaults resolved: equal settings, equal images."""

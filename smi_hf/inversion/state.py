@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from smi_hf.inversion.moves.base import Move, MoveInputs, MoveSettings
+from smi_hf.inversion.moves.pixels import Pixels
 from smi_hf.patches import PatchGrid, take_slots
 from smi_hf.patches.randomness import image_generator
 from smi_hf.starts.noise import gaussian_noise
@@ -16,14 +18,14 @@ from smi_hf.starts.noise import gaussian_noise
 
 @dataclass
 class TrajectoryState:
-    """A batch of images that are optimized together. Changed in place by `inversion_step` and `keep`.
+    """A batch of images that are optimized together. Changed in place by `inversion_step`, `update` and `keep`.
 
     Args:
         image_indices: which images of the run these are, B numbers.
         targets_B: their labels, int64 (B,).
         patches_BKCPQ: kept patches in normalized units, a float32 leaf that requires gradients.
         kept_BK: their places on the grid, int64 (B, K), increasing.
-        optimizer: Adam over `patches_BKCPQ` alone.
+        move: how `patches_BKCPQ` change in a step, with what it remembers of earlier ones.
         generators: each image's random stream.
         grid: the patch grid.
         step: optimization steps taken so far.
@@ -33,7 +35,7 @@ class TrajectoryState:
     targets_B: Tensor
     patches_BKCPQ: Tensor
     kept_BK: Tensor
-    optimizer: torch.optim.Adam
+    move: Move
     generators: list[torch.Generator]
     grid: PatchGrid
     step: int = 0
@@ -47,15 +49,15 @@ class TrajectoryState:
         *,
         seed: int,
         num_channels: int = 3,
-        learning_rate: float = 0.25,
-        betas: tuple[float, float] = (0.5, 0.99),
         draw_start: Callable[[torch.Generator, int], Tensor] | None = None,
+        move: Move | None = None,
         device: torch.device | str = "cpu",
     ) -> "TrajectoryState":
         """Images before their first step, each from its own stream, with every patch kept.
 
         Args:
             draw_start: image (C, H, W) in normalized units from its stream and number; N(0, 1) if None.
+            move: how the pixels will move; Adam over each if None.
         """
         generators = [image_generator(seed, index) for index in image_indices]
         draw = draw_start or (lambda generator, index: gaussian_noise(num_channels, grid.image_size, generator))
@@ -67,8 +69,7 @@ class TrajectoryState:
             targets_B=torch.tensor(list(targets), dtype=torch.int64, device=device),
             patches_BKCPQ=patches_BNCPQ,
             kept_BK=grid.all_patches(len(images), device=device).contiguous(),
-            # One fused kernel instead of a dozen passes over the pixels.
-            optimizer=torch.optim.Adam([patches_BNCPQ], lr=learning_rate, betas=betas, fused=True),
+            move=move or Pixels(MoveSettings(grid)),
             generators=generators,
             grid=grid,
         )
@@ -78,17 +79,19 @@ class TrajectoryState:
         """K."""
         return self.kept_BK.shape[1]
 
+    def update(self, gradient_BKCPQ: Tensor, learning_rate: float) -> None:
+        """Moves the kept pixels one step against the gradient of the losses; counts the step."""
+        with torch.no_grad():
+            self.move.update(MoveInputs(self.patches_BKCPQ, self.kept_BK, gradient_BKCPQ, learning_rate, self.step))
+        self.step += 1
+
     def keep(self, slots_BM: Tensor) -> None:
-        """Drops every patch but those in the given slots, for good: pixels, places and optimizer moments.
+        """Drops every patch but those in the given slots, for good: pixels, places and what the move remembers.
 
         Args:
             slots_BM: entries in [0, K), int64 (B, M), increasing in each image.
         """
-        (moments,) = self.optimizer.state.values() or ({},)
         self.kept_BK = take_slots(self.kept_BK, slots_BM)
         self.patches_BKCPQ = take_slots(self.patches_BKCPQ.detach(), slots_BM).requires_grad_()
-        self.optimizer.param_groups[0]["params"] = [self.patches_BKCPQ]
-        self.optimizer.state.clear()
-        self.optimizer.state[self.patches_BKCPQ] = {
-            name: take_slots(value, slots_BM) if value.dim() else value for name, value in moments.items()
-        }
+        with torch.no_grad():
+            self.move.keep(slots_BM, self.kept_BK)

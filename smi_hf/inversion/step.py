@@ -3,7 +3,7 @@
 Legend: `B` images, `K` kept patches, `C` channels, `P Q` patch pixels.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -18,35 +18,56 @@ from smi_hf.patches import Augmentation, Normalization, augment
 def inversion_step(
     model: SparseClassifier,
     state: TrajectoryState,
-    augmentation: Augmentation,
+    views: Sequence[Augmentation],
     *,
     loss_weights: Mapping[str, float],
     normalization: Normalization,
+    learning_rate: float = 0.25,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> dict[str, Tensor]:
-    """Moves the kept pixels of every image one Adam step downhill. Changes `state` in place.
+    """Moves the kept pixels of every image one step downhill, as the state's move does. Changes `state` in place.
 
-    Losses are summed over images, so each image descends its own. Pixels are clamped to what an image file can hold.
+    Losses are summed over images, so each image descends its own, and averaged over its views. Pixels are clamped to
+    what an image file can hold.
     Source: Sparse Model Inversion (arXiv 2510.27186), section 3, with per-image losses and augmentation.
 
     Args:
         model: the frozen teacher.
+        views: how the teacher sees each image, at least once; one after the other, so in the memory of one.
         loss_weights: weight of each registered loss term.
+        learning_rate: of this step.
         autocast: context in which the teacher runs (mixed precision); losses and pixels stay float32.
 
     Returns:
-        Weighted loss of each image under the name of its term, (B,), detached.
+        Weighted loss of each image under the name of its term, (B,), mean over views, detached.
     """
-    patches_BKCPQ = state.patches_BKCPQ
-    moved_BKCPQ, places_BK = augment(patches_BKCPQ, state.kept_BK, augmentation, state.grid)
+    assert views, "an image that nobody sees has no loss"
+    parts: dict[str, Tensor] = {}
+    gradient_BKCPQ: Tensor | None = None
+    for view in views:
+        losses = _losses(model, state, view, loss_weights, autocast)
+        (slope_BKCPQ,) = torch.autograd.grad(sum(losses.values()).sum(), state.patches_BKCPQ)
+        gradient_BKCPQ = slope_BKCPQ if gradient_BKCPQ is None else gradient_BKCPQ.add_(slope_BKCPQ)
+        parts = {name: loss.detach() + parts[name] if parts else loss.detach() for name, loss in losses.items()}
+    if len(views) > 1:
+        gradient_BKCPQ /= len(views)
+        parts = {name: part / len(views) for name, part in parts.items()}
+    state.update(gradient_BKCPQ, learning_rate)
+    with torch.no_grad():
+        state.patches_BKCPQ.clamp_(*normalization.bounds(state.patches_BKCPQ))
+    return parts
+
+
+def _losses(
+    model: SparseClassifier,
+    state: TrajectoryState,
+    view: Augmentation,
+    loss_weights: Mapping[str, float],
+    autocast: Callable[[], AbstractContextManager],
+) -> dict[str, Tensor]:
+    """Weighted loss of each image as the teacher sees it in one view, (B,), by term."""
+    moved_BKCPQ, places_BK = augment(state.patches_BKCPQ, state.kept_BK, view, state.grid)
     with autocast():
         logits_BL = model.forward_patches(moved_BKCPQ, places_BK).logits
-    parts = weighted_losses(
-        LossInputs(logits_BL, state.targets_B, patches_BKCPQ, state.kept_BK, state.grid), loss_weights
-    )
-    (patches_BKCPQ.grad,) = torch.autograd.grad(sum(parts.values()).sum(), patches_BKCPQ)
-    state.optimizer.step()
-    with torch.no_grad():
-        patches_BKCPQ.clamp_(*normalization.bounds(patches_BKCPQ))
-    state.step += 1
-    return {name: part.detach() for name, part in parts.items()}
+    inputs = LossInputs(logits_BL, state.targets_B, state.patches_BKCPQ, state.kept_BK, state.grid)
+    return weighted_losses(inputs, loss_weights)

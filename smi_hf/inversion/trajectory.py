@@ -13,10 +13,11 @@ from smi_hf.data.schema import FinishedImages
 from smi_hf.errors import RunError
 from smi_hf.images.starts import open_start
 from smi_hf.inversion.config import SparseInversionConfig
+from smi_hf.inversion.moves.base import MOVES, Move, MoveSettings
 from smi_hf.inversion.state import TrajectoryState
 from smi_hf.inversion.step import inversion_step
 from smi_hf.models import Teacher
-from smi_hf.patches import POLICIES, Augmentation, SelectionInputs, draw_augmentations
+from smi_hf.patches import POLICIES, Augmentation, PatchGrid, SelectionInputs, draw_augmentations
 from smi_hf.starts.base import OpenStart
 
 
@@ -54,18 +55,21 @@ def run_trajectory(
         targets,
         grid,
         seed=config.seed,
-        learning_rate=config.learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
         draw_start=(start or open_start(config.start_spec, teacher)).draw,
+        move=_make_move(config, grid),
         device=device,
     )
-    shifts, flips = draw_augmentations(
-        grid,
-        config.num_steps,
-        state.generators,
-        max_shift=config.max_shift,
-        flip_probability=config.flip_probability,
-    )
+    # Of each view in turn, so that the first is what the only one would be.
+    drawn = [
+        draw_augmentations(
+            grid,
+            config.num_steps,
+            state.generators,
+            max_shift=config.max_shift,
+            flip_probability=config.flip_probability,
+        )
+        for _ in range(config.num_views)
+    ]
     schedule = config.prune_schedule
     keep_counts = dict(zip(schedule.steps, schedule.keep_counts(grid.num_patches)[1:]))
     select = POLICIES.get(config.policy)
@@ -87,9 +91,10 @@ def run_trajectory(
         losses = inversion_step(
             teacher.model,
             state,
-            Augmentation(shifts[step], flips[step]).to(device),
+            [Augmentation(shifts[step], flips[step]).to(device) for shifts, flips in drawn],
             loss_weights=loss_weights,
             normalization=normalization,
+            learning_rate=config.learning_rate_at(step),
             autocast=autocast,
         )
         guard.watch(losses)
@@ -97,6 +102,11 @@ def run_trajectory(
             guard.check()
         on_step_end(state, losses)
     return _finish(teacher, config, state)
+
+
+def _make_move(config: SparseInversionConfig, grid: PatchGrid) -> Move:
+    betas = (config.adam_beta1, config.adam_beta2)
+    return MOVES.get(config.move).make(MoveSettings(grid, config.num_steps, betas, config.move_values))
 
 
 def _finish(teacher: Teacher, config: SparseInversionConfig, state: TrajectoryState) -> FinishedImages:

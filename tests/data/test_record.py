@@ -36,6 +36,20 @@ def test_a_record_from_before_starts_is_continued_and_means_noise(valid):
     assert begun("pink").differences(before) == ["start was 'noise' and is now 'pink'"]
 
 
+def test_a_dataset_from_before_a_setting_is_continued_by_a_run_that_does_what_was_done_then(valid):
+    added = {"move": "pixels", "move_options": None, "lr_schedule": "constant", "num_views": 1}
+    before = copy.deepcopy(valid)
+    for name in added:
+        before["settings"].pop(name, None)
+    now = copy.deepcopy(before)
+    now["settings"] |= added
+    old, new = (DatasetRecord.from_json(json.dumps(values), "smi.json") for values in (before, now))
+    assert new.differences(old) == old.differences(new) == []
+    now["settings"]["move"] = "growing"
+    moved = DatasetRecord.from_json(json.dumps(now), "smi.json")
+    assert moved.differences(old) == ["move was 'pixels' and is now 'growing'"]
+
+
 def places(value, place=()):
     """Every place in nested values."""
     yield place

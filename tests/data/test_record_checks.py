@@ -16,6 +16,8 @@ from smi_hf.data import DatasetRecord
         ("settings.num_images", True, "num_images must be an integer"),
         ("settings.seed", -1, "seed must be an integer from 0"),
         ("settings.seed", 2**63, "seed must be an integer from 0"),
+        ("settings.num_views", 0, "num_views must be an integer of at least 1, not 0"),
+        ("settings.num_views", None, "num_views must be an integer of at least 1"),
         ("settings.policy", 3, "policy must be the name of a policy"),
         ("settings.prune_steps", "13", "prune_steps must be a list of integers"),
         ("settings.prune_ratios", [0.3], "prune_ratios has 1 values"),

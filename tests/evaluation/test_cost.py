@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Dinov2Config, Dinov2ForImageClassification, ViTConfig, ViTForImageClassification
 
-from smi_hf.evaluation.cost import forward_macs, schedule_macs
+from smi_hf.evaluation.cost import forward_macs, record_macs, schedule_macs
 from smi_hf.models import SparseClassifier
 from smi_hf.patches import PruneSchedule
 
@@ -35,3 +37,11 @@ def test_a_schedule_costs_the_sum_of_its_stages(teacher):
     schedule = PruneSchedule((2, 5), (0.3, 0.3))
     expected = sum(steps * forward_macs(teacher.model, kept) for steps, kept in ((2, 16), (3, 11), (3, 7)))
     assert schedule_macs(teacher.model, schedule, 8) == expected
+
+
+def test_a_dataset_costs_each_view_of_each_step(teacher):
+    settings = {"num_steps": 8, "prune_steps": [2, 5], "prune_ratios": [0.3, 0.3]}
+    once = schedule_macs(teacher.model, PruneSchedule((2, 5), (0.3, 0.3)), 8)
+    # The first records do not say how many views there were: one.
+    assert record_macs(teacher.model, SimpleNamespace(settings=settings)) == once
+    assert record_macs(teacher.model, SimpleNamespace(settings=settings | {"num_views": 3})) == 3 * once

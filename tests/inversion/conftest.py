@@ -53,6 +53,6 @@ def take_step():
     def take(teacher, state, weights=None):
         still = Augmentation(torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.bool))
         weights = weights or {"cross_entropy": 1.0, "total_variation": 1e-3}
-        return inversion_step(teacher.model, state, still, loss_weights=weights, normalization=teacher.normalization)
+        return inversion_step(teacher.model, state, [still], loss_weights=weights, normalization=teacher.normalization)
 
     return take

@@ -54,6 +54,16 @@ from smi_hf import SparseInversionConfig, UsageError
         ({"loss_weights": [""]}, "there is no loss term ''"),
         ({"report_to": []}, "report_to must name at least one tracker"),
         ({"report_to": ["none", "wandb"]}, "report_to takes 'none' and 'all' alone"),
+        ({"move": "pixel"}, r"there is no move 'pixel' \(did you mean 'pixels'\?\); available: frequency, growing"),
+        ({"move_options": ["strength=0.1"]}, "the move 'pixels' has no option 'strength'; it takes no options"),
+        ({"move": "low_pass", "move_options": ["strength=2"]}, "strength must be a number from 0 to 1"),
+        (
+            {"lr_schedule": "cosin"},
+            r"no learning rate schedule 'cosin' \(did you mean 'cosine'\?\); available: constant",
+        ),
+        ({"num_views": 0}, "num_views must be at least 1, but 0 was given"),
+        ({"num_views": 1001}, "num_views must be at most 1000"),
+        ({"num_views": 2.0}, "num_views must be an integer"),
         ({"hub_dataset_id": "", "push_to_hub": True}, "hub_dataset_id must not be empty"),
     ],
 )
@@ -74,8 +84,31 @@ def test_options_that_change_no_image_are_not_part_of_its_settings():
     assert set(first.image_settings()) == {
         *("num_images", "num_steps", "seed", "classes", "policy", "prune_steps", "prune_ratios", "learning_rate"),
         *("adam_beta1", "adam_beta2", "tv_weight", "l2_weight", "loss_weights", "max_shift", "flip_probability"),
-        *("mixed_precision", "compile", "start"),
+        *("mixed_precision", "compile", "start", "move", "move_options", "lr_schedule", "num_views"),
     }
+
+
+def test_a_move_has_the_options_that_are_given_and_the_defaults_of_the_others():
+    config = SparseInversionConfig(move="low_pass", move_options="width=2")
+    assert config.move_values == {"strength": 0.1, "width": 2.0}
+    assert SparseInversionConfig().move_values == {}
+
+
+def test_help_names_every_option_of_every_move_with_its_default():
+    from dataclasses import fields
+
+    from smi_hf.inversion.moves.base import MOVES
+
+    (text,) = (field.metadata["help"] for field in fields(SparseInversionConfig) if field.name == "move_options")
+    for name in MOVES.names():
+        for option, known in MOVES.get(name).options.items():
+            assert f"{option} ({known.default:g})" in text, (name, option)
+
+
+def test_the_learning_rate_of_a_step_is_the_one_given_times_the_schedules_factor():
+    config = SparseInversionConfig(learning_rate=0.2, num_steps=10, lr_schedule="linear")
+    assert [config.learning_rate_at(step) for step in (0, 5, 9)] == pytest.approx([0.2, 0.1, 0.02])
+    assert SparseInversionConfig(learning_rate=0.3).learning_rate_at(7) == 0.3
 
 
 def test_one_word_is_a_list_of_one():

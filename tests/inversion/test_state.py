@@ -18,14 +18,20 @@ def test_an_image_starts_from_the_same_noise_in_any_batch(teacher):
 def test_dropping_patches_keeps_the_moments_of_those_that_stay(teacher, state, take_step):
     for _ in range(3):
         take_step(teacher, state)
-    (moments,) = state.optimizer.state.values()
-    before = {name: moments[name].clone() for name in ("step", "exp_avg", "exp_avg_sq")}
+    adam = state.move.adam
+    first, second = adam.first.clone(), adam.second.clone()
     slots = torch.tensor([[0, 5, 9], [1, 2, 15], [3, 4, 8]])
     pixels = state.patches_BKCPQ.detach().clone()
     state.keep(slots)
-    (after,) = state.optimizer.state.values()
-    assert torch.equal(after["exp_avg"], take_slots(before["exp_avg"], slots))
-    assert torch.equal(after["exp_avg_sq"], take_slots(before["exp_avg_sq"], slots))
-    assert torch.equal(after["step"], before["step"])
+    assert torch.equal(adam.first, take_slots(first, slots))
+    assert torch.equal(adam.second, take_slots(second, slots))
+    assert float(adam.step) == 3
     assert torch.equal(state.patches_BKCPQ, take_slots(pixels, slots))
     assert torch.equal(state.kept_BK, slots)
+
+
+def test_an_update_moves_by_the_learning_rate_and_counts_the_step(state):
+    before = state.patches_BKCPQ.detach().clone()
+    state.update(torch.ones_like(before), 0.5)
+    torch.testing.assert_close(state.patches_BKCPQ.detach(), before - 0.5)
+    assert state.step == 1 and state.patches_BKCPQ.requires_grad and state.patches_BKCPQ.is_leaf

@@ -1,4 +1,5 @@
 from contextlib import nullcontext
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -70,3 +71,67 @@ def test_each_policy_runs_and_keeps_what_its_schedule_says(teacher, config, poli
     images = run_trajectory(teacher, config(policy=policy, prune_steps=steps), [0, 1], [2, 3])
     assert images.kept_BK.shape == (2, 16 if policy == "dense" else 7)
     assert (np.diff(images.kept_BK, axis=1) > 0).all()
+
+
+MOVES_AND_THE_REST = [
+    {"move": "frequency"},
+    {"move": "growing"},
+    {"move": "low_pass"},
+    {"lr_schedule": "one_cycle"},
+    {"num_views": 2},
+]
+
+
+@pytest.mark.parametrize("settings", MOVES_AND_THE_REST, ids=lambda settings: "-".join(map(str, *settings.items())))
+def test_however_an_image_moves_it_is_the_same_in_any_batch_and_any_run(teacher, config, settings):
+    together = run_trajectory(teacher, config(**settings), [0, 1, 2], [2, 3, 4])
+    again = run_trajectory(teacher, config(**settings), [0, 1, 2], [2, 3, 4])
+    alone = run_trajectory(teacher, config(**settings), [1], [3])
+    assert np.array_equal(together.patches_BKCPQ, again.patches_BKCPQ)
+    assert together.kept_BK.shape == (3, 7) and np.array_equal(together.kept_BK[1], alone.kept_BK[0])
+    # As above: 8 steps, and rounding of 8 bits.
+    difference = np.abs(together.patches_BKCPQ[1].astype(int) - alone.patches_BKCPQ[0].astype(int))
+    assert np.mean(difference <= 1) > 0.995
+    plain = run_trajectory(teacher, config(), [1], [3])
+    assert not np.array_equal(plain.patches_BKCPQ, alone.patches_BKCPQ)
+
+
+@pytest.mark.parametrize("move", ["frequency", "growing", "low_pass"])
+def test_every_move_makes_a_trained_teacher_see_the_targets(config, move):
+    digits = load_teacher(str(TEACHER_PATH))
+    settings = config(num_steps=60, prune_steps=None, flip_probability=0.0, learning_rate=0.1, move=move)
+    images = run_trajectory(digits, settings, range(8), range(8))
+    assert (images.target_probability_B > 0.5).sum() >= 7
+
+
+def test_the_first_of_two_views_is_what_the_only_one_would_be(teacher, config, monkeypatch):
+    import smi_hf.inversion.trajectory as trajectory
+
+    shown = []
+
+    def see(model, state, views, **others):
+        shown.append([(view.shift_B2.tolist(), view.flip_B.tolist()) for view in views])
+        return step(model, state, views, **others)
+
+    step = trajectory.inversion_step
+    monkeypatch.setattr(trajectory, "inversion_step", see)
+    for num_views in (1, 2):
+        run_trajectory(teacher, config(num_views=num_views), [0, 1], [2, 3])
+    one, two = shown[:8], shown[8:]
+    assert [views[0] for views in two] == [views[0] for views in one]
+    assert all(len(views) == 2 for views in two) and any(first != second for first, second in two)
+
+
+def test_each_step_gets_the_learning_rate_of_the_schedule(teacher, config):
+    """A fresh Adam moves a pixel by the learning rate: nothing where that is next to nothing."""
+    seen = []
+
+    def look(state, losses):
+        seen.append(state.patches_BKCPQ.detach().clone())
+
+    run_trajectory(
+        teacher, config(lr_schedule="one_cycle", policy="dense", prune_steps=None), [0], [2], on_step_end=look
+    )
+    moved = [float((after - before).abs().max()) for before, after in pairwise(seen)]
+    # 8 steps: the top is at step 1.4, the last one is next to nothing.
+    assert moved[0] > 0.1 and moved[-1] < 1e-4
