@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 from smi_hf.data.record_checks import MAX_SEED
 from smi_hf.data.schema import MAX_IMAGES
 from smi_hf.errors import UsageError
-from smi_hf.losses.base import LOSSES
+from smi_hf.losses.base import LOSSES, needs_of
 from smi_hf.patches.policies.base import POLICIES
 from smi_hf.patches.schedule import PruneSchedule
 
@@ -18,11 +18,22 @@ MIXED_PRECISIONS = ("no", "bf16")
 
 MAX_STEPS = 1_000_000
 
+# Options that name what loss terms borrow, and what the terms ask for by `smi_hf.losses.base.NEEDS`.
+HELPER_OPTIONS = {
+    "batch_norm_model": "batch_statistics",
+    "student_model": "student_logits_BL",
+    "memory_dataset": "memory_MD",
+}
+# What only the inside of the teacher tells.
+_INSIDE = {"attentions", "head_outputs", "features_BD"}
+
 # An option that changes what a run shows, where it writes or how fast it is, never an image: a run may be continued
 # with others. Not in the field's metadata, all of which argparse would get.
 _RUN_ONLY = "run only"
 _Type = TypeVar("_Type")
 RunOnly = Annotated[_Type, _RUN_ONLY]
+# An option that names what is loaded: a record says what it was found to be, not where it lay.
+NotAsGiven = Annotated[_Type, _RUN_ONLY]
 
 
 @dataclass
@@ -96,6 +107,36 @@ class SparseInversionConfig:
     loss_weights: list[str] | None = field(
         default=None,
         metadata={"help": f"Weights of loss terms as NAME=WEIGHT; registered terms: {', '.join(LOSSES.names())}."},
+    )
+    batch_norm_model: NotAsGiven[str | None] = field(
+        default=None,
+        metadata={
+            "help": "Convolutional classifier, Hub id or folder, whose batch-norm statistics the images are to have; "
+            "for the term batch_norm."
+        },
+    )
+    student_model: NotAsGiven[str | None] = field(
+        default=None,
+        metadata={
+            "help": "Classifier of the same labels, Hub id or folder, that the images are to confuse; for the term "
+            "disagreement."
+        },
+    )
+    helper_allow_pickle: RunOnly[bool] = field(
+        default=False,
+        metadata={
+            "help": "Load batch_norm_model and student_model from a pickle, which can run any code, if need be."
+        },
+    )
+    memory_dataset: NotAsGiven[str | None] = field(
+        default=None,
+        metadata={
+            "help": "Sparse dataset of the same teacher, Hub id or folder, that the images are to differ from; for "
+            "the term contrast."
+        },
+    )
+    memory_images: NotAsGiven[int] = field(
+        default=256, metadata={"help": "How many images of memory_dataset are remembered at most."}
     )
     max_shift: float = field(
         default=1 / 8, metadata={"help": "Largest random roll in a step, as a fraction of the image side."}
@@ -176,6 +217,32 @@ class SparseInversionConfig:
         )
         # Built now for their errors: a wrong value should not wait for the checkpoint to load.
         self.prune_schedule, self.term_weights  # noqa: B018
+        self._check_needs()
+
+    def _check_needs(self) -> None:
+        """Checks that what the loss terms ask for is there, and that what is there is asked for."""
+        weights = self.term_weights
+        needs = needs_of(weights)
+        for option, need in HELPER_OPTIONS.items():
+            value = getattr(self, option)
+            self._require(value is None or bool(value.strip()), option, "must name a Hub id or a folder")
+            askers = [name for name in LOSSES.names() if need in LOSSES.get(name).needs]
+            if need in needs and value is None:
+                name = next(name for name in askers if weights.get(name))
+                raise UsageError(
+                    f"the loss term {name} needs {option}, but it was not given; give a Hub id or a folder"
+                )
+            if value is not None and need not in needs:
+                raise UsageError(
+                    f"{option} was given, but no loss term uses it; give one a weight, for instance --loss_weights "
+                    f"{askers[0]}=1"
+                )
+        inside = [name for name, weight in weights.items() if weight and _INSIDE.intersection(LOSSES.get(name).needs)]
+        if self.compile and inside:
+            raise UsageError(
+                f"compile was given, but {', '.join(inside)} looks inside the teacher, which a compiled one does not "
+                f"show; leave out one of them"
+            )
 
     def _check_numbers(self) -> None:
         bounds = {
@@ -185,6 +252,7 @@ class SparseInversionConfig:
             "logging_steps": (1, math.inf),
             "seed": (0, MAX_SEED),
             "num_preview_images": (0, math.inf),
+            "memory_images": (1, MAX_IMAGES),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -228,7 +296,10 @@ class SparseInversionConfig:
         return weights
 
     def image_settings(self) -> dict[str, Any]:
-        """The options that decide what the images are, with defaults resolved: equal settings, equal images."""
+        """The options that decide what the images are, with defaults resolved: equal settings, equal images.
+
+        What loss terms borrow is not among them; `Helpers.settings` says what it is.
+        """
         hints = get_type_hints(type(self), include_extras=True)
         run_only = {name for name, hint in hints.items() if _RUN_ONLY in getattr(hint, "__metadata__", ())}
         settings = {name: value for name, value in asdict(self).items() if name not in run_only}

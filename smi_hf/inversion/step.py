@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from smi_hf.inversion.observer import Observer, see_logits
 from smi_hf.inversion.state import TrajectoryState
 from smi_hf.losses import LossInputs, weighted_losses
 from smi_hf.models import SparseClassifier
@@ -22,6 +23,9 @@ def inversion_step(
     *,
     loss_weights: Mapping[str, float],
     normalization: Normalization,
+    observe: Observer = see_logits,
+    seed: int = 0,
+    num_steps: int = 0,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> dict[str, Tensor]:
     """Moves the kept pixels of every image one Adam step downhill. Changes `state` in place.
@@ -32,6 +36,8 @@ def inversion_step(
     Args:
         model: the frozen teacher.
         loss_weights: weight of each registered loss term.
+        observe: what is looked at beside the teacher's answer, as the terms ask (`make_observer`).
+        seed, num_steps: of the run, for terms.
         autocast: context in which the teacher runs (mixed precision); losses and pixels stay float32.
 
     Returns:
@@ -40,10 +46,19 @@ def inversion_step(
     patches_BKCPQ = state.patches_BKCPQ
     moved_BKCPQ, places_BK = augment(patches_BKCPQ, state.kept_BK, augmentation, state.grid)
     with autocast():
-        logits_BL = model.forward_patches(moved_BKCPQ, places_BK).logits
-    parts = weighted_losses(
-        LossInputs(logits_BL, state.targets_B, patches_BKCPQ, state.kept_BK, state.grid), loss_weights
+        seen = observe(model, moved_BKCPQ, places_BK)
+    inputs = LossInputs(
+        targets_B=state.targets_B,
+        patches_BKCPQ=patches_BKCPQ,
+        kept_BK=state.kept_BK,
+        grid=state.grid,
+        step=state.step,
+        num_steps=num_steps,
+        seed=seed,
+        image_indices=state.image_indices,
+        **seen,
     )
+    parts = weighted_losses(inputs, loss_weights)
     (patches_BKCPQ.grad,) = torch.autograd.grad(sum(parts.values()).sum(), patches_BKCPQ)
     state.optimizer.step()
     with torch.no_grad():

@@ -82,6 +82,7 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             figures=_figures(record),
             results={"device": record.environment.device if record.environment else None},
             prunes=_prunes(record),
+            terms=_terms(record),
             policy_words=_POLICIES.get(record.settings["policy"], f"by the policy {record.settings['policy']}"),
             settings=settings_table(record.settings),
             versions=describe_versions(record.environment),
@@ -144,6 +145,13 @@ def _figures(record: DatasetRecord) -> list[Sequence[str]]:
     if "download_size" in results:
         rows.append(("size of the files", f"{results['download_size'] / 1e6:.1f} MB"))
     return rows
+
+
+def _terms(record: DatasetRecord) -> list[Sequence[str]]:
+    # The first records did not say where their terms are from.
+    terms = record.results.get("loss_terms", [])
+    head = [("loss term", "weight", "from"), ("---", "---:", "---")] if terms else []
+    return [*head, *((term["name"], f"{term['weight']:.6g}", term["source"] or "") for term in terms)]
 
 
 def _prunes(record: DatasetRecord) -> list[Sequence[str]]:
