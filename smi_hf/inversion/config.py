@@ -18,6 +18,8 @@ MIXED_PRECISIONS = ("no", "bf16")
 
 MAX_STEPS = 1_000_000
 
+MEMORY_IMAGES = 256
+
 # Options that name what loss terms borrow, and what the terms ask for by `smi_hf.losses.base.NEEDS`.
 HELPER_OPTIONS = {
     "batch_norm_model": "batch_statistics",
@@ -136,7 +138,7 @@ class SparseInversionConfig:
         },
     )
     memory_images: NotAsGiven[int] = field(
-        default=256, metadata={"help": "How many images of memory_dataset are remembered at most."}
+        default=MEMORY_IMAGES, metadata={"help": "How many images of memory_dataset are remembered at most."}
     )
     max_shift: float = field(
         default=1 / 8, metadata={"help": "Largest random roll in a step, as a fraction of the image side."}
@@ -226,17 +228,24 @@ class SparseInversionConfig:
         for option, need in HELPER_OPTIONS.items():
             value = getattr(self, option)
             self._require(value is None or bool(value.strip()), option, "must name a Hub id or a folder")
-            askers = [name for name in LOSSES.names() if need in LOSSES.get(name).needs]
             if need in needs and value is None:
-                name = next(name for name in askers if weights.get(name))
+                name = next(name for name, weight in weights.items() if weight and need in LOSSES.get(name).needs)
                 raise UsageError(
                     f"the loss term {name} needs {option}, but it was not given; give a Hub id or a folder"
                 )
             if value is not None and need not in needs:
+                askers = [name for name in LOSSES.names() if need in LOSSES.get(name).needs]
                 raise UsageError(
                     f"{option} was given, but no loss term uses it; give one a weight, for instance --loss_weights "
                     f"{askers[0]}=1"
                 )
+        if self.memory_images != MEMORY_IMAGES and self.memory_dataset is None:
+            raise UsageError("memory_images was given, but memory_dataset was not; give both, or neither")
+        if self.helper_allow_pickle and self.batch_norm_model is None and self.student_model is None:
+            raise UsageError(
+                "helper_allow_pickle was given, but neither batch_norm_model nor student_model was; give one of them, "
+                "or leave it out"
+            )
         inside = [name for name, weight in weights.items() if weight and _INSIDE.intersection(LOSSES.get(name).needs)]
         if self.compile and inside:
             raise UsageError(
