@@ -80,7 +80,13 @@ def _load(config: SparseInversionConfig, option: str) -> Classifier:
 
 def _named(classifier: Classifier) -> dict[str, Any]:
     reference = classifier.reference()
-    return {"name": reference.name, "revision": reference.revision, "sha256": reference.weights_sha256}
+    license = reference.license.id if reference.license else None
+    return {
+        "name": reference.name,
+        "revision": reference.revision,
+        "sha256": reference.weights_sha256,
+        "license": " and ".join(license) if isinstance(license, list) else license,
+    }
 
 
 def watch_batch_norms(classifier: Classifier, teacher: Teacher, device: torch.device | str) -> BatchStatistics:

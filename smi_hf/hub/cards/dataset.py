@@ -19,6 +19,7 @@ from smi_hf.hub.cards.markdown import (
     settings_table,
     template_environment,
 )
+from smi_hf.models.references import License
 
 _SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
 _CAPTIONS = {
@@ -54,7 +55,7 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
     license = record.teacher.license
     data = DatasetCardData(
         pretty_name=f"Sparse model inversion of {plain(record.teacher.name)}",
-        **license_metadata(license),
+        **license_metadata(license, *(borrowed for _, borrowed in _borrowed(record))),
         annotations_creators=["machine-generated"],
         source_datasets=["original"],
         task_categories=["image-classification"],
@@ -88,7 +89,9 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             versions=describe_versions(record.environment),
             repo=repo_id or NO_REPOSITORY,
             teacher_path=reference_path(record.teacher),
-            licenses=[(record.teacher.name, describe_license(license))],
+            licenses=[
+                (name, describe_license(each)) for name, each in ((record.teacher.name, license), *_borrowed(record))
+            ],
             what="dataset",
         )
     )
@@ -145,6 +148,16 @@ def _figures(record: DatasetRecord) -> list[Sequence[str]]:
     if "download_size" in results:
         rows.append(("size of the files", f"{results['download_size'] / 1e6:.1f} MB"))
     return rows
+
+
+def _borrowed(record: DatasetRecord) -> list[tuple[str, License | None]]:
+    """Name and license of each model that loss terms borrowed."""
+    models = [record.settings.get(option) for option in ("batch_norm_model", "student_model")]
+    return [
+        (str(model.get("name")), License(model["license"]) if isinstance(model.get("license"), str) else None)
+        for model in models
+        if isinstance(model, dict)
+    ]
 
 
 def _terms(record: DatasetRecord) -> list[Sequence[str]]:
