@@ -249,7 +249,7 @@ class SparseInversionConfig:
         inside = [name for name, weight in weights.items() if weight and _INSIDE.intersection(LOSSES.get(name).needs)]
         if self.compile and inside:
             raise UsageError(
-                f"compile was given, but {', '.join(inside)} looks inside the teacher, which a compiled one does not "
+                f"compile was given, but {' and '.join(inside)} look into the teacher, which a compiled one does not "
                 f"show; leave out one of them"
             )
 
