@@ -57,6 +57,27 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def resnet_checkpoint(tmp_path_factory) -> Path:
+    """A ResNet of 5 labels that has seen random images, and its image processor, which normalizes in its own way."""
+    from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-resnet"
+    torch.manual_seed(1)
+    config = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=NUM_LABELS
+    )
+    model = ResNetForImageClassification(config)
+    with torch.no_grad():
+        for _ in range(3):
+            model.train()(torch.randn(8, 3, 32, 32))
+    model.save_pretrained(folder)
+    ViTImageProcessor(
+        size={"height": 32, "width": 32}, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.25, 0.3]
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def photographs(tmp_path_factory):
     """A labelled image set as one parquet file: random pictures in the tiny model's 5 labels."""
     from datasets import ClassLabel, Dataset, Features, Image

@@ -116,5 +116,11 @@ class DatasetRecord(JsonRecord):
         return {
             "teacher weights (sha256)": plain["teacher"]["weights_sha256"],
             **{name: plain[name] for name in ("image_size", "patch_size", "image_mean", "image_std")},
-            **{name: value for name, value in (_EARLIER_SETTINGS | plain["settings"]).items() if name != "batch_size"},
+            **_EARLIER_SETTINGS,
+            **{name: _what_counts(value) for name, value in plain["settings"].items() if name != "batch_size"},
         }
+
+
+def _what_counts(setting: Any) -> Any:
+    """Of a checkpoint or dataset that was borrowed the digest of what is in it; else the setting."""
+    return f"sha256 {setting['sha256']}" if isinstance(setting, dict) and "sha256" in setting else setting

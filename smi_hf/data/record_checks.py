@@ -49,9 +49,21 @@ def check_results(results: Mapping[str, Any]) -> None:
     if "num_images_this_session" in results:
         _check_integer(results, "num_images_this_session", 0)
         _check_number(results, "seconds_this_session", math.inf)
+    terms = results.get("loss_terms", [])
+    if not isinstance(terms, list) or not all(map(_is_term, terms)):
+        raise ValueError(f"results.loss_terms must be a list of names, weights and sources, not {terms!r}")
     pictures = results.get("pictures", [])
     if not isinstance(pictures, list) or any(name not in (PREVIEW_FILE, STAGES_FILE) for name in pictures):
         raise ValueError(f"results.pictures must be among {PREVIEW_FILE} and {STAGES_FILE}, not {pictures!r}")
+
+
+def _is_term(term: Any) -> bool:
+    return (
+        isinstance(term, dict)
+        and isinstance(term.get("name"), str)
+        and type(term.get("weight")) in (int, float)
+        and isinstance(term.get("source"), str | None)
+    )
 
 
 def _check_integer(values: Mapping[str, Any], name: str, low: int, high: float = math.inf) -> None:

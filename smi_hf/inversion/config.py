@@ -9,7 +9,7 @@ from smi_hf.data.schema import MAX_IMAGES
 from smi_hf.errors import UsageError
 from smi_hf.inversion.lr_schedules import LR_SCHEDULES
 from smi_hf.inversion.moves.base import MOVES, read_options
-from smi_hf.losses.base import LOSSES
+from smi_hf.losses.base import LOSSES, needs_of
 from smi_hf.patches.policies.base import POLICIES
 from smi_hf.patches.schedule import PruneSchedule
 from smi_hf.registry import suggest
@@ -23,11 +23,24 @@ MIXED_PRECISIONS = ("no", "bf16")
 MAX_STEPS = 1_000_000
 MAX_VIEWS = 1_000
 
+MEMORY_IMAGES = 256
+
+# Options that name what loss terms borrow, and what the terms ask for by `smi_hf.losses.base.NEEDS`.
+HELPER_OPTIONS = {
+    "batch_norm_model": "batch_statistics",
+    "student_model": "student_logits_BL",
+    "memory_dataset": "memory_MD",
+}
+# What only the inside of the teacher tells.
+_INSIDE = {"attentions", "head_outputs", "features_BD"}
+
 # An option that changes what a run shows, where it writes or how fast it is, never an image: a run may be continued
 # with others. Not in the field's metadata, all of which argparse would get.
 _RUN_ONLY = "run only"
 _Type = TypeVar("_Type")
 RunOnly = Annotated[_Type, _RUN_ONLY]
+# An option that names what is loaded: a record says what it was found to be, not where it lay.
+NotAsGiven = Annotated[_Type, _RUN_ONLY]
 
 
 @dataclass
@@ -140,6 +153,36 @@ class SparseInversionConfig:
         default=None,
         metadata={"help": f"Weights of loss terms as NAME=WEIGHT; registered terms: {', '.join(LOSSES.names())}."},
     )
+    batch_norm_model: NotAsGiven[str | None] = field(
+        default=None,
+        metadata={
+            "help": "Convolutional classifier, Hub id or folder, whose batch-norm statistics the images are to have; "
+            "for the term batch_norm."
+        },
+    )
+    student_model: NotAsGiven[str | None] = field(
+        default=None,
+        metadata={
+            "help": "Classifier of the same labels, Hub id or folder, that the images are to confuse; for the term "
+            "disagreement."
+        },
+    )
+    helper_allow_pickle: RunOnly[bool] = field(
+        default=False,
+        metadata={
+            "help": "Load batch_norm_model and student_model from a pickle, which can run any code, if need be."
+        },
+    )
+    memory_dataset: NotAsGiven[str | None] = field(
+        default=None,
+        metadata={
+            "help": "Sparse dataset of the same teacher, Hub id or folder, that the images are to differ from; for "
+            "the term contrast."
+        },
+    )
+    memory_images: NotAsGiven[int] = field(
+        default=MEMORY_IMAGES, metadata={"help": "How many images of memory_dataset are remembered at most."}
+    )
     max_shift: float = field(
         default=1 / 8, metadata={"help": "Largest random roll in a step, as a fraction of the image side."}
     )
@@ -236,6 +279,39 @@ class SparseInversionConfig:
             )
         # Built now for their errors: a wrong value should not wait for the checkpoint to load.
         self.prune_schedule, self.term_weights, self.start_spec, self.move_values  # noqa: B018
+        self._check_needs()
+
+    def _check_needs(self) -> None:
+        """Checks that what the loss terms ask for is there, and that what is there is asked for."""
+        weights = self.term_weights
+        needs = needs_of(weights)
+        for option, need in HELPER_OPTIONS.items():
+            value = getattr(self, option)
+            self._require(value is None or bool(value.strip()), option, "must name a Hub id or a folder")
+            if need in needs and value is None:
+                name = next(name for name, weight in weights.items() if weight and need in LOSSES.get(name).needs)
+                raise UsageError(
+                    f"the loss term {name} needs {option}, but it was not given; give a Hub id or a folder"
+                )
+            if value is not None and need not in needs:
+                askers = [name for name in LOSSES.names() if need in LOSSES.get(name).needs]
+                raise UsageError(
+                    f"{option} was given, but no loss term uses it; give one a weight, for instance --loss_weights "
+                    f"{askers[0]}=1"
+                )
+        if self.memory_images != MEMORY_IMAGES and self.memory_dataset is None:
+            raise UsageError("memory_images was given, but memory_dataset was not; give both, or neither")
+        if self.helper_allow_pickle and self.batch_norm_model is None and self.student_model is None:
+            raise UsageError(
+                "helper_allow_pickle was given, but neither batch_norm_model nor student_model was; give one of them, "
+                "or leave it out"
+            )
+        inside = [name for name, weight in weights.items() if weight and _INSIDE.intersection(LOSSES.get(name).needs)]
+        if self.compile and inside:
+            raise UsageError(
+                f"compile was given, but {' and '.join(inside)} look into the teacher, which a compiled one does not "
+                f"show; leave out one of them"
+            )
 
     def _check_numbers(self) -> None:
         bounds = {
@@ -246,6 +322,7 @@ class SparseInversionConfig:
             "seed": (0, MAX_SEED),
             "num_preview_images": (0, math.inf),
             "num_views": (1, MAX_VIEWS),
+            "memory_images": (1, MAX_IMAGES),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -303,7 +380,10 @@ class SparseInversionConfig:
         return self.learning_rate * LR_SCHEDULES[self.lr_schedule](step, self.num_steps)
 
     def image_settings(self) -> dict[str, Any]:
-        """The options that decide what the images are, with defaults resolved: equal settings, equal images."""
+        """The options that decide what the images are, with defaults resolved: equal settings, equal images.
+
+        What loss terms borrow is not among them; `Helpers.settings` says what it is.
+        """
         hints = get_type_hints(type(self), include_extras=True)
         run_only = {name for name, hint in hints.items() if _RUN_ONLY in getattr(hint, "__metadata__", ())}
         settings = {name: value for name, value in asdict(self).items() if name not in run_only}

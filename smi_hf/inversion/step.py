@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from smi_hf.inversion.observer import Observer, see_logits
 from smi_hf.inversion.state import TrajectoryState
 from smi_hf.losses import LossInputs, weighted_losses
 from smi_hf.models import SparseClassifier
@@ -23,6 +24,9 @@ def inversion_step(
     loss_weights: Mapping[str, float],
     normalization: Normalization,
     learning_rate: float = 0.25,
+    observe: Observer = see_logits,
+    seed: int = 0,
+    num_steps: int = 0,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
 ) -> dict[str, Tensor]:
     """Moves the kept pixels of every image one step downhill, as the state's move does. Changes `state` in place.
@@ -36,6 +40,8 @@ def inversion_step(
         views: how the teacher sees each image, at least once; one after the other, so in the memory of one.
         loss_weights: weight of each registered loss term.
         learning_rate: of this step.
+        observe: what is looked at beside the teacher's answer, as the terms ask (`make_observer`).
+        seed, num_steps: of the run, for terms.
         autocast: context in which the teacher runs (mixed precision); losses and pixels stay float32.
 
     Returns:
@@ -45,7 +51,9 @@ def inversion_step(
     parts: dict[str, Tensor] = {}
     gradient_BKCPQ: Tensor | None = None
     for view in views:
-        losses = _losses(model, state, view, loss_weights, autocast)
+        with autocast():
+            inputs = _look(model, state, view, observe, seed, num_steps)
+        losses = weighted_losses(inputs, loss_weights)
         (slope_BKCPQ,) = torch.autograd.grad(sum(losses.values()).sum(), state.patches_BKCPQ)
         gradient_BKCPQ = slope_BKCPQ if gradient_BKCPQ is None else gradient_BKCPQ.add_(slope_BKCPQ)
         parts = {name: loss.detach() + parts[name] if parts else loss.detach() for name, loss in losses.items()}
@@ -58,16 +66,19 @@ def inversion_step(
     return parts
 
 
-def _losses(
-    model: SparseClassifier,
-    state: TrajectoryState,
-    view: Augmentation,
-    loss_weights: Mapping[str, float],
-    autocast: Callable[[], AbstractContextManager],
-) -> dict[str, Tensor]:
-    """Weighted loss of each image as the teacher sees it in one view, (B,), by term."""
+def _look(
+    model: SparseClassifier, state: TrajectoryState, view: Augmentation, observe: Observer, seed: int, num_steps: int
+) -> LossInputs:
+    """What the loss terms see of every image in one view."""
     moved_BKCPQ, places_BK = augment(state.patches_BKCPQ, state.kept_BK, view, state.grid)
-    with autocast():
-        logits_BL = model.forward_patches(moved_BKCPQ, places_BK).logits
-    inputs = LossInputs(logits_BL, state.targets_B, state.patches_BKCPQ, state.kept_BK, state.grid)
-    return weighted_losses(inputs, loss_weights)
+    return LossInputs(
+        targets_B=state.targets_B,
+        patches_BKCPQ=state.patches_BKCPQ,
+        kept_BK=state.kept_BK,
+        grid=state.grid,
+        step=state.step,
+        num_steps=num_steps,
+        seed=seed,
+        image_indices=state.image_indices,
+        **observe(model, moved_BKCPQ, places_BK),
+    )

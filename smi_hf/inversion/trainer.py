@@ -34,10 +34,12 @@ from smi_hf.inversion.callbacks import (
 )
 from smi_hf.inversion.callbacks.base import InversionRun
 from smi_hf.inversion.config import MIXED_PRECISIONS, SparseInversionConfig
+from smi_hf.inversion.helpers import load_helpers
 from smi_hf.inversion.processes import make_accelerator
 from smi_hf.inversion.results import measure_images, save_pictures
 from smi_hf.inversion.targets import choose_targets
 from smi_hf.inversion.trajectory import run_trajectory
+from smi_hf.losses import describe_terms
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.preprocessing import load_image_processor
 
@@ -89,6 +91,7 @@ class SparseInversionTrainer:
                 f"{' or '.join(MIXED_PRECISIONS)}"
             )
         self.teacher.model.to(self.accelerator.device).freeze()
+        self.helpers = load_helpers(self.args, self.teacher, device=self.accelerator.device)
         if self.args.compile:
             self.teacher.model.compile()
         self.start = open_start(self.args.start_spec, self.teacher)
@@ -196,6 +199,7 @@ class SparseInversionTrainer:
             image_indices,
             [self.targets[index] for index in image_indices],
             start=self.start,
+            helpers=self.helpers,
             device=self.accelerator.device,
             autocast=self._autocast,
             on_step_end=lambda state, losses: self.callbacks.on_step_end(run, state, losses),
@@ -245,7 +249,13 @@ class SparseInversionTrainer:
         pictures = save_pictures(self._writer, self.args.num_preview_images)
         # Without its digest no picture is published.
         digests = {name: file_sha256(self.output_dir / name) for name in pictures}
-        results = {**figures, **session, "pictures": pictures, "picture_sha256": digests}
+        results = {
+            **figures,
+            **session,
+            "pictures": pictures,
+            "picture_sha256": digests,
+            "loss_terms": describe_terms(self.args.term_weights),
+        }
         self.record = self.record.completed(results)
         save_card(self.record, self.output_dir)
         # Last, as it says that the rest is there.
@@ -260,7 +270,10 @@ class SparseInversionTrainer:
             patch_size=grid.patch_size,
             image_mean=self.teacher.normalization.mean,
             image_std=self.teacher.normalization.std,
-            settings=self.args.image_settings() | {"mixed_precision": self.mixed_precision} | self.start.settings(),
+            settings=self.args.image_settings()
+            | {"mixed_precision": self.mixed_precision}
+            | self.start.settings()
+            | self.helpers.settings,
             keep_counts=self.args.prune_schedule.keep_counts(grid.num_patches),
             environment=describe_environment(self.accelerator.device),
         )

@@ -13,9 +13,12 @@ from smi_hf.data.schema import FinishedImages
 from smi_hf.errors import RunError
 from smi_hf.images.starts import open_start
 from smi_hf.inversion.config import SparseInversionConfig
+from smi_hf.inversion.helpers import Helpers
 from smi_hf.inversion.moves.base import MOVES, Move, MoveSettings
+from smi_hf.inversion.observer import make_observer
 from smi_hf.inversion.state import TrajectoryState
 from smi_hf.inversion.step import inversion_step
+from smi_hf.losses import needs_of
 from smi_hf.models import Teacher
 from smi_hf.patches import POLICIES, Augmentation, PatchGrid, SelectionInputs, draw_augmentations
 from smi_hf.starts.base import OpenStart
@@ -32,6 +35,7 @@ def run_trajectory(
     targets: Sequence[int],
     *,
     start: OpenStart | None = None,
+    helpers: Helpers | None = None,
     device: torch.device | str = "cpu",
     autocast: Callable[[], AbstractContextManager] = nullcontext,
     on_step_end: Callable[[TrajectoryState, dict[str, Tensor]], None] = lambda state, losses: None,
@@ -42,6 +46,7 @@ def run_trajectory(
     Args:
         image_indices, targets: which images of the run, and their labels.
         start: what they begin as; that of `config`, opened, if None.
+        helpers: what the loss terms borrow; nothing if None.
         autocast: context in which the teacher runs.
         on_step_end: told the weighted loss parts (B,) of each step.
         on_prune: told when patches were dropped.
@@ -75,6 +80,7 @@ def run_trajectory(
     select = POLICIES.get(config.policy)
     guard = _FiniteGuard(state)
     loss_weights = config.term_weights
+    observe = make_observer(needs_of(loss_weights), helpers or Helpers())
 
     for step in range(config.num_steps):
         if step in keep_counts:
@@ -95,6 +101,9 @@ def run_trajectory(
             loss_weights=loss_weights,
             normalization=normalization,
             learning_rate=config.learning_rate_at(step),
+            observe=observe,
+            seed=config.seed,
+            num_steps=config.num_steps,
             autocast=autocast,
         )
         guard.watch(losses)

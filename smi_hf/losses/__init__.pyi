@@ -1,8 +1,21 @@
-from .base import LOSSES, LossInputs, register_loss, weighted_losses
+from .base import (
+    LOSSES,
+    ChannelStatistics,
+    LossInputs,
+    LossTerm,
+    describe_terms,
+    needs_of,
+    register_loss,
+    weighted_losses,
+)
 
 __all__ = [
     "LOSSES",
+    "ChannelStatistics",
     "LossInputs",
+    "LossTerm",
+    "describe_terms",
+    "needs_of",
     "register_loss",
     "weighted_losses",
 ]

@@ -1,21 +1,18 @@
 """Total variation: neighbouring pixels should be alike.
 
-Legend: `B` images, `K` kept patches, `C` channels, `P Q` patch pixels.
+Legend: `B` images.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from smi_hf.losses.base import LossInputs, register_loss
-from smi_hf.patches.grid import PatchGrid, take_slots
-
-_RIGHT, _BELOW, _ACROSS = (0, 1), (1, 0), (1, 1)
+from smi_hf.patches.pairs import penalize_differences
 
 
-@register_loss("total_variation")
+@register_loss("total_variation", source="DeepInversion, arXiv 1912.08795, section 3.1, as in Sparse Model Inversion")
 def total_variation(inputs: LossInputs) -> Tensor:
     """Sum of the Euclidean norms of the four first differences over kept pixels of each image, (B,).
 
@@ -25,79 +22,12 @@ def total_variation(inputs: LossInputs) -> Tensor:
     Differs from SMI: one norm an image and kept patches alone, not one norm over whole images of the whole batch
     (`tests/losses/test_total_variation.py`).
     """
-    return _TotalVariation.apply(inputs.patches_BKCPQ, inputs.kept_BK, inputs.grid)
+    return penalize_differences(inputs.patches_BKCPQ, inputs.kept_BK, inputs.grid, _euclidean)
 
 
-class _TotalVariation(torch.autograd.Function):
-    """The gradient is made with the value: the difference over its norm, once added and once subtracted.
-
-    Autograd keeps every intermediate and pads every slice; that took three times as long.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, patches_BKCPQ: Tensor, kept_BK: Tensor, grid: PatchGrid) -> Tensor:
-        P, Q = patches_BKCPQ.shape[-2:]
-        here, right = (..., slice(0, P), slice(0, Q)), (..., slice(0, P), slice(1, Q + 1))
-        below, across = (..., slice(1, P + 1), slice(0, Q)), (..., slice(1, P + 1), slice(1, Q + 1))
-        has_right, has_below, has_across = (
-            grid.neighbour_slots(kept_BK, *offset) >= 0 for offset in (_RIGHT, _BELOW, _ACROSS)
-        )
-        every = torch.ones_like(has_right)
-
-        halo = _with_halo(patches_BKCPQ, kept_BK, grid)
-        gradient = torch.zeros_like(halo)
-        total_B = patches_BKCPQ.new_zeros(len(patches_BKCPQ))
-        # What must be kept for a pair across the right seam, across the lower seam, and across the corner.
-        for first, second, at_right, at_below, at_corner in (
-            (here, right, has_right, every, has_right),
-            (here, below, every, has_below, has_below),
-            (here, across, has_right, has_below, has_across),
-            (right, below, has_right, has_below, has_right & has_below),
-        ):
-            difference = halo[first] - halo[second]
-            difference[..., :-1, -1] *= at_right[..., None, None]
-            difference[..., -1, :-1] *= at_below[..., None, None]
-            difference[..., -1, -1] *= at_corner[..., None]
-            norm_B = torch.linalg.vector_norm(difference.flatten(1), dim=1)
-            total_B += norm_B
-            # A norm has no slope at 0, where an image is one flat color; there the gradient is 0.
-            difference /= norm_B.clamp_min(torch.finfo(norm_B.dtype).tiny)[:, None, None, None, None]
-            gradient[first] += difference
-            gradient[second] -= difference
-        ctx.save_for_backward(_without_halo(gradient, kept_BK, grid))
-        return total_B
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, slope_B: Tensor) -> tuple[Tensor, None, None]:
-        (gradient_BKCPQ,) = ctx.saved_tensors
-        return gradient_BKCPQ * slope_B[:, None, None, None, None], None, None
-
-
-def _with_halo(patches_BKCPQ: Tensor, kept_BK: Tensor, grid: PatchGrid) -> Tensor:
-    """Patches with the first column, row and pixel of their right, lower and diagonal neighbours: (B, K, C, P+1, Q+1).
-
-    What stands where a neighbour is pruned has no meaning; it is finite.
-    """
-
-    def neighbour(offset: tuple[int, int], edge_BKCPQ: Tensor) -> Tensor:
-        return take_slots(edge_BKCPQ, grid.neighbour_slots(kept_BK, *offset).clamp_min(0))
-
-    upper = torch.cat([patches_BKCPQ, neighbour(_RIGHT, patches_BKCPQ[..., :, :1])], dim=-1)
-    lower_edges = neighbour(_BELOW, patches_BKCPQ[..., :1, :]), neighbour(_ACROSS, patches_BKCPQ[..., :1, :1])
-    return torch.cat([upper, torch.cat(lower_edges, dim=-1)], dim=-2)
-
-
-def _without_halo(halo: Tensor, kept_BK: Tensor, grid: PatchGrid) -> Tensor:
-    """The transpose of `_with_halo`: what was added up in halos goes back to the patches that they were taken from."""
-
-    def from_owner(offset: tuple[int, int], edge: Tensor) -> Tensor:
-        """Of the patch whose neighbour at that offset this one is."""
-        owner_BK = grid.neighbour_slots(kept_BK, -offset[0], -offset[1])
-        return take_slots(edge, owner_BK.clamp_min(0)) * (owner_BK >= 0)[:, :, None, None, None]
-
-    patches_BKCPQ = halo[..., :-1, :-1].contiguous()
-    patches_BKCPQ[..., :, :1] += from_owner(_RIGHT, halo[..., :-1, -1:])
-    patches_BKCPQ[..., :1, :] += from_owner(_BELOW, halo[..., -1:, :-1])
-    patches_BKCPQ[..., :1, :1] += from_owner(_ACROSS, halo[..., -1:, -1:])
-    return patches_BKCPQ
+def _euclidean(difference: Tensor, count: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+    """The norm of all differences of an image, and its slope; written over the differences."""
+    norm_B = torch.linalg.vector_norm(difference.flatten(1), dim=1)
+    # A norm has no slope at 0, where an image is one flat color; there the gradient is 0.
+    difference /= norm_B.clamp_min(torch.finfo(norm_B.dtype).tiny)[:, None, None, None, None]
+    return norm_B, difference

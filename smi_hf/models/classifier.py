@@ -1,16 +1,18 @@
 """Any image classifier of transformers, with the image processor that belongs to it."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from smi_hf.errors import UsageError
 from smi_hf.models.licenses import read_license
 from smi_hf.models.loading import check_head, find_checkpoint, label_names_of, read_config, read_weights
 from smi_hf.models.preprocessing import read_image_processor
-from smi_hf.models.references import License, recorded_name
+from smi_hf.models.references import CheckpointReference, License, recorded_name
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,32 @@ class Classifier:
         """Name of each label, by label."""
         return label_names_of(self.model.config)
 
+    def reference(self) -> CheckpointReference:
+        """What a record says of it."""
+        return CheckpointReference(
+            name=self.name,
+            revision=self.revision,
+            model_type=self.model.config.model_type,
+            weights_sha256=weights_sha256(self.model),
+            license=self.license,
+        )
+
+
+def weights_sha256(model: PreTrainedModel) -> str:
+    """A digest of all weights of a model and of their names: equal digests, equal answers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
 
 def load_classifier(
     name_or_path: str,
     *,
     revision: str | None = None,
     allow_pickle: bool = False,
+    pickle_option: str = "--allow_pickle",
     check_config: Callable[[PretrainedConfig], object] | None = None,
 ) -> Classifier:
     """Loads an image classifier and its image processor from the Hub or from a folder.
@@ -50,6 +72,7 @@ def load_classifier(
         name_or_path: Hub id or path.
         revision: branch, tag or commit on the Hub.
         allow_pickle: whether to load weights from a pickle, which can run any code, if there are no safetensors.
+        pickle_option: the option that allows it, for messages.
         check_config: raises UsageError for a model that will not do, before its weights are fetched.
 
     Raises:
@@ -67,7 +90,7 @@ def load_classifier(
             f"floating point that it was made from"
         )
     image_processor = read_image_processor(source)
-    model = read_weights(source, allow_pickle=allow_pickle)
+    model = read_weights(source, allow_pickle=allow_pickle, pickle_option=pickle_option)
     check_head(model)
     label_names_of(model.config)
     commit = getattr(config, "_commit_hash", None)

@@ -171,11 +171,14 @@ def answer_by_name(model: PreTrainedModel) -> None:
             setattr(model.config, name, value)
 
 
-def read_weights(source: CheckpointSource, *, allow_pickle: bool = False) -> PreTrainedModel:
+def read_weights(
+    source: CheckpointSource, *, allow_pickle: bool = False, pickle_option: str = "--allow_pickle"
+) -> PreTrainedModel:
     """An image classifier in float32, every weight of which is in the checkpoint.
 
     Args:
         allow_pickle: whether a pickle is loaded if there are no safetensors.
+        pickle_option: the option that allows it, for messages.
 
     Raises:
         UsageError: not found, no network, broken or headless checkpoint, or pickle-only weights.
@@ -204,7 +207,7 @@ def read_weights(source: CheckpointSource, *, allow_pickle: bool = False) -> Pre
         if not allow_pickle:
             raise UsageError(
                 f"{source.named} has its weights as a pickle only, which can run any code when loaded; convert it to "
-                f"safetensors, or pass --allow_pickle if you trust its author"
+                f"safetensors, or pass {pickle_option} if you trust its author"
             ) from error
     except (SafetensorError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise UsageError(_broken(source, error)) from error

@@ -1,14 +1,12 @@
 """The teacher: a checkpoint that is ready to be inverted, with the image processor that belongs to it."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 
-from smi_hf.models.classifier import load_classifier
+from smi_hf.models.classifier import load_classifier, weights_sha256
 from smi_hf.models.families.base import find_family
 from smi_hf.models.licenses import read_license
 from smi_hf.models.loading import check_head, label_names_of
@@ -95,11 +93,7 @@ class Teacher:
 
     def weights_sha256(self) -> str:
         """A digest of all weights and their names: two checkpoints with one digest give the same images."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return weights_sha256(self.model.model)
 
 
 def load_teacher(

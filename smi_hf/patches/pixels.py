@@ -29,6 +29,13 @@ class Normalization:
         dtype = like.dtype if like.is_floating_point() else torch.float32
         return torch.tensor(values, dtype=dtype, device=like.device)[:, None, None]
 
+    def converted(self, pixels: Tensor, wanted: "Normalization") -> Tensor:
+        """Pixels (..., C, P, Q) that are normalized so, normalized as another image processor does it."""
+        if wanted == self:
+            return pixels
+        in_unit_range = pixels * self._channels(self.std, pixels) + self._channels(self.mean, pixels)
+        return (in_unit_range - wanted._channels(wanted.mean, pixels)) / wanted._channels(wanted.std, pixels)
+
     def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised values of black and of white, each (C, 1, 1), with the dtype and device of `like`."""
         mean, std = self._channels(self.mean, like), self._channels(self.std, like)

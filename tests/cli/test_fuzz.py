@@ -35,6 +35,14 @@ PATHS = (
 FEW_PATHS = ("", "a\nb", "{file}", "{link}", "{foreign}", "{brackets}", "{colons}", "/dev/null", "x" * 300)
 FLAGS = ("maybe", "")
 
+# Options that name what a loss term borrows, with that term.
+BORROWERS = {
+    "--batch_norm_model": ("--loss_weights", "batch_norm=1"),
+    "--student_model": ("--loss_weights", "disagreement=1"),
+    "--memory_dataset": ("--loss_weights", "contrast=1"),
+    "--memory_images": ("--loss_weights", "contrast=1"),
+}
+
 QUICK_INVERT = ("--num_images", "2", "--num_steps", "4", "--disable_tqdm")
 QUICK_DISTILL = (
     "--num_train_epochs", "1", "--per_device_train_batch_size", "4", "--use_cpu", "true", "--disable_tqdm", "true",
@@ -80,7 +88,10 @@ def base(command: str, option: str, world) -> list[object]:
     judged = ("--eval_dataset", world["photographs"], "--max_images", "4")
     needs_images = option in ("--controls", "--control_seeds", "--eval_split", "--max_images", "--batch_size")
     return {
-        "invert": ["--model_name_or_path", teacher, "--output_dir", work / "out", *QUICK_INVERT],
+        "invert": [
+            "--model_name_or_path", teacher, "--output_dir", work / "out", *QUICK_INVERT,
+            *BORROWERS.get(option, ()), *(("--memory_dataset", world["set"]) if option == "--memory_images" else ()),
+        ],
         "quantize": [
             "--model_name_or_path", teacher, "--dataset", world["set"], "--output_dir", work / "out",
             "--backend", "simulated", *(judged if needs_images else ()), "--disable_tqdm",
@@ -115,7 +126,10 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--move_options": (*WORDS, "strength=0.1", "=", "strength", "fine_from=2"),
         "--learning_rate": NUMBERS, "--adam_beta1": (*NUMBERS, "1"), "--adam_beta2": (*NUMBERS, "1"),
         "--tv_weight": NUMBERS, "--l2_weight": NUMBERS,
-        "--loss_weights": (*WORDS, "l2", "l2=", "l2=x", "=1", "l2=nan", "l2=-1", "cross_entropy=0", "l2=1=2"),
+        "--loss_weights": (*WORDS, "l2", "l2=", "l2=x", "=1", "l2=nan", "l2=-1", "cross_entropy=0", "l2=1=2",
+                           "batch_norm=1", "contrast=1", "disagreement=1", "psaq_entropy=1e30"),
+        "--batch_norm_model": PATHS, "--student_model": (*FEW_PATHS, "{set}"), "--memory_dataset": (*PATHS, "{set}"),
+        "--memory_images": NUMBERS, "--helper_allow_pickle": ("true", "maybe"),
         "--max_shift": (*NUMBERS, "1"), "--flip_probability": (*NUMBERS, "2"), "--mixed_precision": WORDS,
         "--report_to": WORDS, "--logging_steps": NUMBERS, "--num_preview_images": NUMBERS, "--disable_tqdm": FLAGS,
         "--hub_dataset_id": ("me/x", ""), "--hub_revision": ("x",), "--config": PATHS, "--preset": WORDS,

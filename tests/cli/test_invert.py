@@ -9,6 +9,7 @@ from datasets import load_dataset
 from smi_hf import SparseInversionConfig, invert, load_teacher
 from smi_hf.cli import invert as command
 from smi_hf.data import DatasetRecord
+from smi_hf.losses import LOSSES
 
 QUICK = ("--num_images", "2", "--num_steps", "4", "--disable_tqdm")
 
@@ -84,6 +85,39 @@ def test_the_command_writes_the_record_that_the_verb_writes(tiny_checkpoint, tmp
         f"Next: smi-hf quantize --model_name_or_path {tiny_checkpoint} --dataset {tmp_path / 'command'} "
         f"--output_dir {tmp_path / 'command'}-int8"
     )
+
+
+EVERY_TERM = (
+    "tv_l1=1", "l2=1e-4", "batch_norm=0.1", "disagreement=1", "psaq_entropy=1", "psaq_gaussian=1", "contrast=0.8",
+    "attention_prior=1", "soft_labels=1", "cross_entropy=0", "head_similarity=1", "patch_seams=0.1",
+    "total_variation=1e-3",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("policy", "precision"), [("smi", "no"), ("dense", "no"), ("random", "bf16")])
+def test_every_term_at_once_makes_images_with_every_policy(
+    smi, tiny_checkpoint, resnet_checkpoint, sparse_folder, tmp_path, policy, precision
+):
+    assert {term.partition("=")[0] for term in EVERY_TERM} == set(LOSSES.names())
+    answer = smi(
+        "invert", "--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "out", "--num_images", 3,
+        "--num_steps", 4, "--batch_size", 2, "--policy", policy, "--mixed_precision", precision, "--disable_tqdm",
+        "--loss_weights", *EVERY_TERM, "--batch_norm_model", resnet_checkpoint, "--student_model", tiny_checkpoint,
+        "--memory_dataset", sparse_folder,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    record = DatasetRecord.load(tmp_path / "out")
+    terms = {term["name"]: term["source"] for term in record.results["loss_terms"]}
+    assert set(terms) == set(LOSSES.names()) - {"cross_entropy"}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert all(source in card for source in terms.values())
+    assert str(tmp_path) not in card + record.to_json() and str(resnet_checkpoint.parent) not in record.to_json()
+    assert record.settings["batch_norm_model"]["name"] == "tiny-resnet"
+    assert record.settings["memory_images"] == 6
+
+
+def test_help_lists_the_terms(smi):
+    assert all(name in smi("invert", "--help").out.replace("\n", " ") for name in LOSSES.names())
 
 
 def test_the_next_command_is_one_that_a_shell_takes(monkeypatch, tmp_path):

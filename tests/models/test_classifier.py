@@ -124,3 +124,13 @@ def test_a_configuration_is_looked_at_before_weights_are_fetched(save, tmp_path)
     with pytest.raises(UsageError, match="no resnet here"):
         load_classifier(str(folder), check_config=refuse)
     shutil.rmtree(folder)
+
+
+def test_a_reference_names_the_folder_and_the_weights(save):
+    first = load_classifier(str(save(MODELS["resnet"]()))).reference()
+    assert first.model_type == "resnet" and "/" not in first.name and first.revision is None
+    again = load_classifier(str(save(MODELS["resnet"]())))
+    with torch.no_grad():
+        next(again.model.parameters()).add_(1)
+    assert len(first.weights_sha256) == 64
+    assert again.reference().weights_sha256 != first.weights_sha256

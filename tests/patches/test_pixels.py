@@ -82,3 +82,16 @@ def test_a_mean_and_std_that_cannot_be_undone_are_refused_with_their_values(mean
     message = f"image mean {mean} and std {std} must have one value per channel, and std be positive"
     with pytest.raises(UsageError, match=re.escape(message)):
         Normalization(mean, std)
+
+
+@pytest.mark.parametrize("wanted", NORMALIZATIONS.values(), ids=NORMALIZATIONS)
+def test_pixels_converted_for_another_model_are_the_same_8_bit_values(normalization, wanted):
+    values_BCPQ = torch.arange(0, 255, dtype=torch.uint8).reshape(1, 3, 5, 17)
+    converted = normalization.converted(normalization.from_uint8(values_BCPQ), wanted)
+    assert torch.equal(wanted.to_uint8(converted), values_BCPQ)
+    assert torch.allclose(converted, wanted.from_uint8(values_BCPQ), atol=1e-5)
+
+
+def test_pixels_for_a_model_that_normalizes_alike_are_not_touched(normalization):
+    pixels = torch.randn(1, 3, 2, 2)
+    assert normalization.converted(pixels, normalization) is pixels

@@ -21,6 +21,7 @@ from smi_hf.hub.cards.markdown import (
     settings_table,
     template_environment,
 )
+from smi_hf.models.references import License
 from smi_hf.starts.base import STARTS, start_label
 
 _SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
@@ -61,7 +62,7 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
     num_steps, start = record.settings["num_steps"], describe_start(record.full_settings["start"])
     data = DatasetCardData(
         pretty_name=f"{'Sparse model inversion of' if num_steps else 'Images for'} {plain(record.teacher.name)}",
-        **license_metadata(license),
+        **license_metadata(license, *(borrowed for _, borrowed in _borrowed(record))),
         annotations_creators=["machine-generated"],
         source_datasets=["extended" if start.is_dataset else "original"],
         task_categories=["image-classification"],
@@ -91,12 +92,15 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             figures=_figures(record),
             results={"device": record.environment.device if record.environment else None},
             prunes=_prunes(record),
+            terms=_terms(record),
             policy_words=_POLICIES.get(record.settings["policy"], f"by the policy {record.settings['policy']}"),
             settings=settings_table(_shown_settings(record)),
             versions=describe_versions(record.environment),
             repo=repo_id or NO_REPOSITORY,
             teacher_path=reference_path(record.teacher),
-            licenses=[(record.teacher.name, describe_license(license))],
+            licenses=[
+                (name, describe_license(each)) for name, each in ((record.teacher.name, license), *_borrowed(record))
+            ],
             what="dataset",
         )
     )
@@ -197,6 +201,23 @@ def _figures(record: DatasetRecord) -> list[Sequence[str]]:
     if "download_size" in results:
         rows.append(("size of the files", f"{results['download_size'] / 1e6:.1f} MB"))
     return rows
+
+
+def _borrowed(record: DatasetRecord) -> list[tuple[str, License | None]]:
+    """Name and license of each model that loss terms borrowed."""
+    models = [record.settings.get(option) for option in ("batch_norm_model", "student_model")]
+    return [
+        (str(model.get("name")), License(model["license"]) if isinstance(model.get("license"), str) else None)
+        for model in models
+        if isinstance(model, dict)
+    ]
+
+
+def _terms(record: DatasetRecord) -> list[Sequence[str]]:
+    # The first records did not say where their terms are from.
+    terms = record.results.get("loss_terms", [])
+    head = [("loss term", "weight", "from"), ("---", "---:", "---")] if terms else []
+    return [*head, *((term["name"], f"{term['weight']:.6g}", term["source"] or "") for term in terms)]
 
 
 def _prunes(record: DatasetRecord) -> list[Sequence[str]]:

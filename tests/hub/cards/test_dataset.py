@@ -126,6 +126,44 @@ def test_the_pictures_of_a_card_are_those_that_a_run_writes(complete, results, p
     assert re.findall(r"!\[.*\]\((.*)\)", render_card(complete).text) == pictures
 
 
+def test_a_card_lists_each_loss_term_with_its_weight_and_its_source(complete):
+    terms = [
+        {"name": "l2", "weight": 1e-5, "source": "DeepInversion, arXiv 1912.08795"},
+        {"name": "own", "weight": 2.0, "source": None},
+    ]
+    text = render_card(replace(complete, results=complete.results | {"loss_terms": terms})).text
+    assert "| l2 | 1e-05 | DeepInversion, arXiv 1912.08795 |" in text
+    assert "| own | 2 |  |" in text
+    assert "minimizes the sum of the losses below" in text and "cross entropy" not in text
+
+
+def test_a_card_of_a_record_that_lists_no_terms_says_what_all_of_them_minimized(complete):
+    results = {name: value for name, value in complete.results.items() if name != "loss_terms"}
+    text = render_card(replace(complete, results=results)).text
+    assert "minimizes the cross entropy" in text and "loss term" not in text
+
+
+@pytest.mark.parametrize(("license", "inherited"), [("mit", True), ("apache-2.0", False), (None, False), (3, False)])
+def test_the_license_of_a_borrowed_model_counts(complete, license, inherited):
+    borrowed = {"name": "tiny-resnet", "revision": None, "sha256": "0" * 64, "license": license}
+    teacher = replace(complete.teacher, license=License("mit"))
+    card = render_card(replace(complete, teacher=teacher, settings=complete.settings | {"batch_norm_model": borrowed}))
+    assert ("license" in card.data.to_dict()) == inherited
+    named = isinstance(license, str)
+    assert ("`tiny-resnet` is under" if named else "The license of `tiny-resnet` is not known") in card.text
+
+
+def test_what_comes_from_a_term_or_a_borrowed_model_is_text_on_the_card(complete, evil, check_text_stays_text):
+    terms = [{"name": evil, "weight": 1.0, "source": evil}]
+    borrowed = {"name": evil, "revision": None, "sha256": "0" * 64, "license": evil}
+    changed = replace(
+        complete,
+        results=complete.results | {"loss_terms": terms},
+        settings=complete.settings | {"student_model": borrowed},
+    )
+    check_text_stays_text(render_card(changed))
+
+
 def test_what_comes_from_a_teacher_is_text_on_the_card(complete, evil, check_text_stays_text):
     teacher = replace(
         complete.teacher, name=evil, revision=None, license=License("other", evil, "javascript:alert(1)")

@@ -1,0 +1,66 @@
+"""What happens inside a teacher while it answers: attention, what heads read, the CLS token after the last block.
+
+Legend: `B` images, `K` kept patches, `T` tokens, `D` hidden size, `L` labels, `C` channels, `P Q` patch pixels.
+"""
+
+from collections.abc import Collection
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor, nn
+
+from smi_hf.models.sparse import SparseClassifier, attention_implementation
+
+# By the names of `smi_hf.losses.LossInputs`.
+WATCHED = ("attentions", "head_outputs", "features_BD")
+
+
+def forward_watched(
+    model: SparseClassifier, patches_BKCPQ: Tensor, kept_BK: Tensor, wanted: Collection[str]
+) -> tuple[Tensor, dict[str, Any]]:
+    """The logits (B, L) of kept patches, and what is wanted of `WATCHED` under its name, with gradients.
+
+    Attention is only there under eager attention, which is switched on for this call alone, and no hook outlives it.
+    """
+    blocks = model.family.blocks(model.model)
+    seen: dict[str, Any] = {}
+    with ExitStack() as stack:
+        arguments = {}
+        if "attentions" in wanted:
+            stack.enter_context(attention_implementation(model.model, "eager"))
+            arguments["output_attentions"] = True
+        if "head_outputs" in wanted:
+            read: list[Tensor] = []
+            for block in blocks:
+                mixer = model.family.head_mixer(block)
+                stack.callback(mixer.register_forward_pre_hook(_note_heads(read, model)).remove)
+        if "features_BD" in wanted:
+            last: list[Tensor] = []
+            stack.callback(blocks[-1].register_forward_hook(_note_first_token(last)).remove)
+        output = model.forward_patches(patches_BKCPQ, kept_BK, **arguments)
+    if "attentions" in wanted:
+        assert output.attentions, f"{type(model.model).__name__} returned no attentions under eager attention"
+        seen["attentions"] = tuple(output.attentions)
+    if "head_outputs" in wanted:
+        seen["head_outputs"] = tuple(read)
+    if "features_BD" in wanted:
+        (seen["features_BD"],) = last
+    return output.logits, seen
+
+
+def _note_heads(notes: list[Tensor], model: SparseClassifier) -> Any:
+    num_heads = model.config.num_attention_heads
+
+    def note(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        notes.append(arguments[0].unflatten(2, (num_heads, -1)))
+
+    return note
+
+
+def _note_first_token(notes: list[Tensor]) -> Any:
+    def note(module: nn.Module, arguments: tuple[Any, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+        # transformers 4 gives a tuple of some families.
+        tokens_BTD = output[0] if isinstance(output, tuple) else output
+        notes.append(tokens_BTD[:, 0])
+
+    return note
