@@ -21,7 +21,7 @@ from smi_hf import SparseInversionConfig, UsageError
         ({"tv_weight": -1.0}, "tv_weight must not be negative"),
         ({"max_shift": 1.0}, r"max_shift must be in \[0, 1\)"),
         ({"mixed_precision": "fp8"}, "mixed_precision must be one of no, bf16, but 'fp8' was given"),
-        ({"policy": "smj"}, r"there is no policy 'smj' \(did you mean 'smi'\?\); available: dense, random, smi"),
+        ({"policy": "smj"}, r"there is no policy 'smj' \(did you mean 'smi'\?\); available: dense, pri, random, smi"),
         ({"policy": "dense", "prune_steps": [5]}, "policy keeps every patch, so prune_steps .* must not be given"),
         ({"loss_weights": ["l22=1"]}, r"there is no loss term 'l22' \(did you mean 'l2'\?\)"),
         ({"loss_weights": ["l2"]}, "loss_weights takes NAME=WEIGHT"),
