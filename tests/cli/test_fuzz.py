@@ -107,7 +107,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--output_dir": PATHS, "--num_images": NUMBERS, "--num_steps": NUMBERS, "--batch_size": NUMBERS,
         "--seed": (*NUMBERS, str(2**63), str(2**64)), "--classes": (*WORDS, "-1", "5", "random 1", "1.5"),
         "--policy": WORDS, "--prune_steps": (*NUMBERS, "3 2", "1 1", "4"),
-        "--prune_ratios": (*NUMBERS, "1", "0.5 0.5"),
+        "--prune_ratios": (*NUMBERS, "1", "0.5 0.5"), "--images_per_trajectory": (*NUMBERS, "1", "2"),
         "--learning_rate": NUMBERS, "--adam_beta1": (*NUMBERS, "1"), "--adam_beta2": (*NUMBERS, "1"),
         "--tv_weight": NUMBERS, "--l2_weight": NUMBERS,
         "--loss_weights": (*WORDS, "l2", "l2=", "l2=x", "=1", "l2=nan", "l2=-1", "cross_entropy=0", "l2=1=2"),
