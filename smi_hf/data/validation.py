@@ -158,11 +158,12 @@ def check_rows(rows: pyarrow.Table, record: DatasetRecord) -> pyarrow.Table:
         if rows[name].null_count:
             raise UsageError(f"a row of the dataset has no {name}")
     indices = rows["image_index"].to_numpy()
-    if SOURCE_COLUMN not in rows.column_names:
+    is_of_one_run = SOURCE_COLUMN not in rows.column_names
+    if is_of_one_run:
         _check_origin(indices, rows["seed"].to_numpy(), record)
     _check_labels(rows["label"], indices, len(record.label_names))
     _check_kept(rows["kept_patches"], indices, record.grid.num_patches, record.keep_counts[-1])
-    if trajectory_columns:
+    if trajectory_columns and is_of_one_run:
         _check_trajectories(rows, indices, record)
     _check_images(pyarrow.compute.struct_field(rows["image"], "bytes"), indices, record.image_size)
     return rows

@@ -16,3 +16,11 @@ def test_what_is_left_is_made_once_whatever_batches_the_rest_was_made_in(finishe
     batches = own_batches(10, batch_size, finished)
     assert sorted(index for batch in batches for index in batch) == sorted(set(range(10)) - finished)
     assert all(batch == list(range(batch[0], batch[-1] + 1)) and len(batch) <= batch_size for batch in batches)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 32])
+def test_trajectories_are_made_whole_or_not_at_all(batch_size):
+    # Of trajectories of three images, the second is there, and of the fourth but a part.
+    batches = own_batches(15, batch_size, {3, 4, 5, 9, 10}, num_stages=3)
+    assert sorted(trajectory for batch in batches for trajectory in batch) == [0, 2, 3, 4]
+    assert all(len(batch) <= batch_size for batch in batches)
