@@ -29,7 +29,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"settings.prune_ratios must be a list of numbers, not {ratios!r}")
     PruneSchedule(tuple(steps), tuple(ratios))
     if settings["policy"] == "pri" or "images_per_trajectory" in settings:
-        _check_integer(settings, "images_per_trajectory", 2)
+        _check_integer(settings, "images_per_trajectory", 2, settings["num_steps"])
         if settings["num_images"] % settings["images_per_trajectory"]:
             raise ValueError(
                 f"settings.num_images must be a multiple of images_per_trajectory "

@@ -80,7 +80,10 @@ def base(command: str, option: str, world) -> list[object]:
     judged = ("--eval_dataset", world["photographs"], "--max_images", "4")
     needs_images = option in ("--controls", "--control_seeds", "--eval_split", "--max_images", "--batch_size")
     return {
-        "invert": ["--model_name_or_path", teacher, "--output_dir", work / "out", *QUICK_INVERT],
+        "invert": [
+            "--model_name_or_path", teacher, "--output_dir", work / "out", *QUICK_INVERT,
+            *(("--policy", "pri") if option == "--images_per_trajectory" else ()),
+        ],
         "quantize": [
             "--model_name_or_path", teacher, "--dataset", world["set"], "--output_dir", work / "out",
             "--backend", "simulated", *(judged if needs_images else ()), "--disable_tqdm",

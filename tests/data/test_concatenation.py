@@ -102,3 +102,17 @@ def test_batches_by_number_are_those_of_the_collator(union):
     by_number = union.batch([5, 4])
     collated = union.collate([union.dataset[5], union.dataset[4]])
     assert all(torch.equal(by_number[name], collated[name]) for name in collated)
+
+
+def test_rows_of_trajectories_keep_theirs_and_all_others_are_one_of_their_own(sparse, trajectories):
+    union = concatenate([sparse, trajectories])
+    assert union.dataset["trajectory"][:] == [0, 1, 2, 3, 0, 0, 1, 1]
+    assert union.dataset["stage"][:] == [0, 0, 0, 0, 0, 1, 0, 1]
+    assert union.dataset["source"][:] == [0] * 4 + [1] * 4
+    validate(union.dataset, union.record)
+    # Of trajectories of two seeds, whose numbers are the same.
+    twice = concatenate([trajectories, variant(trajectories, seed=8)])
+    assert twice.dataset["stage"][:] == [0, 1, 0, 1] * 2
+    assert twice.record.num_stages == 2
+    validate(twice.dataset, twice.record)
+    assert "trajectory" not in concatenate([sparse, variant(sparse, seed=8)]).dataset.features

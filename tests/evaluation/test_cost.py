@@ -3,7 +3,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Dinov2Config, Dinov2ForImageClassification, ViTConfig, ViTForImageClassification
 
-from smi_hf.evaluation.cost import forward_macs, schedule_macs
+from smi_hf import SparseInversionConfig, invert
+from smi_hf.evaluation.cost import forward_macs, record_macs, schedule_macs
 from smi_hf.models import SparseClassifier
 from smi_hf.patches import PruneSchedule
 
@@ -35,3 +36,10 @@ def test_a_schedule_costs_the_sum_of_its_stages(teacher):
     schedule = PruneSchedule((2, 5), (0.3, 0.3))
     expected = sum(steps * forward_macs(teacher.model, kept) for steps, kept in ((2, 16), (3, 11), (3, 7)))
     assert schedule_macs(teacher.model, schedule, 8) == expected
+
+
+def test_images_of_a_trajectory_share_its_cost(teacher, tmp_path):
+    settings = {"output_dir": str(tmp_path / "set"), "num_images": 4, "num_steps": 9, "disable_tqdm": True}
+    dataset = invert(teacher, SparseInversionConfig(policy="pri", **settings))
+    expected = sum(2 * forward_macs(teacher.model, kept) for kept in (16, 12, 8, 4)) // 4
+    assert record_macs(teacher.model, dataset.record) == expected

@@ -161,3 +161,19 @@ def test_the_card_is_valid_metadata_for_the_hub(dataset_folder):
     assert "sparse-model-inversion" in card.data.tags
     assert "someone/vit" in card.text and "`abc`" in card.text
     assert "No photographs and no training data were used" in card.text
+
+
+def test_the_card_of_trajectories_says_how_images_left_and_cites_it(complete):
+    settings = complete.settings | {"policy": "pri", "images_per_trajectory": 2}
+    pictures = {"pictures": ["preview.png", "preview_stages.png"]}
+    text = render_card(replace(complete, settings=settings, results=complete.results | pictures)).text
+    assert "Each image has 3 of 6 patches" in text and "2 images come from one optimization" in text
+    assert "| `trajectory`, `stage` |" in text and "2 * trajectory + stage" in text
+    assert "| images that each trajectory gave | 2 |" in text
+    assert "| after step | patches that go on |" in text
+    assert "At some steps 3 patches leave as a finished image" in text
+    assert "one trajectory a column" in text
+    assert "2509.23235" in text and "heo2025patch" in text and "hu2024sparse" in text
+    assert not re.search(r"\{\{|\{%|\bNone\b|\n\n\n\n", text)
+    plain = render_card(complete).text
+    assert "trajectory" not in plain and "2509.23235" not in plain
