@@ -15,7 +15,7 @@ from smi_hf.registry import Registry, suggest
 @pytest.mark.parametrize(
     ("module", "registry", "names"),
     [
-        ("smi_hf.patches.policies.base", "POLICIES", ["dense", "random", "smi"]),
+        ("smi_hf.patches.policies.base", "POLICIES", ["dense", "pri", "random", "smi"]),
         ("smi_hf.losses.base", "LOSSES", ["cross_entropy", "l2", "total_variation"]),
     ],
 )

@@ -94,6 +94,7 @@ def test_two_processes_make_the_images_of_one(settings, rows, tmp_path, run_comm
     assert np.mean([other[index]["kept_patches"] == one[index]["kept_patches"] for index in one]) >= 0.5
 
 
+@pytest.mark.slow  # test_batches.py shows that their batches are those of one, of which images are made bit by bit
 def test_two_processes_make_the_trajectories_of_one(settings, rows, tmp_path, run_command):
     settings |= {"num_steps": 8, "policy": "pri", "images_per_trajectory": 2}
     launched = run_command(
