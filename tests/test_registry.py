@@ -17,7 +17,7 @@ from smi_hf.registry import Choice, Registry, suggest, without_path
 @pytest.mark.parametrize(
     ("module", "registry", "names"),
     [
-        ("smi_hf.patches.policies.base", "POLICIES", ["dense", "random", "smi"]),
+        ("smi_hf.patches.policies.base", "POLICIES", ["dense", "pri", "random", "smi"]),
         ("smi_hf.losses.base", "LOSSES", ["cross_entropy", "l2", "total_variation"]),
         ("smi_hf.starts.base", "STARTS", ["dataset", "dead_leaves", "fractal", "noise", "pink"]),
     ],

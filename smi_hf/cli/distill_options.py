@@ -150,7 +150,8 @@ class RoundsArguments:
                 raise UsageError(
                     f"inversion_config {self.inversion_config} says {name}, which rounds cannot do; leave it out"
                 )
-        return replace(config, output_dir=folder)
+        # As many images as a round adds, which policy pri may not be able to make, are refused before the first round.
+        return replace(config, output_dir=folder, num_images=self.images_per_round)
 
     def make_rounds(self, teacher: "Teacher", inversion: SparseInversionConfig) -> "Rounds":
         """The rounds that grow a dataset of a teacher.

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smi_hf.data.reader import SparseDataset
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import COLUMNS, SOURCE_COLUMN
+from smi_hf.data.schema import COLUMNS, SOURCE_COLUMN, TRAJECTORY_COLUMNS
 from smi_hf.data.validation import describe_grid
 from smi_hf.errors import UsageError
 from smi_hf.models.references import CheckpointReference
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _KEY_COLUMNS = (SOURCE_COLUMN, "seed", "image_index")
 _ABSENT = object()
@@ -20,10 +23,10 @@ _ABSENT = object()
 def concatenate(datasets: Sequence[SparseDataset], *, other_teachers: bool = False) -> SparseDataset:
     """The images of several sparse datasets, one dataset after the other.
 
-    The result's `sources` are the records of the parts, and its column `source` says which one a row belongs to. Its
-    `record` has what the parts share: a setting that differs is left out, `keep_counts` has only its first and last
-    number unless all agree, and
-    `num_images` is the number of images.
+    The result's `sources` are the records of the parts, and its column `source` says which one a row belongs to. If
+    trajectories of a part gave several images, every row says its trajectory and stage. Its `record` has what the
+    parts share: a setting that differs is left out, `keep_counts` has only its first and last number unless all agree,
+    and `num_images` is the number of images.
 
     Args:
         datasets: of one grid, with the same labels and normalization, which keep equally many patches of an image;
@@ -48,14 +51,27 @@ def concatenate(datasets: Sequence[SparseDataset], *, other_teachers: bool = Fal
         is_part = SOURCE_COLUMN in columns.column_names
         source = numbers[columns[SOURCE_COLUMN].to_numpy()] if is_part else np.full(len(rows), numbers[0])
         keys.append(np.stack([source, columns["seed"].to_numpy(), columns["image_index"].to_numpy()], axis=1))
-        parts.append(rows.select_columns(list(COLUMNS)).add_column(SOURCE_COLUMN, source.astype(np.int16)))
+        parts.append(rows)
     _check_distinct(np.concatenate(keys))
+    has_trajectories = any(name in part.features for part in parts for name in TRAJECTORY_COLUMNS)
+    parts = [_with_columns(part, key[:, 0], has_trajectories) for part, key in zip(parts, keys)]
     return SparseDataset(
         concatenate_datasets(parts),
         _united(sources, sum(map(len, parts))),
         tuple(sources),
         name=" + ".join(dataset.name for dataset in datasets),
     )
+
+
+def _with_columns(rows: "Dataset", source: np.ndarray, has_trajectories: bool) -> "Dataset":
+    """Rows with the columns of a concatenated dataset, and no others."""
+    names = [*COLUMNS, *(TRAJECTORY_COLUMNS if has_trajectories else ())]
+    if has_trajectories and TRAJECTORY_COLUMNS[0] not in rows.features:
+        # A trajectory of one image has its number.
+        numbers = rows.select_columns(["image_index"]).with_format("arrow")[:]["image_index"].to_numpy()
+        for name, values in zip(TRAJECTORY_COLUMNS, (numbers, np.zeros(len(rows), dtype=np.int16))):
+            rows = rows.add_column(name, values)
+    return rows.select_columns(names).add_column(SOURCE_COLUMN, source.astype(np.int16))
 
 
 def _check_compatible(first: DatasetRecord, other: DatasetRecord, number: int, other_teachers: bool) -> None:

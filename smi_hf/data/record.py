@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smi_hf.data.record_checks import check_results, check_settings
-from smi_hf.data.schema import MAX_PATCHES, RECORD_FILE, SCHEMA_VERSION
+from smi_hf.data.schema import MAX_PATCHES, RECORD_FILE, SCHEMA_VERSION, dataset_features
 from smi_hf.environment import Environment
 from smi_hf.json_record import JsonRecord, checked
 from smi_hf.models.references import CheckpointReference
 from smi_hf.patches import Normalization, PatchGrid
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 # Settings that the first records lack, and what they were then: such a dataset is continued by a run that says so.
 _EARLIER_SETTINGS = {
@@ -32,7 +35,8 @@ class DatasetRecord(JsonRecord):
         image_size, patch_size: (height, width) in pixels.
         image_mean, image_std: normalization, one value per channel, for pixels in [0, 1].
         settings: every option that decides what the images are (`SparseInversionConfig.image_settings`).
-        keep_counts: kept patches at the start and after each prune.
+        keep_counts: patches that were optimized at the start and after each prune; the last number is how many each
+            image keeps, also where images left at prunes (policy `pri`), with as many patches each.
         environment: of the machine that made the images; None of a concatenated dataset whose parts differ.
         status: "running" or "complete".
         results: measured figures of a complete run.
@@ -71,6 +75,16 @@ class DatasetRecord(JsonRecord):
         return _EARLIER_SETTINGS | self.settings
 
     @property
+    def num_stages(self) -> int:
+        """Images that each trajectory gave."""
+        return self.settings.get("images_per_trajectory", 1)
+
+    @property
+    def features(self) -> "Features":
+        """Columns and types of its rows."""
+        return dataset_features(self.label_names, has_trajectories=self.num_stages > 1)
+
+    @property
     def normalization(self) -> Normalization:
         return Normalization(tuple(self.image_mean), tuple(self.image_std))
 
@@ -93,6 +107,11 @@ class DatasetRecord(JsonRecord):
         if not counts or counts[0] != num_patches or counts[-1] < 1 or list(counts) != sorted(counts, reverse=True):
             raise ValueError(f"keep_counts is {counts}, but must decrease from {num_patches} patches to at least 1")
         check_settings(self.settings)
+        if self.num_stages > 1 and counts[-1] != num_patches // self.num_stages:
+            raise ValueError(
+                f"keep_counts ends with {counts[-1]}, but {num_patches} patches are for {self.num_stages} images "
+                f"of a trajectory"
+            )
         if self.status == "complete":
             check_results(self.results)
 

@@ -33,6 +33,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     if not isinstance(ratios, list) or not all(type(ratio) in (int, float) for ratio in ratios):
         raise ValueError(f"settings.prune_ratios must be a list of numbers, not {ratios!r}")
     PruneSchedule(tuple(steps), tuple(ratios))
+    if settings["policy"] == "pri" or "images_per_trajectory" in settings:
+        _check_integer(settings, "images_per_trajectory", 2, settings["num_steps"])
+        if settings["num_images"] % settings["images_per_trajectory"]:
+            raise ValueError(
+                f"settings.num_images must be a multiple of images_per_trajectory "
+                f"{settings['images_per_trajectory']}, not {settings['num_images']}"
+            )
 
 
 def check_results(results: Mapping[str, Any]) -> None:

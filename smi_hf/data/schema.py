@@ -26,6 +26,9 @@ STAGES_FILE = "preview_stages.png"
 MAX_PATCHES = 2**15
 MAX_IMAGES = 10_000_000
 COLUMNS = ("image", "label", "kept_patches", "image_index", "seed", "target_probability", "steps")
+# Datasets whose trajectories give several images (policy `pri`) have these besides: the trajectory that an image left,
+# int64, and at which of its stages, from 0, int16. image_index is trajectory * images_per_trajectory + stage.
+TRAJECTORY_COLUMNS = ("trajectory", "stage")
 # Concatenated datasets have it besides: which of the datasets that were put together a row comes from, int16.
 SOURCE_COLUMN = "source"
 
@@ -35,9 +38,9 @@ class FinishedImages:
     """Finished images, as they are written.
 
     Args:
-        image_indices: which images of the run, B numbers.
+        image_indices: which images of the run, B numbers; all images of a trajectory are among them, or none.
         seed: seed of the run.
-        steps: optimization steps taken.
+        steps: optimization steps taken, one number for all, or one an image.
         labels: target labels, int (B,).
         patches_BKCPQ: kept patches, uint8.
         kept_BK: their places on the grid, int, increasing in each image.
@@ -46,17 +49,22 @@ class FinishedImages:
 
     image_indices: tuple[int, ...]
     seed: int
-    steps: int
+    steps: int | Sequence[int]
     labels: Sequence[int]
     patches_BKCPQ: np.ndarray
     kept_BK: np.ndarray
     target_probability_B: np.ndarray
 
 
-def dataset_features(label_names: Sequence[str]) -> "Features":
-    """Columns and types of a sparse dataset whose teacher has these labels."""
+def dataset_features(label_names: Sequence[str], *, has_trajectories: bool = False) -> "Features":
+    """Columns and types of a sparse dataset whose teacher has these labels.
+
+    Args:
+        has_trajectories: with `TRAJECTORY_COLUMNS`.
+    """
     from datasets import ClassLabel, Features, Image, List, Value
 
+    trajectory_features = {"trajectory": Value("int64"), "stage": Value("int16")} if has_trajectories else {}
     return Features(
         {
             "image": Image(),
@@ -66,6 +74,7 @@ def dataset_features(label_names: Sequence[str]) -> "Features":
             "seed": Value("int64"),
             "target_probability": Value("float32"),
             "steps": Value("int32"),
+            **trajectory_features,
         }
     )
 

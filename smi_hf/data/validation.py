@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.compute
 
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import COLUMNS, RECORD_FILE, SOURCE_COLUMN, dataset_features, distinct_names
+from smi_hf.data.schema import RECORD_FILE, SOURCE_COLUMN, TRAJECTORY_COLUMNS, distinct_names
 from smi_hf.errors import UsageError
 from smi_hf.patches import PatchGrid
 
@@ -114,16 +114,16 @@ def check_features(features: "Features", record: DatasetRecord) -> None:
     Raises:
         UsageError: with the first violation.
     """
-    missing = [name for name in COLUMNS if name not in features]
+    expected = record.features
+    missing = [name for name in expected if name not in features]
     if missing:
         raise UsageError(
             f"the dataset lacks the column {missing[0]!r} of a sparse dataset; it has {', '.join(features)}"
         )
-    expected = dataset_features(record.label_names)
     if getattr(features["label"], "names", None) != expected["label"].names:
         raise UsageError(f"the label names of the dataset are not those in its {RECORD_FILE}; one of them was changed")
     types, expected_types = features.arrow_schema, expected.arrow_schema
-    for name in COLUMNS:
+    for name in expected:
         if types.field(name).type != expected_types.field(name).type:
             raise UsageError(
                 f"column {name!r} of the dataset holds {types.field(name).type}, but that of a sparse dataset holds "
@@ -153,14 +153,18 @@ def check_rows(rows: pyarrow.Table, record: DatasetRecord) -> pyarrow.Table:
     Raises:
         UsageError: with the first violation and its image index.
     """
-    for name in ("image_index", "seed", "target_probability", "steps"):
+    trajectory_columns = TRAJECTORY_COLUMNS if record.num_stages > 1 else ()
+    for name in ("image_index", "seed", "target_probability", "steps", *trajectory_columns):
         if rows[name].null_count:
             raise UsageError(f"a row of the dataset has no {name}")
     indices = rows["image_index"].to_numpy()
-    if SOURCE_COLUMN not in rows.column_names:
+    is_of_one_run = SOURCE_COLUMN not in rows.column_names
+    if is_of_one_run:
         _check_origin(indices, rows["seed"].to_numpy(), record)
     _check_labels(rows["label"], indices, len(record.label_names))
     _check_kept(rows["kept_patches"], indices, record.grid.num_patches, record.keep_counts[-1])
+    if trajectory_columns and is_of_one_run:
+        _check_trajectories(rows, indices, record)
     _check_images(pyarrow.compute.struct_field(rows["image"], "bytes"), indices, record.image_size)
     return rows
 
@@ -202,6 +206,27 @@ def _check_kept(kept: pyarrow.ChunkedArray, indices: np.ndarray, num_patches: in
     keys = np.sort(rows * num_patches + patches)
     for place in np.flatnonzero(keys[1:] == keys[:-1]):
         raise UsageError(f"image {indices[keys[place] // num_patches]} keeps a patch twice")
+
+
+def _check_trajectories(rows: pyarrow.Table, indices: np.ndarray, record: DatasetRecord) -> None:
+    """Trajectory and stage are what the number says, and images of a trajectory, as far as here, share no patch."""
+    trajectories, stages = (rows[name].to_numpy() for name in TRAJECTORY_COLUMNS)
+    said = trajectories * record.num_stages + stages
+    for row in np.flatnonzero((said != indices) | (stages < 0) | (stages >= record.num_stages)):
+        raise UsageError(
+            f"image {indices[row]} is said to be of trajectory {trajectories[row]}, stage {stages[row]}, but a "
+            f"trajectory of the dataset has {record.num_stages} images, numbered one after the other"
+        )
+    # An image that is there twice is for `_check_distinct` to name.
+    _, distinct = np.unique(indices, return_index=True)
+    num_patches = record.grid.num_patches
+    patches = pyarrow.compute.list_flatten(rows["kept_patches"]).to_numpy().astype(np.int64).reshape(len(indices), -1)
+    keys = np.sort((trajectories[:, None] * num_patches + patches)[distinct].reshape(-1))
+    for place in np.flatnonzero(keys[1:] == keys[:-1]):
+        raise UsageError(
+            f"two images of trajectory {keys[place] // num_patches} keep patch {keys[place] % num_patches}, but those "
+            f"of one trajectory share no patch"
+        )
 
 
 def _check_images(pngs: pyarrow.ChunkedArray, indices: np.ndarray, image_size: tuple[int, int]) -> None:

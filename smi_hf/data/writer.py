@@ -33,8 +33,8 @@ from smi_hf.data.schema import (
     PREVIEW_FILE,
     RECORD_FILE,
     STAGES_FILE,
+    TRAJECTORY_COLUMNS,
     FinishedImages,
-    dataset_features,
 )
 from smi_hf.errors import UsageError
 from smi_hf.files import contents, disk_errors, file_sha256, one_line, remove_temporaries, replaced_atomically
@@ -169,6 +169,11 @@ class SparseDatasetWriter:
                     f"one of them away"
                 )
             end = last
+            if first % self.record.num_stages or (last + 1) % self.record.num_stages:
+                raise UsageError(
+                    f"shard {path} holds part of a trajectory, whose {self.record.num_stages} images are made "
+                    f"together; nothing was touched, so move it away"
+                )
             if (reason := self._strange_rows(path)) is not None:
                 raise UsageError(f"shard {path} is not of this run: {reason}; nothing was touched, so move it away")
 
@@ -207,7 +212,7 @@ class SparseDatasetWriter:
             OSError: the file system refuses, for instance for lack of space; nothing is lost.
             RunError: a shard cannot be read.
         """
-        schema = dataset_features(self.record.label_names).arrow_schema
+        schema = self.record.features.arrow_schema
         for shards in plan_merge(self.shards(), self.max_shard_bytes):
             merge_shards(self.folder, shards, schema)
 
@@ -233,7 +238,6 @@ class SparseDatasetWriter:
         """
         first, last = images.image_indices[0], images.image_indices[-1]
         assert images.image_indices == tuple(range(first, last + 1)), "a shard holds consecutive images"
-        features = dataset_features(self.record.label_names)
         count = len(images.image_indices)
         table = pyarrow.Table.from_pydict(
             {
@@ -243,14 +247,21 @@ class SparseDatasetWriter:
                 "image_index": list(images.image_indices),
                 "seed": [images.seed] * count,
                 "target_probability": images.target_probability_B.astype(np.float32),
-                "steps": [images.steps] * count,
+                "steps": np.broadcast_to(images.steps, count).tolist(),
+                **self._trajectory_columns(np.array(images.image_indices)),
             },
-            schema=features.arrow_schema,
+            schema=self.record.features.arrow_schema,
         )
         path = shard_path(self.folder, first, last)
         with replaced_atomically(path) as temporary, new_parquet(temporary, table.schema) as parquet:
             parquet.write_table(table, row_group_size=MAX_GROUP_ROWS)
         return path
+
+    def _trajectory_columns(self, image_indices: np.ndarray) -> dict[str, np.ndarray]:
+        num_stages = self.record.num_stages
+        if num_stages == 1:
+            return {}
+        return dict(zip(TRAJECTORY_COLUMNS, np.divmod(image_indices, num_stages)))
 
 
 def encode_images(images: FinishedImages, grid: PatchGrid) -> Iterable[bytes]:

@@ -7,7 +7,7 @@ from transformers import PretrainedConfig
 
 from smi_hf.data import DatasetRecord
 from smi_hf.models import SparseClassifier
-from smi_hf.patches import PruneSchedule
+from smi_hf.patches import PruneSchedule, ShareSchedule
 
 
 def forward_macs(model: SparseClassifier, num_kept: int) -> int:
@@ -26,13 +26,17 @@ def forward_macs(model: SparseClassifier, num_kept: int) -> int:
 
 
 def schedule_macs(model: SparseClassifier, schedule: PruneSchedule, num_steps: int) -> int:
-    """Forward multiply-accumulates of one image over a whole run; the backward pass scales alike."""
+    """Forward multiply-accumulates of one trajectory over a whole run; the backward pass scales alike."""
     stages = schedule.stages(num_steps, model.grid.num_patches)
     return sum(steps * forward_macs(model, kept) for steps, kept in stages)
 
 
 def record_macs(model: SparseClassifier, record: DatasetRecord) -> int:
-    """Forward multiply-accumulates that one image of a dataset took."""
+    """Forward multiply-accumulates that one image of a dataset took; of a trajectory its images take equal parts."""
     settings = record.settings
-    schedule = PruneSchedule(tuple(settings["prune_steps"]), tuple(settings["prune_ratios"]))
-    return settings.get("num_views", 1) * schedule_macs(model, schedule, settings["num_steps"])
+    if record.num_stages > 1:
+        schedule = ShareSchedule.divide(settings["num_steps"], record.num_stages)
+    else:
+        schedule = PruneSchedule(tuple(settings["prune_steps"]), tuple(settings["prune_ratios"]))
+    macs = schedule_macs(model, schedule, settings["num_steps"]) * settings.get("num_views", 1)
+    return macs // record.num_stages

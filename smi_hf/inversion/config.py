@@ -12,6 +12,7 @@ from smi_hf.inversion.moves.base import MOVES, read_options
 from smi_hf.losses.base import LOSSES, needs_of
 from smi_hf.patches.policies.base import POLICIES
 from smi_hf.patches.schedule import PruneSchedule
+from smi_hf.patches.shares import ShareSchedule
 from smi_hf.registry import suggest
 from smi_hf.starts.base import STARTS, StartSpec
 
@@ -33,6 +34,9 @@ HELPER_OPTIONS = {
 }
 # What only the inside of the teacher tells.
 _INSIDE = {"attentions", "head_outputs", "features_BD"}
+
+# Images of a trajectory of Patch Rebirth: a quarter of the patches each, which the paper calls a sparsity of 75 %.
+DEFAULT_STAGES = 4
 
 # An option that changes what a run shows, where it writes or how fast it is, never an image: a run may be continued
 # with others. Not in the field's metadata, all of which argparse would get.
@@ -80,23 +84,29 @@ class SparseInversionConfig:
     batch_size: RunOnly[int] = field(
         default=32,
         metadata={
-            "help": "Images optimized together in a process; halved, with a warning, if memory runs out. A run may be "
-            "continued with another."
+            "help": "Images optimized together in a process (with policy pri: trajectories, each of which gives "
+            "several); halved, with a warning, if memory runs out. A run may be continued with another."
         },
     )
-    seed: int = field(default=0, metadata={"help": "Seed of the run; image i has a random stream of its own from it."})
+    seed: int = field(
+        default=0,
+        metadata={
+            "help": "Seed of the run; image (with policy pri: trajectory) i has a random stream of its own from it."
+        },
+    )
     classes: list[str] = field(
         default_factory=lambda: ["random"],
         metadata={
             "help": "Target labels: 'random', 'balanced' (each class equally often), or a list of label numbers or "
-            "names that is repeated in turn."
+            "names that is repeated in turn. With policy pri one label a trajectory, which its images share."
         },
     )
     policy: str = field(
         default="smi",
         metadata={
-            "help": "How patches are chosen: 'smi' keeps those with the highest CLS attention, 'random' and 'dense' "
-            "are controls.",
+            "help": "How patches are chosen: 'smi' keeps those with the highest CLS attention; with 'pri' they leave "
+            "as a finished image and the others go on, for several images of disjoint patches (Patch Rebirth); "
+            "'random' and 'dense' are controls.",
             "choices": POLICIES.names(),
         },
     )
@@ -111,6 +121,14 @@ class SparseInversionConfig:
         default=None,
         metadata={
             "help": "Fraction of the remaining patches that each prune drops; one for all, or one a step (0.3)."
+        },
+    )
+    images_per_trajectory: int | None = field(
+        default=None,
+        metadata={
+            "help": f"With policy pri: images that one trajectory gives, V ({DEFAULT_STAGES}). Each has 1/V of the "
+            f"patches, and takes 1/V of the steps longer than the one before. What cannot be shared equally is left "
+            f"out: patches of the lowest attention, and steps at the end. num_images must be a multiple of V."
         },
     )
     move: str = field(
@@ -277,6 +295,7 @@ class SparseInversionConfig:
                 f"there is no learning rate schedule {self.lr_schedule!r}"
                 f"{suggest(self.lr_schedule, list(LR_SCHEDULES))}; available: {', '.join(LR_SCHEDULES)}"
             )
+        self._check_trajectories()
         # Built now for their errors: a wrong value should not wait for the checkpoint to load.
         self.prune_schedule, self.term_weights, self.start_spec, self.move_values  # noqa: B018
         self._check_needs()
@@ -336,13 +355,43 @@ class SparseInversionConfig:
         self._require(0 <= self.flip_probability <= 1, "flip_probability", "must be in [0, 1]")
         self._require(0 < self.learning_rate < math.inf, "learning_rate", "must be positive, and finite")
 
+    def _check_trajectories(self) -> None:
+        count = self.images_per_trajectory
+        if self.policy != "pri":
+            self._require(count is None, "images_per_trajectory", "is for policy pri alone")
+            return
+        self._require(
+            count is None or (type(count) is int and count >= 2),
+            "images_per_trajectory",
+            "must be an integer of at least 2 (one image of all patches is policy dense)",
+        )
+        for name in ("prune_steps", "prune_ratios"):
+            self._require(
+                getattr(self, name) is None,
+                name,
+                "must not be given with policy pri, whose images leave in equal shares",
+            )
+        if rest := self.num_images % self.num_stages:
+            below, above = self.num_images - rest, self.num_images - rest + self.num_stages
+            raise UsageError(
+                f"num_images is {self.num_images}, but policy pri makes {self.num_stages} images a trajectory "
+                f"(images_per_trajectory); use {f'{below} or ' if below else ''}{above}"
+            )
+
     def _require(self, is_met: bool, name: str, rule: str) -> None:
         if not is_met:
             raise UsageError(f"{name} {rule}, but {getattr(self, name)!r} was given")
 
     @property
+    def num_stages(self) -> int:
+        """Images that one trajectory gives, each finished at another stage; 1 but with policy pri."""
+        return (self.images_per_trajectory or DEFAULT_STAGES) if self.policy == "pri" else 1
+
+    @property
     def prune_schedule(self) -> PruneSchedule:
         """The schedule as given, or the default for this number of steps."""
+        if self.policy == "pri":
+            return ShareSchedule.divide(self.num_steps, self.num_stages)
         if self.policy == "dense" or self.num_steps == 0:
             return PruneSchedule()
         return PruneSchedule.resolve(self.num_steps, self.prune_steps, self.prune_ratios)
@@ -389,5 +438,9 @@ class SparseInversionConfig:
         settings = {name: value for name, value in asdict(self).items() if name not in run_only}
         schedule = self.prune_schedule
         settings |= {"prune_steps": list(schedule.steps), "prune_ratios": list(schedule.ratios)}
+        # Of the other policies left out, as in records of before there was one that has it.
+        del settings["images_per_trajectory"]
+        if self.num_stages > 1:
+            settings["images_per_trajectory"] = self.num_stages
         # No path of this machine. Without steps nothing is chosen, whatever the policy.
         return settings | {"start": self.start_spec.key} | ({} if self.num_steps else {"policy": "dense"})

@@ -30,10 +30,15 @@ def measure_images(writer: SparseDatasetWriter, teacher: Teacher, *, batch_size:
 
 
 def save_pictures(writer: SparseDatasetWriter, num_images: int) -> list[str]:
-    """Writes a preview of the first `num_images` images, none if 0; returns the names of all pictures there are."""
+    """Writes a preview of the first `num_images` images, none if 0; returns the names of all pictures there are.
+
+    Images of one trajectory stand in one row, where eight do.
+    """
     if num_images:
-        rows = _rows(writer).take(num_images)
-        save_png(image_grid([np.asarray(row["image"]) for row in rows]), writer.folder / PREVIEW_FILE)
+        images = [np.asarray(row["image"]) for row in _rows(writer).take(num_images)]
+        num_stages = writer.record.num_stages
+        columns = min(8 // num_stages * num_stages, len(images)) if num_stages > 1 else None
+        save_png(image_grid(images, columns=columns or None), writer.folder / PREVIEW_FILE)
     stages = [STAGES_FILE] if (writer.folder / STAGES_FILE).is_file() else []
     return ([PREVIEW_FILE] if num_images else []) + stages
 

@@ -21,7 +21,7 @@ class TrajectoryState:
     """A batch of images that are optimized together. Changed in place by `inversion_step`, `update` and `keep`.
 
     Args:
-        image_indices: which images of the run these are, B numbers.
+        image_indices: which images of the run these are, B numbers; of trajectories, where each gives several images.
         targets_B: their labels, int64 (B,).
         patches_BKCPQ: kept patches in normalized units, a float32 leaf that requires gradients.
         kept_BK: their places on the grid, int64 (B, K), increasing.

@@ -52,8 +52,9 @@ logger = logging.getLogger(__name__)
 class SparseInversionTrainer:
     """Inverts an image classifier into a dataset of sparse synthetic images.
 
-    Images are independent of each other: processes share only the list of targets, each makes every n-th batch and
-    writes its own shards. A run that was cut off is continued by the same call, batch by batch.
+    Trajectories, each of which gives an image or several, are independent of each other: processes share only the list
+    of targets, one a trajectory, each makes every n-th batch and writes its own shards. A run that was cut off is
+    continued by the same call, batch by batch.
 
     Args:
         model: a Hugging Face image classifier of a supported family, or a `Teacher` that was loaded already. Its
@@ -76,8 +77,9 @@ class SparseInversionTrainer:
     ) -> None:
         self.args = args or SparseInversionConfig()
         self.teacher = model if isinstance(model, Teacher) else _as_teacher(model, image_processor)
+        num_trajectories = self.args.num_images // self.args.num_stages
         self.targets = choose_targets(
-            self.args.num_images, self.args.classes, self.teacher.label_names, seed=self.args.seed
+            num_trajectories, self.args.classes, self.teacher.label_names, seed=self.args.seed
         )
         self.output_dir = Path(self.args.output_dir)
         # Trackers write beside the dataset, never into the folder that is published.
@@ -99,7 +101,7 @@ class SparseInversionTrainer:
         self.callbacks = CallbackList([ProgressCallback(), TrackerCallback(), StagePreviewCallback(), *callbacks])
         self._num_session_images = 0
         self._writer = SparseDatasetWriter(self.output_dir, self.record)
-        self._batch_size = min(self.args.batch_size, self.args.num_images)
+        self._batch_size = min(self.args.batch_size, num_trajectories)
 
     def train(self) -> "Dataset":
         """Makes the images that are not on disk yet, and returns the whole dataset.
@@ -142,19 +144,19 @@ class SparseInversionTrainer:
             self.args.num_images,
             self.args.batch_size,
             finished,
+            num_stages=self.args.num_stages,
             process=self.accelerator.process_index,
             num_processes=self.accelerator.num_processes,
         )
         self.accelerator.wait_for_everyone()
-        run = InversionRun(
-            self.args, self.teacher, self.accelerator, self.record, self.output_dir, sum(map(len, batches))
-        )
+        num_own_images = sum(map(len, batches)) * self.args.num_stages
+        run = InversionRun(self.args, self.teacher, self.accelerator, self.record, self.output_dir, num_own_images)
         self._num_session_images = self.args.num_images - len(finished)
         started = time.perf_counter()
         self.callbacks.on_begin(run)
         try:
-            for image_indices in batches:
-                self._make_batch(run, image_indices)
+            for trajectories in batches:
+                self._make_batch(run, trajectories)
         finally:
             self.callbacks.on_end(run)
         self.accelerator.wait_for_everyone()
@@ -164,14 +166,15 @@ class SparseInversionTrainer:
                 logger.info("published: %s", push_to(repository, self.output_dir, DATASET))
         self.accelerator.wait_for_everyone()
 
-    def _make_batch(self, run: InversionRun, image_indices: list[int]) -> None:
+    def _make_batch(self, run: InversionRun, trajectories: list[int]) -> None:
         """Makes and writes a batch; when memory runs out, in halves, and so from then on."""
-        left = list(image_indices)
+        left = list(trajectories)
+        noun = "images" if self.args.num_stages == 1 else "trajectories"
 
         def halve() -> int:
             self._batch_size //= 2
             if self._batch_size:
-                logger.warning("out of memory: continuing with batches of %d images", self._batch_size)
+                logger.warning("out of memory: continuing with batches of %d %s", self._batch_size, noun)
             return self._batch_size
 
         @find_executable_batch_size(starting_batch_size=self._batch_size, reduce_batch_size_fn=halve)
@@ -192,12 +195,12 @@ class SparseInversionTrainer:
                 f"mixed_precision bf16 or a machine with more"
             ) from error
 
-    def _make_images(self, run: InversionRun, image_indices: list[int]) -> FinishedImages:
+    def _make_images(self, run: InversionRun, trajectories: list[int]) -> FinishedImages:
         return run_trajectory(
             self.teacher,
             self.args,
-            image_indices,
-            [self.targets[index] for index in image_indices],
+            trajectories,
+            [self.targets[trajectory] for trajectory in trajectories],
             start=self.start,
             helpers=self.helpers,
             device=self.accelerator.device,

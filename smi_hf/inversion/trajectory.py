@@ -1,11 +1,13 @@
 """One trajectory: a batch of images from start to finished, as a loop that reads from top to bottom.
 
-Legend: `B` images, `K` kept patches.
+Legend: `B` starts, each an image or a trajectory of several; `K` kept patches; `F` patches of a finished image.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +22,7 @@ from smi_hf.inversion.state import TrajectoryState
 from smi_hf.inversion.step import inversion_step
 from smi_hf.losses import needs_of
 from smi_hf.models import Teacher
-from smi_hf.patches import POLICIES, Augmentation, PatchGrid, SelectionInputs, draw_augmentations
+from smi_hf.patches import POLICIES, Augmentation, PatchGrid, SelectionInputs, draw_augmentations, take_slots
 from smi_hf.starts.base import OpenStart
 
 
@@ -31,7 +33,7 @@ class NonFiniteLossError(RunError):
 def run_trajectory(
     teacher: Teacher,
     config: SparseInversionConfig,
-    image_indices: Sequence[int],
+    trajectories: Sequence[int],
     targets: Sequence[int],
     *,
     start: OpenStart | None = None,
@@ -44,7 +46,8 @@ def run_trajectory(
     """Makes a batch of images (arXiv 2510.27186, algorithm 1).
 
     Args:
-        image_indices, targets: which images of the run, and their labels.
+        trajectories, targets: which trajectories of the run, and their labels. A trajectory gives one image, of its
+            number; with a policy that lets patches leave early `config.num_stages` of them, one after the other.
         start: what they begin as; that of `config`, opened, if None.
         helpers: what the loss terms borrow; nothing if None.
         autocast: context in which the teacher runs.
@@ -56,7 +59,7 @@ def run_trajectory(
     """
     grid, normalization = teacher.model.grid, teacher.normalization
     state = TrajectoryState.start(
-        image_indices,
+        trajectories,
         targets,
         grid,
         seed=config.seed,
@@ -64,35 +67,40 @@ def run_trajectory(
         move=_make_move(config, grid),
         device=device,
     )
+    schedule = config.prune_schedule
+    num_steps, num_leaving = schedule.last_step(config.num_steps), schedule.num_leaving(grid.num_patches)
     # Of each view in turn, so that the first is what the only one would be.
     drawn = [
         draw_augmentations(
             grid,
-            config.num_steps,
+            num_steps,
             state.generators,
             max_shift=config.max_shift,
             flip_probability=config.flip_probability,
         )
         for _ in range(config.num_views)
     ]
-    schedule = config.prune_schedule
     keep_counts = dict(zip(schedule.steps, schedule.keep_counts(grid.num_patches)[1:]))
     select = POLICIES.get(config.policy)
-    guard = _FiniteGuard(state)
+    guard = _FiniteGuard(state, config.num_stages)
     loss_weights = config.term_weights
     observe = make_observer(needs_of(loss_weights), helpers or Helpers())
+    finished: list[_Stage] = []
 
-    for step in range(config.num_steps):
+    for step in range(num_steps):
         if step in keep_counts:
-            slots_BM = select(
+            selection = select(
                 SelectionInputs(
                     kept_BK=state.kept_BK,
                     num_kept=keep_counts[step],
                     cls_attention=lambda: teacher.model.cls_attention(state.patches_BKCPQ.detach(), state.kept_BK),
                     generators=state.generators,
+                    num_leaving=num_leaving,
                 )
             )
-            state.keep(slots_BM)
+            if selection.leave_BF is not None:
+                finished.append(_finish(teacher, state, selection.leave_BF))
+            state.keep(selection.stay_BM)
             on_prune(state)
         losses = inversion_step(
             teacher.model,
@@ -107,10 +115,11 @@ def run_trajectory(
             autocast=autocast,
         )
         guard.watch(losses)
-        if state.step % config.logging_steps == 0 or state.step == config.num_steps:
+        if state.step % config.logging_steps == 0 or state.step == num_steps:
             guard.check()
         on_step_end(state, losses)
-    return _finish(teacher, config, state)
+    finished.append(_finish(teacher, state))
+    return _finished_images(config, state, finished)
 
 
 def _make_move(config: SparseInversionConfig, grid: PatchGrid) -> Move:
@@ -118,30 +127,53 @@ def _make_move(config: SparseInversionConfig, grid: PatchGrid) -> Move:
     return MOVES.get(config.move).make(MoveSettings(grid, config.num_steps, betas, config.move_values))
 
 
-def _finish(teacher: Teacher, config: SparseInversionConfig, state: TrajectoryState) -> FinishedImages:
-    """Rounds to 8 bits and asks the teacher, in float32, what it sees in what is left."""
-    patches_BKCPQ = teacher.normalization.to_uint8(state.patches_BKCPQ.detach())
+@dataclass(frozen=True)
+class _Stage:
+    """The images that leave a batch at one step: one of each start."""
+
+    step: int
+    patches_BFCPQ: np.ndarray
+    kept_BF: np.ndarray
+    target_probability_B: np.ndarray
+
+
+def _finish(teacher: Teacher, state: TrajectoryState, slots_BF: Tensor | None = None) -> _Stage:
+    """Rounds to 8 bits and asks the teacher, in float32, what it sees in the patches of these slots, all if None."""
+    patches_BFCPQ, kept_BF = state.patches_BKCPQ.detach(), state.kept_BK
+    if slots_BF is not None:
+        patches_BFCPQ, kept_BF = take_slots(patches_BFCPQ, slots_BF), take_slots(kept_BF, slots_BF)
+    patches_BFCPQ = teacher.normalization.to_uint8(patches_BFCPQ)
     with torch.no_grad():
-        logits_BL = teacher.model.forward_patches(
-            teacher.normalization.from_uint8(patches_BKCPQ), state.kept_BK
-        ).logits
+        logits_BL = teacher.model.forward_patches(teacher.normalization.from_uint8(patches_BFCPQ), kept_BF).logits
     probability_B = logits_BL.float().softmax(dim=-1).gather(1, state.targets_B[:, None])[:, 0]
+    return _Stage(state.step, patches_BFCPQ.cpu().numpy(), kept_BF.cpu().numpy(), probability_B.cpu().numpy())
+
+
+def _finished_images(config: SparseInversionConfig, state: TrajectoryState, stages: list[_Stage]) -> FinishedImages:
+    """The images of all stages, trajectory by trajectory."""
+    num_stages = len(stages)
+    assert num_stages == config.num_stages, "a policy lets as many images leave as the configuration says"
     return FinishedImages(
-        image_indices=state.image_indices,
+        image_indices=tuple(
+            trajectory * num_stages + stage for trajectory in state.image_indices for stage in range(num_stages)
+        ),
         seed=config.seed,
-        steps=config.num_steps,
-        labels=state.targets_B.tolist(),
-        patches_BKCPQ=patches_BKCPQ.cpu().numpy(),
-        kept_BK=state.kept_BK.cpu().numpy(),
-        target_probability_B=probability_B.cpu().numpy(),
+        steps=[stage.step for stage in stages] * len(state.image_indices),
+        labels=[label for label in state.targets_B.tolist() for _ in stages],
+        patches_BKCPQ=np.stack([stage.patches_BFCPQ for stage in stages], axis=1).reshape(
+            -1, *stages[0].patches_BFCPQ.shape[1:]
+        ),
+        kept_BK=np.stack([stage.kept_BF for stage in stages], axis=1).reshape(-1, stages[0].kept_BF.shape[1]),
+        target_probability_B=np.stack([stage.target_probability_B for stage in stages], axis=1).reshape(-1),
     )
 
 
 class _FiniteGuard:
     """Notes each image's first non-finite loss on the device, so that asking does not stall every step."""
 
-    def __init__(self, state: TrajectoryState) -> None:
+    def __init__(self, state: TrajectoryState, num_stages: int) -> None:
         self.state = state
+        self.num_stages = num_stages
         self.first_bad_B = torch.zeros(len(state.image_indices), dtype=torch.int64, device=state.targets_B.device)
 
     def watch(self, losses: dict[str, Tensor]) -> None:
@@ -153,7 +185,8 @@ class _FiniteGuard:
             return
         steps = self.first_bad_B.tolist()
         first = min(step for step in steps if step)
-        images = [index for index, step in zip(self.state.image_indices, steps) if step]
+        bad = [index for index, step in zip(self.state.image_indices, steps) if step]
+        images = [index * self.num_stages + stage for index in bad for stage in range(self.num_stages)]
         raise NonFiniteLossError(
             f"the loss became non-finite at step {first} for image{'s' * (len(images) > 1)} "
             f"{', '.join(map(str, images))}; finished shards are intact. Lower the learning rate, or run in float32"

@@ -99,8 +99,16 @@ class PruneSchedule:
             )
         return tuple(counts)
 
+    def num_leaving(self, num_patches: int) -> int:
+        """Patches that leave as a finished image at each prune: none, images are finished at the end."""
+        return 0
+
+    def last_step(self, num_steps: int) -> int:
+        """How many of `num_steps` steps are taken: all of them."""
+        return num_steps
+
     def stages(self, num_steps: int, num_patches: int) -> Iterator[tuple[int, int]]:
         """(number of steps, kept patches) of each stretch of the run between two prunes."""
-        bounds = (0, *self.steps, num_steps)
+        bounds = (0, *self.steps, self.last_step(num_steps))
         for start, stop, count in zip(bounds, bounds[1:], self.keep_counts(num_patches)):
             yield stop - start, count

@@ -9,7 +9,7 @@ from smi_hf.quantization.backends import BACKENDS
 # Instead of bits: floating point.
 FLOAT_BITS = 32
 ALL_OPERATORS = ("all",)
-CALIBRATION_PATCHES = ("kept", "all")
+CALIBRATION_PATCHES = ("kept", "tiled", "all")
 
 
 @dataclass
@@ -66,7 +66,8 @@ class QuantizationConfig:
     calibration_patches: str = field(
         default="kept",
         metadata={
-            "help": "Patches that calibration sees: those kept, or all, pruned ones black (loses accuracy).",
+            "help": "Patches that calibration sees: those kept; all, pruned ones black (loses accuracy); or tiled, "
+            "several images to a whole one, where shapes are fixed.",
             "choices": CALIBRATION_PATCHES,
         },
     )

@@ -17,6 +17,7 @@ from smi_hf.images.controls.base import parse_controls
 from smi_hf.images.controls.filled import all_patches
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
+from smi_hf.images.tiles import tile_images
 from smi_hf.models import Teacher
 from smi_hf.models.preprocessing import preprocess
 from smi_hf.quantization.backends import BACKENDS
@@ -120,6 +121,8 @@ def _sparse_sets(datasets: Sequence[SparseDataset], teacher: Teacher, config: Qu
     sparse = [sparse_images(dataset) for dataset in datasets]
     if config.calibration_patches == "all":
         return [all_patches(images, teacher.model) for images in sparse]
+    if config.calibration_patches == "tiled":
+        return [tile_images(images, teacher.model.grid) for images in sparse]
     return sparse
 
 

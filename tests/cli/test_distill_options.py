@@ -63,3 +63,10 @@ def test_rounds_invert_by_the_file_and_into_the_folder_that_was_named(tmp_path):
     # Not how many images there are: that is what rounds change; and no path.
     assert rounds.settings["dataset"] == "pool" and "num_images" not in rounds.settings
     assert rounds.settings["num_steps"] == 7
+
+
+def test_rounds_of_less_than_whole_trajectories_are_refused_before_the_first(tmp_path):
+    (tmp_path / "inversion.yaml").write_text("policy: pri\nnum_images: 8\n")
+    arguments = RoundsArguments(rounds=2, images_per_round=6, inversion_config=str(tmp_path / "inversion.yaml"))
+    with pytest.raises(UsageError, match="num_images is 6, but policy pri makes 4 images a trajectory"):
+        arguments.read_inversion(TeacherArguments("me/vit"), "pool")

@@ -91,6 +91,7 @@ def base(command: str, option: str, world) -> list[object]:
         "invert": [
             "--model_name_or_path", teacher, "--output_dir", work / "out", *QUICK_INVERT,
             *BORROWERS.get(option, ()), *(("--memory_dataset", world["set"]) if option == "--memory_images" else ()),
+            *(("--policy", "pri") if option == "--images_per_trajectory" else ()),
         ],
         "quantize": [
             "--model_name_or_path", teacher, "--dataset", world["set"], "--output_dir", work / "out",
@@ -121,7 +122,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
                     "dataset={brackets}", "dataset={set}", "dataset=a\nb", "dataset=::", "pink pink"),
         "--seed": (*NUMBERS, str(2**63), str(2**64)), "--classes": (*WORDS, "-1", "5", "random 1", "1.5"),
         "--policy": WORDS, "--prune_steps": (*NUMBERS, "3 2", "1 1", "4"),
-        "--prune_ratios": (*NUMBERS, "1", "0.5 0.5"),
+        "--prune_ratios": (*NUMBERS, "1", "0.5 0.5"), "--images_per_trajectory": (*NUMBERS, "1", "2"),
         "--move": WORDS, "--lr_schedule": (*WORDS, "Cosine"), "--num_views": NUMBERS,
         "--move_options": (*WORDS, "strength=0.1", "=", "strength", "fine_from=2"),
         "--learning_rate": NUMBERS, "--adam_beta1": (*NUMBERS, "1"), "--adam_beta2": (*NUMBERS, "1"),

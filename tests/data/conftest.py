@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,3 +74,23 @@ def dataset_folder(record, images, tmp_path):
     save_card(complete, folder)
     complete.save(folder)
     return folder
+
+
+@pytest.fixture
+def trajectories(record, images, tmp_path):
+    """A sparse dataset of two trajectories of two images."""
+    from smi_hf import load_sparse_dataset
+    from smi_hf.data.writer import SparseDatasetWriter
+
+    settings = record.settings | {"policy": "pri", "images_per_trajectory": 2}
+    record = replace(record, settings=settings)
+    writer = SparseDatasetWriter(tmp_path / "trajectories", record)
+    writer.open()
+    for first in (2, 0):
+        made = images(first)
+        patches = np.random.default_rng(first).permutation(6).reshape(2, 3)
+        writer.write(replace(made, kept_BK=np.sort(patches, axis=1), steps=[5, 10]))
+    writer.merge()
+    results = {"target_top1": 1.0, "mean_target_probability": 0.5, "content_sha256": writer.content_sha256()}
+    record.completed(results).save(writer.folder)
+    return load_sparse_dataset(writer.folder)

@@ -109,3 +109,17 @@ def test_starts_are_shared_and_an_older_record_means_noise(sparse):
     same = concatenate([sparse, variant(sparse, seed=8, start="noise")])
     assert same.record.settings["start"] == "noise"
     assert "start" not in concatenate([sparse, variant(sparse, seed=8, start="pink")]).record.settings
+
+
+def test_rows_of_trajectories_keep_theirs_and_all_others_are_one_of_their_own(sparse, trajectories):
+    union = concatenate([sparse, trajectories])
+    assert union.dataset["trajectory"][:] == [0, 1, 2, 3, 0, 0, 1, 1]
+    assert union.dataset["stage"][:] == [0, 0, 0, 0, 0, 1, 0, 1]
+    assert union.dataset["source"][:] == [0] * 4 + [1] * 4
+    validate(union.dataset, union.record)
+    # Of trajectories of two seeds, whose numbers are the same.
+    twice = concatenate([trajectories, variant(trajectories, seed=8)])
+    assert twice.dataset["stage"][:] == [0, 1, 0, 1] * 2
+    assert twice.record.num_stages == 2
+    validate(twice.dataset, twice.record)
+    assert "trajectory" not in concatenate([sparse, variant(sparse, seed=8)]).dataset.features

@@ -199,3 +199,28 @@ def test_rows_beyond_the_record_are_refused(own):
     with pytest.raises(UsageError, match=r"image 6 is in the dataset, but its smi.json promises images 0 to 5"):
         validate(rows, own.record)
     assert len(sparse_images(own)) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trajectory": 0}, "image 2 is said to be of trajectory 0, stage 0, but a trajectory of the dataset has 2"),
+        ({"stage": 1}, "image 2 is said to be of trajectory 1, stage 1, but"),
+        ({"stage": 2, "trajectory": 0}, "image 2 is said to be of trajectory 0, stage 2, but"),
+        ({"stage": None}, "a row of the dataset has no stage"),
+    ],
+)
+def test_a_row_of_a_trajectory_that_cannot_be_is_named(trajectories, changes, message):
+    with pytest.raises(UsageError, match=message):
+        validate(with_row(trajectories.dataset, **changes), trajectories.record)
+
+
+def test_images_of_a_trajectory_that_share_a_patch_are_named(trajectories):
+    kept = trajectories.dataset["kept_patches"][3]
+    with pytest.raises(UsageError, match=f"two images of trajectory 1 keep patch {min(kept)}, but those of one"):
+        validate(with_row(trajectories.dataset, kept_patches=kept), trajectories.record)
+
+
+def test_a_dataset_of_trajectories_without_their_columns_is_refused(trajectories):
+    with pytest.raises(UsageError, match="the dataset lacks the column 'stage'"):
+        validate(trajectories.dataset.remove_columns("stage"), trajectories.record)

@@ -208,3 +208,11 @@ def test_the_writer_survives_leftovers_of_a_killed_process(record, images, tmp_p
     assert writer.finished_images() == {0, 1}
     SparseDatasetWriter(tmp_path / "dataset", record).open()
     assert not leftover.exists()
+
+
+def test_trajectories_are_written_merged_and_read_back_with_their_columns(trajectories):
+    dataset = trajectories.dataset
+    assert dataset.features == trajectories.record.features
+    assert (dataset["trajectory"][:], dataset["stage"][:]) == ([0, 0, 1, 1], [0, 1, 0, 1])
+    assert dataset["steps"][:] == [5, 10, 5, 10]
+    assert (str(dataset.features["trajectory"].dtype), str(dataset.features["stage"].dtype)) == ("int64", "int16")

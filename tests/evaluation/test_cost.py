@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Dinov2Config, Dinov2ForImageClassification, ViTConfig, ViTForImageClassification
 
+from smi_hf import SparseInversionConfig, invert
 from smi_hf.evaluation.cost import forward_macs, record_macs, schedule_macs
 from smi_hf.models import SparseClassifier
 from smi_hf.patches import PruneSchedule
@@ -43,5 +44,12 @@ def test_a_dataset_costs_each_view_of_each_step(teacher):
     settings = {"num_steps": 8, "prune_steps": [2, 5], "prune_ratios": [0.3, 0.3]}
     once = schedule_macs(teacher.model, PruneSchedule((2, 5), (0.3, 0.3)), 8)
     # The first records do not say how many views there were: one.
-    assert record_macs(teacher.model, SimpleNamespace(settings=settings)) == once
-    assert record_macs(teacher.model, SimpleNamespace(settings=settings | {"num_views": 3})) == 3 * once
+    assert record_macs(teacher.model, SimpleNamespace(settings=settings, num_stages=1)) == once
+    assert record_macs(teacher.model, SimpleNamespace(settings=settings | {"num_views": 3}, num_stages=1)) == 3 * once
+
+
+def test_images_of_a_trajectory_share_its_cost(teacher, tmp_path):
+    settings = {"output_dir": str(tmp_path / "set"), "num_images": 4, "num_steps": 9, "disable_tqdm": True}
+    dataset = invert(teacher, SparseInversionConfig(policy="pri", **settings))
+    expected = sum(2 * forward_macs(teacher.model, kept) for kept in (16, 12, 8, 4)) // 4
+    assert record_macs(teacher.model, dataset.record) == expected

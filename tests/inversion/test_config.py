@@ -27,7 +27,7 @@ from smi_hf import SparseInversionConfig, UsageError
         ({"tv_weight": -1.0}, "tv_weight must not be negative"),
         ({"max_shift": 1.0}, r"max_shift must be in \[0, 1\)"),
         ({"mixed_precision": "fp8"}, "mixed_precision must be one of no, bf16, but 'fp8' was given"),
-        ({"policy": "smj"}, r"there is no policy 'smj' \(did you mean 'smi'\?\); available: dense, random, smi"),
+        ({"policy": "smj"}, r"there is no policy 'smj' \(did you mean 'smi'\?\); available: dense, pri, random, smi"),
         ({"policy": "dense", "prune_steps": [5]}, "policy keeps every patch, so prune_steps .* must not be given"),
         ({"loss_weights": ["l22=1"]}, r"there is no loss term 'l22' \(did you mean 'l2'\?\)"),
         ({"loss_weights": ["l2"]}, "loss_weights takes NAME=WEIGHT"),
@@ -186,3 +186,39 @@ def test_every_option_has_a_help_text():
     from dataclasses import fields
 
     assert [field.name for field in fields(SparseInversionConfig) if len(field.metadata.get("help", "")) < 15] == []
+
+
+def test_pri_divides_steps_and_says_so_in_its_settings():
+    config = SparseInversionConfig(policy="pri", num_steps=100)
+    assert config.num_stages == 4
+    assert config.prune_schedule.steps == (25, 50, 75)
+    settings = config.image_settings()
+    assert (settings["images_per_trajectory"], settings["prune_steps"]) == (4, [25, 50, 75])
+
+
+def test_other_policies_know_nothing_of_trajectories():
+    config = SparseInversionConfig()
+    assert config.num_stages == 1
+    assert "images_per_trajectory" not in config.image_settings()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"policy": "smi", "images_per_trajectory": 4},
+            "images_per_trajectory is for policy pri alone, but 4 was given",
+        ),
+        ({"images_per_trajectory": 1}, "images_per_trajectory must be an integer of at least 2"),
+        ({"images_per_trajectory": 2.0}, "images_per_trajectory must be an integer of at least 2"),
+        ({"images_per_trajectory": True}, "images_per_trajectory must be an integer of at least 2"),
+        ({"prune_steps": [5]}, "prune_steps must not be given with policy pri"),
+        ({"prune_ratios": [0.5]}, "prune_ratios must not be given with policy pri"),
+        ({"num_images": 30}, r"num_images is 30, but policy pri makes 4 images a trajectory .* use 28 or 32"),
+        ({"num_images": 3}, r"num_images is 3, but policy pri makes 4 images a trajectory .* use 4$"),
+        ({"num_steps": 3}, "num_steps is 3, but a trajectory of 4 images"),
+    ],
+)
+def test_what_pri_cannot_do_is_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        SparseInversionConfig(**({"policy": "pri"} | changes))

@@ -15,19 +15,20 @@ def context():
     return killing.processes()
 
 
-@pytest.fixture(scope="module")
-def whole(context, tiny_checkpoint, tmp_path_factory):
+def run_whole(make, context, tiny_checkpoint, folder):
     """A run that was never cut off, and how many changes it made."""
-    folder = tmp_path_factory.mktemp("whole") / "set"
-    code, num_changes = killing.run_killed(
-        inverting.make, (str(tiny_checkpoint), str(folder)), folder, 0, context=context
-    )
+    code, num_changes = killing.run_killed(make, (str(tiny_checkpoint), str(folder)), folder, 0, context=context)
     assert code == 0
     return folder, num_changes
 
 
-def check_killed_at(number, context, tiny_checkpoint, whole, folder):
-    run = inverting.make, (str(tiny_checkpoint), str(folder)), folder
+@pytest.fixture(scope="module")
+def whole(context, tiny_checkpoint, tmp_path_factory):
+    return run_whole(inverting.make, context, tiny_checkpoint, tmp_path_factory.mktemp("whole") / "set")
+
+
+def check_killed_at(number, context, tiny_checkpoint, whole, folder, *, make=inverting.make):
+    run = make, (str(tiny_checkpoint), str(folder)), folder
     code, _ = killing.run_killed(*run, number, context=context)
     assert code == -9, f"the run was not killed at change {number}"
     code, _ = killing.run_killed(*run, 0, context=context)
@@ -44,6 +45,14 @@ def test_a_run_that_is_killed_at_any_change_is_continued(context, tiny_checkpoin
     # The first ones, which make the folder ours, and some of the others; the rest in the slow test.
     for number in sorted({1, 2, 3, 4, *np.linspace(5, whole[1], 4, dtype=int).tolist()}):
         check_killed_at(number, context, tiny_checkpoint, whole, tmp_path / str(number))
+
+
+def test_a_run_of_trajectories_is_continued_too(context, tiny_checkpoint, tmp_path):
+    whole = run_whole(inverting.make_trajectories, context, tiny_checkpoint, tmp_path / "whole")
+    # Before its first shard is there, between its two, and before they are one.
+    for number in np.linspace(5, whole[1] - 5, 3, dtype=int).tolist():
+        folder = tmp_path / str(number)
+        check_killed_at(number, context, tiny_checkpoint, whole, folder, make=inverting.make_trajectories)
 
 
 @pytest.mark.slow

@@ -94,6 +94,19 @@ def test_two_processes_make_the_images_of_one(settings, rows, tmp_path, run_comm
     assert np.mean([other[index]["kept_patches"] == one[index]["kept_patches"] for index in one]) >= 0.5
 
 
+@pytest.mark.slow  # test_batches.py shows that their batches are those of one, of which images are made bit by bit
+def test_two_processes_make_the_trajectories_of_one(settings, rows, tmp_path, run_command):
+    settings |= {"num_steps": 8, "policy": "pri", "images_per_trajectory": 2}
+    launched = run_command(
+        *("accelerate", "launch", "--config_file", "recipes/accelerate/multi_cpu.yaml", "recipes/invert.py"),
+        *arguments(settings, tmp_path / "two"),
+    )
+    assert launched.returncode == 0, launched.stderr
+    run_in_this_process(settings, tmp_path / "one")
+    assert rows(tmp_path / "two") == rows(tmp_path / "one")
+    assert load_sparse_dataset(tmp_path / "two").record.results["num_processes"] == 2
+
+
 def test_launching_with_cpu_runs_and_says_that_it_is_one_process(settings, rows, tmp_path, run_command):
     settings |= {"num_images": 2, "num_steps": 5}
     launched = run_command(

@@ -375,3 +375,89 @@ def test_labels_without_steps_are_those_of_a_run_with_steps(teacher, config):
     expected = probability.gather(1, batch["labels"][:, None])[:, 0]
     assert np.allclose(expected.detach().numpy(), still["target_probability"][:], atol=1e-5)
     assert {path.name for path in Path(args.output_dir).iterdir()} == {"README.md", "data", "preview.png", "smi.json"}
+
+
+@pytest.fixture
+def pri(config):
+    """Settings of a run of trajectories of four images, two in a batch."""
+    return lambda **changes: config(**({"policy": "pri", "prune_steps": None, "num_images": 12} | changes))
+
+
+def test_a_dataset_of_trajectories_says_where_each_image_comes_from(teacher, pri):
+    args = pri(classes=["balanced"])
+    trainer = SparseInversionTrainer(teacher, args)
+    trainer.train()
+    dataset = load_dataset(args.output_dir, split="train")
+    assert dataset["image_index"][:] == list(range(12))
+    assert dataset["trajectory"][:] == [0] * 4 + [1] * 4 + [2] * 4
+    assert dataset["stage"][:] == [0, 1, 2, 3] * 3
+    assert dataset["steps"][:] == [2, 4, 6, 8] * 3
+    # Balanced over trajectories, whose images share a label.
+    labels = dataset["label"][:]
+    assert labels == [label for label in labels[::4] for _ in range(4)] and len(set(labels)) == 3
+    for trajectory in range(3):
+        kept = dataset["kept_patches"][4 * trajectory : 4 * trajectory + 4]
+        assert sorted(patch for patches in kept for patch in patches) == list(range(16))
+    sparse = load_sparse_dataset(args.output_dir, teacher=teacher)
+    assert sparse.record.keep_counts == (16, 12, 8, 4)
+    assert sparse.record.num_stages == 4
+    batch = sparse.batch(range(12))
+    logits = teacher.model(batch["pixel_values"], batch["kept_patches"]).logits
+    probability = logits.softmax(dim=-1).gather(1, batch["labels"][:, None])[:, 0]
+    assert np.allclose(probability.numpy(), sparse.dataset["target_probability"][:], atol=1e-5)
+
+
+def test_an_interrupted_run_of_trajectories_continues_and_grows_to_the_same_images(teacher, pri, rows, tmp_path):
+    whole = pri(output_dir=str(tmp_path / "whole"))
+    SparseInversionTrainer(teacher, whole).train()
+    args = pri()
+    with pytest.raises(KeyboardInterrupt):
+        SparseInversionTrainer(teacher, args, callbacks=[Interrupt()]).train()
+    # Two trajectories, whole.
+    assert sorted(load_dataset(args.output_dir, split="train")["image_index"]) == list(range(8))
+    SparseInversionTrainer(teacher, args).train()
+    assert rows(args.output_dir) == rows(whole.output_dir)
+    grown = pri(output_dir=str(tmp_path / "grown"), num_images=8)
+    SparseInversionTrainer(teacher, grown).train()
+    trainer = SparseInversionTrainer(teacher, pri(output_dir=str(tmp_path / "grown")))
+    trainer.train()
+    assert trainer.record.results["num_images_this_session"] == 4
+    assert rows(grown.output_dir) == rows(whole.output_dir)
+
+
+def test_a_batch_counts_trajectories_and_is_halved_when_memory_runs_out(teacher, pri, rows, tmp_path, caplog):
+    whole = pri(output_dir=str(tmp_path / "whole"), batch_size=1)
+    SparseInversionTrainer(teacher, whole).train()
+    sizes = []
+
+    def memory_for_one(module, args, kwargs):
+        sizes.append(len(kwargs["pixel_values"]))
+        if sizes[-1] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+
+    args = pri(batch_size=32)
+    trainer = SparseInversionTrainer(teacher, args)
+    teacher.model.model.register_forward_pre_hook(memory_for_one, with_kwargs=True)
+    with caplog.at_level(logging.WARNING):
+        trainer.train()
+    assert "out of memory: continuing with batches of 1 trajectories" in caplog.text
+    # Three trajectories at once, though 12 images would be few enough for a batch of 32.
+    assert sizes[0] == 3
+    assert rows(args.output_dir) == rows(whole.output_dir)
+
+
+def test_part_of_a_trajectory_is_never_continued(teacher, pri):
+    args = pri()
+    SparseInversionTrainer(teacher, args).train()
+    (shard,) = (Path(args.output_dir) / "data").iterdir()
+    table = pyarrow.parquet.read_table(shard)
+    pyarrow.parquet.write_table(table.slice(0, 6), shard.with_name("train-00000000-00000005.parquet"))
+    shard.unlink()
+    with pytest.raises(UsageError, match="holds part of a trajectory, whose 4 images are made together"):
+        SparseInversionTrainer(teacher, args).train()
+
+
+def test_images_of_another_number_of_stages_are_other_images(teacher, pri):
+    SparseInversionTrainer(teacher, pri()).train()
+    with pytest.raises(UsageError, match="images_per_trajectory was 4 and is now 2"):
+        SparseInversionTrainer(teacher, pri(images_per_trajectory=2)).train()

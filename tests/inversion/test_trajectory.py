@@ -135,3 +135,63 @@ def test_each_step_gets_the_learning_rate_of_the_schedule(teacher, config):
     moved = [float((after - before).abs().max()) for before, after in pairwise(seen)]
     # 8 steps: the top is at step 1.4, the last one is next to nothing.
     assert moved[0] > 0.1 and moved[-1] < 1e-4
+
+
+def test_images_of_a_trajectory_share_no_patch_and_show_all_of_them(teacher, config):
+    images = run_trajectory(teacher, config(policy="pri", prune_steps=None), [3, 4], [2, 0])
+    assert images.image_indices == tuple(range(12, 20))
+    assert images.labels == [2] * 4 + [0] * 4
+    assert list(images.steps) == [2, 4, 6, 8] * 2
+    assert images.kept_BK.shape == (8, 4) and images.patches_BKCPQ.shape == (8, 4, 3, 8, 8)
+    assert (np.diff(images.kept_BK, axis=1) > 0).all()
+    for kept in images.kept_BK.reshape(2, 16):
+        assert sorted(kept) == list(range(16))
+
+
+def test_what_cannot_be_shared_is_in_no_image(teacher, config):
+    settings = config(policy="pri", prune_steps=None, images_per_trajectory=3, num_images=3)
+    images = run_trajectory(teacher, settings, [0, 1], [2, 0])
+    assert list(images.steps) == [2, 4, 6] * 2
+    for kept in images.kept_BK.reshape(2, 15):
+        assert len(set(kept)) == 15
+
+
+def test_the_first_image_of_a_trajectory_is_what_its_patches_were_at_its_step(teacher, config):
+    settings = config(policy="pri", prune_steps=None)
+    pixels, kept_sets = [], []
+
+    def look(state, losses):
+        if state.step == 2:
+            patches = teacher.normalization.to_uint8(state.patches_BKCPQ.detach())
+            pixels.append(teacher.model.grid.paste(patches, state.kept_BK))
+            scores = teacher.model.cls_attention(state.patches_BKCPQ.detach(), state.kept_BK)
+            kept_sets.append(scores.topk(4, dim=1).indices.sort(dim=1).values)
+
+    images = run_trajectory(teacher, settings, [0, 1], [2, 0], on_step_end=look)
+    assert np.array_equal(images.kept_BK[::4], kept_sets[0])
+    expected = teacher.model.grid.cut(pixels[0], kept_sets[0])
+    assert np.array_equal(images.patches_BKCPQ[::4], expected)
+
+
+def test_a_trajectorys_target_probabilities_are_those_of_each_images_own_patches(teacher, config):
+    images = run_trajectory(teacher, config(policy="pri", prune_steps=None), [0, 1], [2, 3])
+    patches = teacher.normalization.from_uint8(torch.from_numpy(images.patches_BKCPQ))
+    logits = teacher.model.forward_patches(patches, torch.from_numpy(images.kept_BK)).logits
+    expected = logits.softmax(dim=-1)[range(8), images.labels]
+    assert np.allclose(images.target_probability_B, expected.detach().numpy(), atol=1e-6)
+
+
+def test_a_trajectory_is_the_same_in_any_batch_but_for_rounding(teacher, config):
+    settings = config(policy="pri", prune_steps=None)
+    together = run_trajectory(teacher, settings, [0, 1, 2], [2, 3, 4])
+    alone = run_trajectory(teacher, settings, [1], [3])
+    assert np.array_equal(together.kept_BK[4:8], alone.kept_BK)
+    # As for images above.
+    difference = np.abs(together.patches_BKCPQ[4:8].astype(int) - alone.patches_BKCPQ.astype(int))
+    assert np.mean(difference <= 1) > 0.995
+
+
+def test_a_non_finite_loss_names_all_images_of_its_trajectory(teacher, config):
+    teacher.model.model.classifier.bias.data[3] = -float("inf")
+    with pytest.raises(NonFiniteLossError, match="non-finite at step 1 for images 44, 45, 46, 47; finished"):
+        run_trajectory(teacher, config(policy="pri", prune_steps=None), [10, 11], [2, 3])

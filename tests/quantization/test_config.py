@@ -16,7 +16,7 @@ from smi_hf.quantization.backends import BACKENDS
         ({"num_images": 0}, "num_images must be at least 1, but 0 was given"),
         ({"sensitivity_images": 0}, "sensitivity_images must be at least 1"),
         ({"batch_size": -3}, "batch_size must be at least 1, but -3 was given"),
-        ({"calibration_patches": "some"}, "calibration_patches is 'some', but can be kept or all"),
+        ({"calibration_patches": "some"}, "calibration_patches is 'some', but can be kept or tiled or all"),
         ({"control_seeds": []}, "control_seeds is empty"),
         ({"control_seeds": [0, -1]}, r"control_seeds must be from 0 to 2\*\*63 - 1, but -1 was given"),
         ({"control_seeds": [2**63]}, "control_seeds must be from 0"),

@@ -136,3 +136,14 @@ def make_teacher(image_processor):
         return Teacher.from_model(ViTForImageClassification(config), image_processor, name="somebody/else")
 
     return make
+
+
+def test_calibrating_on_tiles_is_what_the_control_of_that_name_shows(teacher, dataset, config, images):
+    config = replace(config, calibration_patches="tiled")
+    record = quantize(teacher, dataset, config, images=images)
+    assert record.settings["calibration_patches"] == "tiled"
+    assert record.rows[1].label == "inverted, tiled"
+    compared = replace(config, calibration_patches="kept", output_dir=f"{config.output_dir}-kept")
+    rows = quantize(teacher, dataset, compared, images=images, controls=["tiled", "filled"]).rows
+    assert [row.key for row in rows] == ["float32", "sparse", "tiled", "filled"]
+    assert rows[2].runs == record.rows[1].runs

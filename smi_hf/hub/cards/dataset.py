@@ -9,7 +9,7 @@ from huggingface_hub import DatasetCard, DatasetCardData, hf_hub_url
 from markupsafe import Markup
 
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import CARD_FILE, DATA_FOLDER, PREVIEW_FILE, STAGES_FILE, dataset_features
+from smi_hf.data.schema import CARD_FILE, DATA_FOLDER, PREVIEW_FILE, STAGES_FILE
 from smi_hf.files import replaced_atomically
 from smi_hf.hub.cards.licenses import describe_license, license_metadata
 from smi_hf.hub.cards.markdown import (
@@ -29,6 +29,9 @@ _CAPTIONS = {
     PREVIEW_FILE: "The first images of the dataset",
     STAGES_FILE: "How they were made: the first images at each prune, top to bottom, finished in the last row",
 }
+_STAGES_CAPTION = (
+    "How they were made: one trajectory a column, its images top to bottom in the order in which they left"
+)
 _POLICIES = {
     "smi": "those with the lowest CLS attention in the last block",
     "random": "chosen at random",
@@ -88,7 +91,8 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             start=start,
             num_labels=len(record.label_names),
             is_sparse=record.keep_counts[-1] < record.keep_counts[0],
-            pictures=[(name, _CAPTIONS[name]) for name in pictures],
+            num_stages=record.num_stages,
+            pictures=[(name, _caption(record, name)) for name in pictures],
             figures=_figures(record),
             results={"device": record.environment.device if record.environment else None},
             prunes=_prunes(record),
@@ -145,6 +149,10 @@ def shown_pictures(record: DatasetRecord) -> list[str]:
     return [name for name in _CAPTIONS if isinstance(pictures, list) and name in pictures]
 
 
+def _caption(record: DatasetRecord, name: str) -> str:
+    return _STAGES_CAPTION if name == STAGES_FILE and record.num_stages > 1 else _CAPTIONS[name]
+
+
 def save_card(record: DatasetRecord, folder: Path) -> None:
     """Writes the card into a dataset folder."""
     with replaced_atomically(folder / CARD_FILE) as temporary:
@@ -174,7 +182,7 @@ def _add_dataset_info(data: DatasetCardData, record: DatasetRecord) -> None:
         return
     num_bytes = record.results["num_bytes"]
     info = DatasetInfo(
-        features=dataset_features(record.label_names),
+        features=record.features,
         splits=SplitDict({"train": SplitInfo("train", num_bytes=num_bytes, num_examples=record.num_images)}),
         download_size=record.results["download_size"],
         dataset_size=num_bytes,
@@ -196,6 +204,8 @@ def _figures(record: DatasetRecord) -> list[Sequence[str]]:
         ),
         ("the teacher's mean probability of that label", f"{results['mean_target_probability']:.3f}"),
     ]
+    if record.num_stages > 1:
+        rows.append(("images that each trajectory gave", str(record.num_stages)))
     if results.get("num_images_this_session") == record.num_images:
         rows.append(("seconds for all images", f"{results['seconds_this_session']:.1f}"))
     if "download_size" in results:
@@ -224,5 +234,6 @@ def _prunes(record: DatasetRecord) -> list[Sequence[str]]:
     steps = record.settings["prune_steps"]
     if not steps or len(steps) + 1 != len(record.keep_counts):
         return []
-    head = [("after step", "patches kept"), ("---:", "---:"), ("0", str(record.keep_counts[0]))]
+    heading = "patches kept" if record.num_stages == 1 else "patches that go on"
+    head = [("after step", heading), ("---:", "---:"), ("0", str(record.keep_counts[0]))]
     return [*head, *((str(step), str(count)) for step, count in zip(steps, record.keep_counts[1:]))]

@@ -47,7 +47,7 @@ class SparseInversionCallback:
         """A step was taken; `losses` are weighted, (B,), on the device, by term."""
 
     def on_prune(self, run: InversionRun, state: TrajectoryState) -> None:
-        """Patches were dropped; `state` has those that stay."""
+        """Patches were dropped, or left as a finished image; `state` has those that stay."""
 
     def on_batch_end(self, run: InversionRun, images: FinishedImages) -> None:
         """A batch is finished and its shard is on disk."""

@@ -17,7 +17,7 @@ class ProgressCallback(SparseInversionCallback):
         config = run.args
         stages = list(config.prune_schedule.stages(config.num_steps, run.teacher.model.grid.num_patches))
         # A step costs about as much as it has patches: counted so, the time left does not shrink at each prune.
-        self.patch_steps = sum(steps * kept for steps, kept in stages)
+        self.patch_steps = sum(steps * kept for steps, kept in stages) / config.num_stages
         self.logging_steps = config.logging_steps
         self.finished = 0
         self.bar = tqdm(

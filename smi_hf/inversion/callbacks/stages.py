@@ -1,4 +1,8 @@
-"""A picture of what each prune leaves: images left to right, prune stages top to bottom."""
+"""A picture of what each prune leaves: images left to right, prune stages top to bottom.
+
+Where trajectories give several images, these are the stages: trajectories left to right, in the order in which their
+images left top to bottom.
+"""
 
 import numpy as np
 import torch
@@ -19,7 +23,8 @@ class StagePreviewCallback(SparseInversionCallback):
         self.rows: list[np.ndarray] = []
 
     def on_prune(self, run: InversionRun, state: TrajectoryState) -> None:
-        if state.image_indices[0] != 0:
+        # Images that leave early are shown themselves.
+        if state.image_indices[0] != 0 or run.args.num_stages > 1:
             return
         # After running out of memory the batch begins again, with fewer images.
         if state.step == run.args.prune_schedule.steps[0]:
@@ -28,13 +33,20 @@ class StagePreviewCallback(SparseInversionCallback):
         self.rows.append(self._paste(run, patches, state.kept_BK[:_MAX_IMAGES]))
 
     def on_batch_end(self, run: InversionRun, images: FinishedImages) -> None:
-        if images.image_indices[0] != 0 or not self.rows:
+        num_stages = run.args.num_stages
+        if images.image_indices[0] != 0 or (not self.rows and num_stages == 1):
             return
-        patches, kept = torch.from_numpy(images.patches_BKCPQ[:_MAX_IMAGES]), torch.from_numpy(images.kept_BK)
-        rows = [*self.rows, self._paste(run, patches, kept[:_MAX_IMAGES])]
+        rows = [
+            *self.rows,
+            *(self._finished(run, images, slice(stage, None, num_stages)) for stage in range(num_stages)),
+        ]
         picture = image_grid([image for row in rows for image in row], columns=len(rows[0]))
         save_png(picture, run.output_dir / STAGES_FILE)
         self.rows = []
+
+    def _finished(self, run: InversionRun, images: FinishedImages, which: slice) -> np.ndarray:
+        patches, kept = images.patches_BKCPQ[which][:_MAX_IMAGES], images.kept_BK[which][:_MAX_IMAGES]
+        return self._paste(run, torch.from_numpy(patches), torch.from_numpy(kept))
 
     @staticmethod
     def _paste(run: InversionRun, patches: Tensor, kept: Tensor) -> np.ndarray:

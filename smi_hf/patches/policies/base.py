@@ -1,6 +1,6 @@
 """What a patch-selection policy sees, and where it is registered.
 
-Legend: `B` images, `K` kept patches before the prune, `M` kept patches after it.
+Legend: `B` images, `K` kept patches before the prune, `M` kept patches after it, `F` patches of a finished image.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,31 @@ class SelectionInputs:
         num_kept: M, how many the schedule lets stay, 1 <= M <= K.
         cls_attention: runs the scoring pass and returns CLS attention, float (B, K); call it only if needed.
         generators: one CPU generator an image, the only randomness allowed.
+        num_leaving: F, how many are to leave as a finished image, 0 <= F <= K - M; 0 for all policies but `pri`.
     """
 
     kept_BK: "Tensor"
     num_kept: int
     cls_attention: Callable[[], "Tensor"]
     generators: "list[torch.Generator]"
+    num_leaving: int = 0
 
 
-# Which of the K slots stay, int64 (B, M), without repeats.
-SelectionPolicy = Callable[[SelectionInputs], "Tensor"]
+@dataclass(frozen=True)
+class Selection:
+    """What becomes of the K patches of each image at a prune. Those that neither stay nor leave are dropped for good.
+
+    Args:
+        stay_BM: slots of the patches that are optimized further, int64, increasing in each image.
+        leave_BF: slots of the patches that leave as one finished image, int64, increasing, none of them among those
+            that stay; None where no image is finished yet.
+    """
+
+    stay_BM: "Tensor"
+    leave_BF: "Tensor | None" = None
+
+
+SelectionPolicy = Callable[[SelectionInputs], Selection]
 POLICIES: Registry[SelectionPolicy] = Registry("policy", "smi_hf.patches.policies")
 register_policy = POLICIES.register
 

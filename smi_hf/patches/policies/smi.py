@@ -1,11 +1,9 @@
 """Keep the patches that the CLS token attends to most: the policy of Sparse Model Inversion."""
 
-from torch import Tensor
-
-from smi_hf.patches.policies.base import SelectionInputs, highest, register_policy
+from smi_hf.patches.policies.base import Selection, SelectionInputs, highest, register_policy
 
 
 @register_policy("smi")
-def select(inputs: SelectionInputs) -> Tensor:
+def select(inputs: SelectionInputs) -> Selection:
     """Highest CLS attention of the last block, mean over heads (arXiv 2510.27186, section 3.2)."""
-    return highest(inputs.cls_attention(), inputs.num_kept)
+    return Selection(highest(inputs.cls_attention(), inputs.num_kept))

@@ -264,3 +264,19 @@ def test_images_of_no_steps_promise_nothing_of_the_teacher(complete):
 @pytest.mark.parametrize("prefix", ["", "dataset="])
 def test_a_start_of_a_stranger_is_text_on_the_card(complete, evil, check_text_stays_text, prefix, num_steps):
     check_text_stays_text(render_card(begun(complete, prefix + evil, num_steps)))
+
+
+def test_the_card_of_trajectories_says_how_images_left_and_cites_it(complete):
+    settings = complete.settings | {"policy": "pri", "images_per_trajectory": 2}
+    pictures = {"pictures": ["preview.png", "preview_stages.png"]}
+    text = render_card(replace(complete, settings=settings, results=complete.results | pictures)).text
+    assert "Each image has 3 of 6 patches" in text and "2 images come from one optimization" in text
+    assert "| `trajectory`, `stage` |" in text and "2 * trajectory + stage" in text
+    assert "| images that each trajectory gave | 2 |" in text
+    assert "| after step | patches that go on |" in text
+    assert "At some steps 3 patches leave as a finished image" in text
+    assert "one trajectory a column" in text
+    assert "2509.23235" in text and "heo2025patch" in text and "hu2024sparse" in text
+    assert not re.search(r"\{\{|\{%|\bNone\b|\n\n\n\n", text)
+    plain = render_card(complete).text
+    assert "trajectory" not in plain and "2509.23235" not in plain

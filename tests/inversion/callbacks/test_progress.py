@@ -68,3 +68,11 @@ def test_it_is_shown_by_the_main_process_and_not_if_that_is_unwanted(begin):
     assert not begin()[0].bar.disable
     assert begin(is_main=False)[0].bar.disable
     assert begin(disable_tqdm=True)[0].bar.disable
+
+
+def test_the_steps_of_a_trajectory_add_up_to_all_of_its_images(begin):
+    callback, run = begin(policy="pri", prune_steps=None)
+    for step in range(1, 9):
+        num_kept = 16 - 4 * ((step - 1) // 2)
+        callback.on_step_end(run, SimpleNamespace(image_indices=(0,), num_kept=num_kept, step=step), LOSSES)
+    assert callback.bar.n == pytest.approx(4)

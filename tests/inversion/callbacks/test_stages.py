@@ -62,3 +62,18 @@ def test_other_batches_than_the_first_are_not_shown(teacher, config, tmp_path):
     follow(callback, run, [2, 3], teacher.model.grid)
     callback.on_batch_end(run, finished([2, 3]))
     assert not list(tmp_path.iterdir())
+
+
+def test_of_trajectories_the_picture_has_one_a_column_and_their_images_in_order(teacher, config):
+    args = config(num_images=8, policy="pri", prune_steps=None)
+    SparseInversionTrainer(teacher, args).train()
+    stages = np.asarray(Image.open(Path(args.output_dir) / "preview_stages.png"))
+    assert stages.shape == (4 * 32 + 3 * 4, 2 * 32 + 4, 3)
+    preview = np.asarray(Image.open(Path(args.output_dir) / "preview.png"))
+    # Trajectories there stand in rows, two in each.
+    assert preview.shape == (32, 8 * 32 + 7 * 4, 3)
+    for trajectory in range(2):
+        for stage in range(4):
+            left = 36 * (4 * trajectory + stage)
+            image = stages[36 * stage : 36 * stage + 32, 36 * trajectory : 36 * trajectory + 32]
+            assert np.array_equal(image, preview[:, left : left + 32])
