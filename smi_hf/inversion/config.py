@@ -156,7 +156,7 @@ class SparseInversionConfig:
         default="constant",
         metadata={
             "help": "How the learning rate changes over the run: 'constant', 'linear' and 'cosine' down towards 0, "
-            "'one_cycle' up from a 25th of it over the first 30 % and then down to nearly nothing.",
+            "'one_cycle' up from a 25th of it over three tenths of the run and then down to nearly nothing.",
             "choices": list(LR_SCHEDULES),
         },
     )
