@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from loss_cases import small_inputs
 
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
@@ -150,6 +151,8 @@ def test_the_examples_of_contributing_run(monkeypatch):
         if language == "python":
             exec(compile(text, "a block of CONTRIBUTING.md", "exec"), namespace)
     assert namespace["config"].term_weights["brightness"] == 0.1
+    for name in ("brightness", "attention_spread"):
+        assert LOSSES.get(name)(small_inputs()).shape == (2,)
 
 
 def test_the_readme_is_short():

@@ -302,7 +302,9 @@ class SparseInversionConfig:
 
     def _check_needs(self) -> None:
         """Checks that what the loss terms ask for is there, and that what is there is asked for."""
-        weights = self.term_weights
+        given = {item.partition("=")[0] for item in self.loss_weights or ()}
+        # Terms with an option of their own need nothing, and need not be imported, which takes torch.
+        weights = {name: weight for name, weight in self.term_weights.items() if name in given}
         needs = needs_of(weights)
         for option, need in HELPER_OPTIONS.items():
             value = getattr(self, option)

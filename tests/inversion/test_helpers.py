@@ -48,9 +48,11 @@ def images(teacher, view):
 
 @contextmanager
 def arguments_of(layers):
-    """Notes what each layer is called with."""
+    """Notes each layer and what it is called with, in the order of the calls."""
     seen = []
-    handles = [layer.register_forward_pre_hook(lambda module, given: seen.append(given[0])) for layer in layers]
+    handles = [
+        layer.register_forward_pre_hook(lambda module, given: seen.append((module, given[0]))) for layer in layers
+    ]
     yield seen
     for handle in handles:
         handle.remove()
@@ -67,7 +69,7 @@ def test_batch_norm_statistics_are_those_of_each_image_with_pruned_patches_in_th
     for image in range(2):
         with arguments_of(layers) as seen, torch.no_grad():
             classifier.model(shown[image : image + 1])
-        for statistics, layer, (channels_CHW,) in zip(found, layers, seen, strict=True):
+        for statistics, (layer, (channels_CHW,)) in zip(found, seen, strict=True):
             assert (
                 statistics.trained_mean_C is layer.running_mean and statistics.trained_variance_C is layer.running_var
             )
