@@ -4,8 +4,6 @@ Legend: `B` images, `K` kept patches, `T` tokens, `D` hidden size, `I` hidden un
 """
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from tqdm.auto import tqdm
 from smi_hf.errors import UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
+from smi_hf.models.blocks import BlockInputs, first_block_inputs
 from smi_hf.pruning.compensation import RIDGE, Moments, importance, refit
 from smi_hf.pruning.mlps import Mlp, find_mlps
 
@@ -56,7 +55,7 @@ def halve_mlps(
     pruned = SparseClassifier(copy.deepcopy(model.model).eval(), model.grid.image_size)
     mlps = find_mlps(pruned)
     with torch.no_grad():
-        batches = list(_what_enters(pruned, mlps[0].block, images))
+        batches = list(first_block_inputs(pruned, images.batches(_BATCH_SIZE)))
         for mlp in tqdm(mlps, desc="Pruning", unit="block", disable=disable_tqdm):
             _cut(pruned.model, mlp, _moments(pruned.model, mlp, batches), keep, ridge)
             for batch in batches:
@@ -65,53 +64,7 @@ def halve_mlps(
     return pruned
 
 
-@dataclass
-class _Batch:
-    """What enters a block, for some images.
-
-    Args:
-        hidden_BTD: tokens.
-        others: the block's other positional arguments.
-        named: its arguments by name; like the others, the same for all blocks.
-    """
-
-    hidden_BTD: Tensor
-    others: tuple[Any, ...]
-    named: dict[str, Any]
-
-    def through(self, block: nn.Module) -> Tensor:
-        output = block(self.hidden_BTD, *self.others, **self.named)
-        # transformers 4 returns a tuple.
-        return output[0] if isinstance(output, tuple) else output
-
-    def advance(self, block: nn.Module) -> None:
-        self.hidden_BTD = self.through(block)
-
-
-def _what_enters(model: SparseClassifier, block: nn.Module, images: KeptImages) -> Iterator[_Batch]:
-    """What enters the first block; the rest of the forward pass is not run."""
-    seen: list[_Batch] = []
-
-    def note(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        seen.append(_Batch(arguments[0], arguments[1:], named))
-        raise _SeenError
-
-    handle = block.register_forward_pre_hook(note, with_kwargs=True)
-    try:
-        for pixels_BCHW, kept_BK in images.batches(_BATCH_SIZE):
-            try:
-                model(pixels_BCHW, kept_BK)
-            except _SeenError:
-                yield seen.pop()
-    finally:
-        handle.remove()
-
-
-class _SeenError(Exception):
-    """Ends a forward pass."""
-
-
-def _moments(model: nn.Module, mlp: Mlp, batches: list[_Batch]) -> Moments:
+def _moments(model: nn.Module, mlp: Mlp, batches: list[BlockInputs]) -> Moments:
     """Moments of the hidden units of a block's MLP, behind the activation function."""
     second = model.get_submodule(mlp.second)
     moments = Moments.empty(second.in_features)

@@ -9,6 +9,7 @@ from torch import nn
 
 from smi_hf.errors import UsageError
 from smi_hf.models import SparseClassifier
+from smi_hf.models.blocks import find_blocks
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,13 @@ def find_mlps(model: SparseClassifier) -> list[Mlp]:
         UsageError: the model has no list of blocks, or what a block calls last is no plain MLP, whose hidden units
             depend on the output of its first layer alone (those of a gated one do not).
     """
-    backbone = getattr(model.model, model.family.backbone)
-    num_blocks = model.config.num_hidden_layers
-    lists = [each for each in backbone.modules() if isinstance(each, nn.ModuleList) and len(each) == num_blocks]
-    if not lists:
-        raise UsageError(
-            f"no list of {num_blocks} blocks was found in this {model.config.model_type!r} model, so its MLPs cannot "
-            f"be pruned"
-        )
+    blocks = find_blocks(model)
     names = {module: name for name, module in model.model.named_modules() if isinstance(module, nn.Linear)}
     called: list[nn.Linear] = []
-    with _calls_noted([module for module in lists[0].modules() if module in names], called):
+    with _calls_noted([module for block in blocks for module in block.modules() if module in names], called):
         model(torch.zeros(1, model.num_channels, *model.grid.image_size))
     found = []
-    for block in lists[0]:
+    for block in blocks:
         inside = set(block.modules())
         pair = [module for module in called if module in inside][-2:]
         if not (_has_shape_of_mlp(pair, model.config.hidden_size) and _is_plain(model, *pair)):
