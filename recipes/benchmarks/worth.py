@@ -135,10 +135,14 @@ def measure(
                 continue
             with task.open(teacher, judge.images) as make:
                 for row, run, cell in left:
-                    started = time.perf_counter()
-                    top1 = judge.top1(make(row.runs[run], run))
+                    # Two sets of the same images are one model.
+                    if cell.key not in found:
+                        started = time.perf_counter()
+                        top1 = judge.top1(make(row.runs[run], run))
+                        seconds = round(time.perf_counter() - started, 3)
+                        found[cell.key] = replace(cell, top1=top1, seconds=seconds)
                     bar.update()
-                    yield row.name, name, replace(cell, top1=top1, seconds=round(time.perf_counter() - started, 3))
+                    yield row.name, name, found[cell.key]
 
 
 def float_cell(teacher: Teacher, judge: Judge, known: Mapping[Any, Cell]) -> Cell:

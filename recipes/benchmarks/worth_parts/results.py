@@ -191,7 +191,8 @@ def save_plot(lines: Sequence[Line], path: Path) -> None:
         axes.axhline(0, color="grey", linewidth=1)
         axes.set_ylabel("worth (0 noise, 1 photographs)")
     bars.set_xticks(range(len(tasks)), tasks, fontsize=8)
-    bars.legend(fontsize=8)
+    if sets:
+        bars.legend(fontsize=8)
     costs.set(xscale="log", xlabel="seconds of synthesis", title="mean over the tasks")
     with replaced_atomically(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
