@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,7 +15,6 @@ from smi_hf.errors import UsageError, printable
 from smi_hf.files import one_line
 from smi_hf.registry import suggest
 
-_PRESETS = Path(__file__).parent / "presets"
 _NULLS = {"", "~", "null", "Null", "NULL"}
 
 
@@ -44,22 +43,36 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
+def _words_of(options: Mapping[str, Any]) -> list[str]:
+    """Options as one would write them on the command line."""
+    words = []
+    for name, value in options.items():
+        words += [f"--{name}", *map(str, value)] if isinstance(value, list) else [f"--{name}={value}"]
+    return words
+
+
 class ArgumentParser(HfArgumentParser):
     """An `HfArgumentParser` that reads `--config FILE` and answers unknown options with the nearest one.
 
     Args:
         dataclass_types: dataclasses whose fields become options.
-        presets: names of files in `smi_hf/cli/presets`, offered as `--preset`.
+        presets: options by the name of a preset, offered as `--preset`.
         positionals: dataclass of what is given in order, without a name; all required.
         **kwargs: as for `argparse.ArgumentParser`.
     """
 
     def __init__(
-        self, dataclass_types: Any, *, presets: Sequence[str] = (), positionals: Any = None, **kwargs: Any
+        self,
+        dataclass_types: Any,
+        *,
+        presets: Mapping[str, Mapping[str, Any]] | None = None,
+        positionals: Any = None,
+        **kwargs: Any,
     ) -> None:
         # An abbreviation that works today is ambiguous when the next option comes.
         super().__init__(dataclass_types, allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
         self._ordered = positionals
+        self._presets = presets or {}
         for field in dataclasses.fields(positionals) if positionals else ():
             self.add_argument(field.name, help=field.metadata["help"])
         self.add_argument(
@@ -71,7 +84,7 @@ class ArgumentParser(HfArgumentParser):
         if presets:
             self.add_argument(
                 "--preset",
-                choices=presets,
+                choices=list(presets),
                 default=None,
                 help="Settings for a purpose; --config and options given here win over them.",
             )
@@ -90,11 +103,9 @@ class ArgumentParser(HfArgumentParser):
                 raise UsageError(f"argument {word!r} is not text in UTF-8 without NUL; rename the file or folder")
         found = self._files_given(given)
         self._config_file = found.config
-        files = [Path(found.config)] if found.config else []
-        if found.preset and (preset := _PRESETS / f"{found.preset}.yaml").is_file():
-            files.insert(0, preset)
-        # What is to win comes last, as argparse lets the last one win.
-        defaults = [word for file in files for word in self._arguments_of(file)]
+        # What is to win comes last, as argparse lets the last one win. A wrong name is refused with the rest.
+        defaults = _words_of(self._presets.get(found.preset, {}))
+        defaults += self._arguments_of(Path(found.config)) if found.config else []
         namespace = self.parse_args([*defaults, *given])
         instances = []
         for dataclass_type in [*([self._ordered] if self._ordered else []), *self.dataclass_types]:

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
 from smi_hf.data.record_checks import MAX_SEED
 from smi_hf.data.schema import MAX_IMAGES
 from smi_hf.errors import UsageError
 from smi_hf.inversion.lr_schedules import LR_SCHEDULES
 from smi_hf.inversion.moves.base import MOVES, read_options
+from smi_hf.inversion.presets import preset_options
 from smi_hf.losses.base import LOSSES, needs_of
 from smi_hf.patches.policies.base import POLICIES
 from smi_hf.patches.schedule import PruneSchedule
@@ -383,6 +384,15 @@ class SparseInversionConfig:
     def _require(self, is_met: bool, name: str, rule: str) -> None:
         if not is_met:
             raise UsageError(f"{name} {rule}, but {getattr(self, name)!r} was given")
+
+    @classmethod
+    def from_preset(cls, name: str, **options: Any) -> Self:
+        """The settings of a preset (`smi_hf.inversion.presets`), with others besides, which win.
+
+        Raises:
+            UsageError: there is no such preset, or the settings are refused.
+        """
+        return cls(**{**preset_options(name), **options})
 
     @property
     def num_stages(self) -> int:
