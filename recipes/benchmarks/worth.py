@@ -26,14 +26,14 @@ from smi_hf.cli.main import answer_errors
 from smi_hf.cli.tables import make_console
 from smi_hf.environment import check_extra, describe_environment
 from smi_hf.evaluation.predictors import pytorch_predictor
-from smi_hf.images.controls.base import control_help
+from smi_hf.images.controls.base import ControlSpec
 from smi_hf.registry import suggest
 
 _EPILOG = f"""tasks:
 {chr(10).join(f"  {name:<18} {task.purpose}" for name, task in TASKS.items())}
 
 controls, as SPEC of a set (filled and random change other sets, and are none here):
-{control_help()}
+{ControlSpec.help()}
 
 examples:
   worth.py --model_name_or_path path/to/deit-tiny --judge photographs.parquet --sets smi=out/deit-tiny --tasks halving
