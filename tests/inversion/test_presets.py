@@ -14,7 +14,13 @@ def test_a_preset_is_the_same_in_python_and_on_the_command_line(name):
     _, parsed = make_parser().parse(["--model_name_or_path", "m", "--preset", name])
     config = SparseInversionConfig.from_preset(name)
     assert parsed == config
-    assert (config == SparseInversionConfig()) == (name == "default")
+    assert config != SparseInversionConfig()
+
+
+def test_without_a_preset_it_is_the_papers_method():
+    config = SparseInversionConfig()
+    assert (config.start, config.move, config.policy, config.learning_rate) == ("noise", "pixels", "smi", 0.25)
+    assert config.prune_schedule.steps == (50, 100, 200, 300)
 
 
 def test_what_is_given_wins_over_a_preset():
