@@ -80,6 +80,8 @@ def parse_script(path: Path, arguments: list[str], monkeypatch) -> None:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     script = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, path.stem, script)
+    # Python puts a script's own folder first.
+    monkeypatch.syspath_prepend(str(path.parent))
     spec.loader.exec_module(script)
     (taken,) = (value for name, value in vars(script).items() if name in ("Arguments", "TeacherArguments"))
     HfArgumentParser(taken).parse_args_into_dataclasses(arguments)

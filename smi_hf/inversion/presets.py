@@ -35,7 +35,7 @@ PRESETS = {
         {"num_images": 32, "num_steps": 24, "prune_steps": [1, 2, 3, 4], **_BEST},
     ),
     "default": Preset(
-        "64 images for any use, in about a minute on two cores",
+        "64 images for any use, in a minute or two on two cores",
         {"num_images": 64, "num_steps": 70, "prune_steps": [4, 8, 12, 16], **_BEST},
     ),
     "best": Preset(
