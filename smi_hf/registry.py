@@ -20,6 +20,11 @@ def suggest(name: str, choices: list[str]) -> str:
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
+def unknown_name(kind: str, name: str, names: Sequence[str]) -> UsageError:
+    """What is raised where `name` is no `kind`, of which there are `names`."""
+    return UsageError(f"there is no {kind} {name!r}{suggest(name, list(names))}; available: {', '.join(names)}")
+
+
 class Registry(Generic[T]):
     """A mapping from names to implementations of one kind, found in the files of one package.
 
@@ -53,9 +58,7 @@ class Registry(Generic[T]):
             UsageError: nothing is registered under it; names those that are.
         """
         if name not in self:
-            raise UsageError(
-                f"there is no {self.kind} {name!r}{suggest(name, self.names())}; available: {', '.join(self.names())}"
-            )
+            raise unknown_name(self.kind, name, self.names())
         if name not in self._entries:
             importlib.import_module(f"{self.package}.{name}")
             assert name in self._entries, f"{self.package}.{name} does not register {name!r}"
@@ -106,8 +109,7 @@ class Choice:
         name, equals, argument = text.partition("=")
         kind = cls.registry.kind
         if name not in cls.registry:
-            names = [*cls.registry.names(), *also]
-            raise UsageError(f"there is no {kind} {name!r}{suggest(name, names)}; available: {', '.join(names)}")
+            raise unknown_name(kind, name, [*cls.registry.names(), *also])
         wanted = cls.registry.get(name).argument
         if (wanted is not None) != bool(argument) or (wanted is None and equals):
             raise UsageError(f"{kind} {text!r} must be written {_written(name, wanted)}")

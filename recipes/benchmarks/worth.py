@@ -27,7 +27,7 @@ from smi_hf.cli.tables import make_console
 from smi_hf.environment import check_extra, describe_environment
 from smi_hf.evaluation.predictors import pytorch_predictor
 from smi_hf.images.controls.base import ControlSpec
-from smi_hf.registry import suggest
+from smi_hf.registry import unknown_name
 
 _EPILOG = f"""tasks:
 {chr(10).join(f"  {name:<18} {task.purpose}" for name, task in TASKS.items())}
@@ -99,9 +99,7 @@ class Arguments:
             )
         for name in self.tasks:
             if name not in TASKS:
-                raise UsageError(
-                    f"there is no task {name!r}{suggest(name, list(TASKS))}; available: {', '.join(TASKS)}"
-                )
+                raise unknown_name("task", name, list(TASKS))
 
 
 def measure(

@@ -10,7 +10,7 @@ from smi_hf.distillation.trainer_settings import check_number, check_trainer_set
 from smi_hf.distillation.views import AUGMENTATIONS
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
-from smi_hf.registry import suggest
+from smi_hf.registry import unknown_name
 
 # Of Trainer's arguments, those that decide what a student learns.
 _TRAINING = (
@@ -142,19 +142,14 @@ class SparseDistillationConfig(TrainingArguments):
 
     def _check_names(self) -> None:
         if self.loss not in ANSWER_LOSSES:
-            names = sorted(ANSWER_LOSSES)
-            hint = suggest(self.loss, names)
-            raise UsageError(f"there is no loss {self.loss!r}{hint}; available: {', '.join(names)}")
+            raise unknown_name("loss", self.loss, sorted(ANSWER_LOSSES))
         if self.augmentations == ["none"]:
             self.augmentations = []
         if "none" in self.augmentations:
             raise UsageError(f"augmentations are {self.augmentations}, but 'none' stands alone; leave out the others")
         for name in self.augmentations:
             if name not in AUGMENTATIONS:
-                raise UsageError(
-                    f"there is no augmentation {name!r}{suggest(name, list(AUGMENTATIONS))}; available: "
-                    f"{', '.join(AUGMENTATIONS)}"
-                )
+                raise unknown_name("augmentation", name, list(AUGMENTATIONS))
         # Here, not above: --help reads the settings, and must not wait for every model of transformers.
         from transformers.integrations import (
             get_available_reporting_integrations,

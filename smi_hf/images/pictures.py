@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from smi_hf.errors import UsageError
-from smi_hf.files import one_line
-from smi_hf.images.real import decoded_images, find_image_column
+from smi_hf.images.real import decoded_images, find_image_column, undecodable, without_image
 from smi_hf.images.sources import load_rows
 from smi_hf.models.preprocessing import preprocess
 
@@ -58,12 +57,9 @@ class DatasetPictures:
         try:
             picture = self.rows[number][self.column]
         except Exception as error:  # whatever decoders raise
-            raise UsageError(
-                f"the image of row {number} of dataset {self.name} cannot be decoded ({one_line(error)}); mend that "
-                f"row, or leave it out"
-            ) from error
+            raise UsageError(undecodable(number, self.name, error)) from error
         if picture is None:
-            raise UsageError(f"row {number} of dataset {self.name} has no image")
+            raise UsageError(without_image(number, self.name))
         pixels_CHW = preprocess([picture], self.image_processor)[0]
         if pixels_CHW.shape[1:] != self.image_size:
             raise UsageError(

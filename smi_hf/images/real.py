@@ -117,7 +117,7 @@ class ImageSet:
         pictures, labels = rows[self.image_column], rows[self.label_column]
         for number, picture in zip(numbers, pictures):
             if picture is None:
-                raise UsageError(f"row {self._place(number)} of dataset {self.name} has no image")
+                raise UsageError(without_image(self._place(number), self.name))
         if self.model_labels is not None:
             labels = [self.model_labels[label] for label in labels]
         return pictures, np.asarray(labels, dtype=np.int64)
@@ -142,11 +142,21 @@ class ImageSet:
             try:
                 self.dataset[int(number)]
             except Exception as found:  # the row at fault; whatever decoders raise
-                return (
-                    f"the image of row {self._place(number)} of dataset {self.name} cannot be decoded "
-                    f"({one_line(found)}); mend that row, or leave it out"
-                )
+                return undecodable(self._place(number), self.name, found)
         return f"images of dataset {self.name} cannot be read: {one_line(error)}"
+
+
+def undecodable(row: int, dataset: str, error: Exception) -> str:
+    """That the picture of a row cannot be read, and why."""
+    return (
+        f"the image of row {row} of dataset {dataset} cannot be decoded ({one_line(error)}); mend that row, or leave "
+        f"it out"
+    )
+
+
+def without_image(row: int, dataset: str) -> str:
+    """That a row has no picture."""
+    return f"row {row} of dataset {dataset} has no image"
 
 
 def load_image_set(

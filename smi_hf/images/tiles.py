@@ -62,10 +62,11 @@ def plan_tiles(kept_BK: Tensor, grid: PatchGrid) -> Tiling:
             f"an image keeps patch {int(kept_BK.max())}, but the grid has patches 0 to {grid.num_patches - 1}; use a "
             f"model of the grid that the images were made for"
         )
-    tiles = [_plan_tile(kept_MK, grid) for kept_MK in kept_BK.split(num_images_per_tile(grid, kept_BK.shape[1]))]
+    size = num_images_per_tile(grid, kept_BK.shape[1])
+    tiles = [_plan_tile(kept_MK, grid) for kept_MK in kept_BK.split(size)]
     image_TN, source_TN, is_repeat_TN = (torch.stack(each) for each in zip(*tiles))
     first_T1 = torch.arange(len(tiles), device=kept_BK.device)[:, None]
-    return Tiling(image_TN + first_T1 * num_images_per_tile(grid, kept_BK.shape[1]), source_TN, is_repeat_TN)
+    return Tiling(image_TN + first_T1 * size, source_TN, is_repeat_TN)
 
 
 def tile_images(images: KeptImages, grid: PatchGrid) -> KeptImages:

@@ -14,7 +14,7 @@ from smi_hf.losses.base import LOSSES, needs_of
 from smi_hf.patches.policies.base import POLICIES
 from smi_hf.patches.schedule import PruneSchedule
 from smi_hf.patches.shares import ShareSchedule
-from smi_hf.registry import suggest
+from smi_hf.registry import unknown_name
 from smi_hf.starts.base import STARTS, StartSpec
 
 # The paper's 1e-4 weighs one norm over a batch of 32 against a mean over it; ours are sums over images.
@@ -292,10 +292,7 @@ class SparseInversionConfig:
                 "out, or take steps"
             )
         if self.lr_schedule not in LR_SCHEDULES:
-            raise UsageError(
-                f"there is no learning rate schedule {self.lr_schedule!r}"
-                f"{suggest(self.lr_schedule, list(LR_SCHEDULES))}; available: {', '.join(LR_SCHEDULES)}"
-            )
+            raise unknown_name("learning rate schedule", self.lr_schedule, list(LR_SCHEDULES))
         self._check_trajectories()
         # Built now for their errors: a wrong value should not wait for the checkpoint to load.
         self.prune_schedule, self.term_weights, self.start_spec, self.move_values  # noqa: B018

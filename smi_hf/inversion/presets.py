@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from smi_hf.errors import UsageError
-from smi_hf.registry import suggest
+from smi_hf.registry import unknown_name
 
 
 @dataclass(frozen=True)
@@ -28,19 +27,17 @@ class Preset:
 # What won on DeiT-Tiny: from 1/f noise, over the spectrum, with ten times the paper's smoothing, and pruned early, so
 # that most steps are cheap and go into the patches that stay.
 _BEST = {"start": "pink", "move": "frequency", "learning_rate": 0.1, "tv_weight": 0.0057}
+_DEFAULT = {"num_images": 64, "num_steps": 70, "prune_steps": [4, 8, 12, 16], **_BEST}
 
 PRESETS = {
     "calibrate": Preset(
         "32 images for calibrating a quantizer, in seconds",
         {"num_images": 32, "num_steps": 24, "prune_steps": [1, 2, 3, 4], **_BEST},
     ),
-    "default": Preset(
-        "64 images for any use, in a minute or two on two cores",
-        {"num_images": 64, "num_steps": 70, "prune_steps": [4, 8, 12, 16], **_BEST},
-    ),
+    "default": Preset("64 images for any use, in a minute or two on two cores", _DEFAULT),
     "best": Preset(
         "320 such images: on DeiT-Tiny, more images were worth more than more steps",
-        {"num_images": 320, "num_steps": 70, "prune_steps": [4, 8, 12, 16], **_BEST},
+        {**_DEFAULT, "num_images": 320},
     ),
     "psaq_vit": Preset(
         "PSAQ-ViT (arXiv 2203.02250) as near as terms and schedules here come to it",
@@ -64,5 +61,5 @@ def preset_options(name: str) -> dict[str, Any]:
         UsageError: there is none of that name.
     """
     if name not in PRESETS:
-        raise UsageError(f"there is no preset {name!r}{suggest(name, list(PRESETS))}; available: {', '.join(PRESETS)}")
+        raise unknown_name("preset", name, list(PRESETS))
     return copy.deepcopy(dict(PRESETS[name].options))

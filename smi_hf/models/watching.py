@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from smi_hf.models.blocks import find_blocks
 from smi_hf.models.sparse import SparseClassifier, attention_implementation
 
 # By the names of `smi_hf.losses.LossInputs`.
@@ -22,7 +23,7 @@ def forward_watched(
 
     Attention is only there under eager attention, which is switched on for this call alone, and no hook outlives it.
     """
-    blocks = model.family.blocks(model.model)
+    blocks = find_blocks(model)
     seen: dict[str, Any] = {}
     with ExitStack() as stack:
         arguments = {}

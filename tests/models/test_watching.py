@@ -7,6 +7,7 @@ import torch
 from transformers import CONFIG_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
 
 from smi_hf.models import SparseClassifier
+from smi_hf.models.blocks import find_blocks
 from smi_hf.models.families.base import FAMILIES
 from smi_hf.models.watching import WATCHED, forward_watched
 
@@ -56,7 +57,7 @@ def test_attention_is_that_of_the_stock_model_and_sums_to_1(model, patches):
 
 
 def test_heads_read_values_with_their_attention_and_are_mixed_by_the_layer_that_follows(model, patches):
-    block = model.family.blocks(model.model)[1]
+    block = find_blocks(model)[1]
     with calls_of(block.attention) as calls:
         _, seen = forward_watched(model, *patches, ["attentions", "head_outputs"])
     (given, mixed), heads_BTHD = calls[0], seen["head_outputs"][1]

@@ -31,7 +31,6 @@ from smi_hf.models.blocks import BlockInputs, find_blocks, first_block_inputs
 from smi_hf.pruning import halve_mlps
 from smi_hf.quantization import Quantizer
 from smi_hf.quantization.qat.gptq import round_with_feedback
-from smi_hf.quantization.qat.weight_grids import rounded
 
 _BATCH_SIZE = 16
 
@@ -82,7 +81,6 @@ def _quantized(teacher: Teacher, judge: ImageSet, *, is_fixed: bool = False, **s
 
         def make(images: KeptImages, run: int) -> Predictor:
             shutil.rmtree(folder, ignore_errors=True)
-            # The place for smi_hf.images.tiles: several sparse images that share a whole one.
             quantizer.quantize(all_patches(images, teacher.model) if is_fixed else images, folder)
             return quantizer.load(folder)
 
@@ -160,7 +158,7 @@ def _round_block(block: nn.Module, batches: Sequence[BlockInputs]) -> None:
     bits = _ERROR_FEEDBACK["weights"]
     for layer, gram_II in grams.items():
         found = round_with_feedback(layer.weight.detach(), gram_II, bits, None)
-        layer.weight.data.copy_(rounded(found.weights_OI, found.scale_G1, found.shift_G1, 2**bits - 1))
+        layer.weight.data.copy_(found.values(bits))
 
 
 _TRANSFER: dict[str, Any] = {

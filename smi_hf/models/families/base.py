@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
 
 from smi_hf.errors import UsageError
 from smi_hf.patches.grid import PatchGrid
@@ -47,13 +47,6 @@ class ViTFamily:
                 )
             )
         return {} if self.interpolates_by_itself else {"interpolate_pos_encoding": True}
-
-    def blocks(self, model: PreTrainedModel) -> nn.ModuleList:
-        """The transformer blocks of a classifier, first to last."""
-        backbone = getattr(model, self.backbone)
-        # The tree differs between transformers 4 and 5.
-        encoder = getattr(backbone, "encoder", backbone)
-        return encoder.layer if hasattr(encoder, "layer") else encoder.layers
 
     def head_mixer(self, block: nn.Module) -> nn.Module:
         """The linear layer of a block that mixes what its heads have read."""

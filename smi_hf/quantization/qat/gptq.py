@@ -40,6 +40,11 @@ class RoundedWeights:
     scale_G1: Tensor
     shift_G1: Tensor
 
+    def values(self, bits: int) -> Tensor:
+        """The rounded weights, (O, I)."""
+        weights_GS = self.weights_OI.reshape(len(self.scale_G1), -1)
+        return rounded(weights_GS, self.scale_G1, self.shift_G1, 2**bits - 1).reshape(self.weights_OI.shape)
+
 
 def round_layers(
     model: SparseClassifier,
@@ -64,7 +69,7 @@ def round_layers(
             for name in names:
                 layer = model.model.get_submodule(name)
                 found[name] = round_with_feedback(layer.weight.detach(), gram_II, bits, group_sizes[name])
-                layer.weight.data.copy_(_values(found[name], bits))
+                layer.weight.data.copy_(found[name].values(bits))
                 bar.update()
     return found
 
@@ -98,11 +103,6 @@ def round_with_feedback(
             weights_OI[:, column + 1 :] -= error_O1 * factor_II[column, column + 1 :]
     scale_G1, shift_G1 = (torch.cat(each, dim=1).reshape(-1, 1).float() for each in zip(*ranges))
     return RoundedWeights(weights_OI.float(), scale_G1, shift_G1)
-
-
-def _values(of: RoundedWeights, bits: int) -> Tensor:
-    weights_GS = of.weights_OI.reshape(len(of.scale_G1), -1)
-    return rounded(weights_GS, of.scale_G1, of.shift_G1, 2**bits - 1).reshape(of.weights_OI.shape)
 
 
 def _with_equal_inputs(model: SparseClassifier, names: Sequence[str], images: KeptImages) -> Iterator[list[str]]:
