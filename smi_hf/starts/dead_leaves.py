@@ -42,11 +42,17 @@ def leaves(random: np.random.Generator, image_size: tuple[int, int]) -> np.ndarr
     return np.ascontiguousarray(colors[top_HW].transpose(2, 0, 1))
 
 
-def cover(random: np.random.Generator, image_size: tuple[int, int]) -> tuple[np.ndarray, int]:
+def cover(
+    random: np.random.Generator, image_size: tuple[int, int], *, largest: float = _LARGEST, layers: float = _LAYERS
+) -> tuple[np.ndarray, int]:
     """Disks and convex polygons that fall on each other: which one is on top of each pixel, and how many there are.
 
     Radii have the density r^-3, of which the image is alike at every scale. Source: Lee, Mumford and Huang, Occlusion
     models for natural images (2001).
+
+    Args:
+        largest: radius as a fraction of the shorter side.
+        layers: how often disks alone would cover a pixel, on average.
 
     Returns:
         Numbers of leaves (H, W), int32, and the count above all numbers; 0 is the ground.
@@ -54,10 +60,10 @@ def cover(random: np.random.Generator, image_size: tuple[int, int]) -> tuple[np.
     from PIL import Image, ImageDraw
 
     side = min(image_size)
-    smallest, largest = max(1.0, _SMALLEST * side), max(2.0, _LARGEST * side)
+    smallest, largest = max(1.0, _SMALLEST * side), max(2.0, largest * side)
     # Integrals of r^-3 and of pi r^2 r^-3 from the smallest radius to the largest.
     mean_area = 2 * math.pi * math.log(largest / smallest) / (smallest**-2 - largest**-2)
-    num_leaves = math.ceil(_LAYERS * image_size[0] * image_size[1] / mean_area)
+    num_leaves = math.ceil(layers * image_size[0] * image_size[1] / mean_area)
     radii = (smallest**-2 - random.random(num_leaves) * (smallest**-2 - largest**-2)) ** -0.5
     centers = random.random((num_leaves, 2)) * image_size[::-1]
     top = Image.new("I", (image_size[1], image_size[0]))

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 # Of the pixels of photographs (ImageNet), red, green and blue.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+# Leaves as large as the image, skies and walls, of which much is seen.
+_LARGEST, _LAYERS = 1.0, 4
 # All that follows is in units of the standard deviation of photographs, but for the blur.
 # Of the leaves' colors.
 _COLORS = 0.8
 # Textures: amplitude on average; standard deviation of its logarithm over leaves; power of 1 / frequency.
-_TEXTURE, _TEXTURE_SPREAD, _TEXTURE_SLOPES = 0.2, 1.3, (1.0, 1.6)
+_TEXTURE, _TEXTURE_SPREAD, _TEXTURE_SLOPES = 0.15, 1.3, (1.0, 1.6)
 # Light that varies slowly over the image.
 _SHADE, _SHADE_SLOPE = 0.3, 2.0
 # Standard deviation of the blur in pixels of an image of 224.
@@ -46,7 +48,7 @@ def scenes(inputs: StartInputs) -> "Tensor":
     """
     random = inputs.numpy_generator()
     height, width = inputs.image_size
-    top_HW, num_leaves = cover(random, inputs.image_size)
+    top_HW, num_leaves = cover(random, inputs.image_size, largest=_LARGEST, layers=_LAYERS)
     colors = _COLORS * random.standard_normal((num_leaves, 3)) @ COLOR_MIX.T
     amplitudes = _TEXTURE * np.exp(random.normal(-(_TEXTURE_SPREAD**2) / 2, _TEXTURE_SPREAD, num_leaves))
     texture_CHW = pink_noise(random, inputs.image_size, slope=random.uniform(*_TEXTURE_SLOPES))
