@@ -113,6 +113,7 @@ SMALL = {
     "invert": ["--num_images", "4", "--num_steps", "6"],
     "quantize": ["--backend", "quanto"] if missing_packages("onnx") else [],
     "distill": ["--num_train_epochs", "1", "--use_cpu", "true"],
+    "export-images": [],
     "evaluate": [],
     "doctor": [],
 }

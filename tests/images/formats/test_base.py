@@ -9,10 +9,6 @@ from smi_hf import UsageError
 from smi_hf.images.formats.base import FORMATS, LAYOUTS, VALUES, FormatInputs, formats_help, register_format
 
 
-def test_the_formats_are_those_that_the_issue_of_runtimes_asks_for():
-    assert FORMATS.names() == ["imagefolder", "npy", "npz", "raw", "tfrecord"]
-
-
 @pytest.mark.parametrize("name", FORMATS.names())
 def test_what_was_not_asked_for_is_the_formats_own_choice(name):
     entry = FORMATS.get(name)
