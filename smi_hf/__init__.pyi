@@ -4,12 +4,14 @@ from .errors import RunError, UsageError
 from .evaluation.record import ModelRecord
 from .evaluation.run import evaluate
 from .hub import push
+from .images.export import ExportConfig, export_images
 from .images.real import load_image_set
 from .inversion import SparseInversionCallback, SparseInversionConfig, SparseInversionTrainer, invert
 from .models import SparseClassifier, Teacher, load_teacher
 from .quantization import QuantizationConfig, load_predictor, quantize
 
 __all__ = [
+    "ExportConfig",
     "ModelRecord",
     "QuantizationConfig",
     "RunError",
@@ -25,6 +27,7 @@ __all__ = [
     "concatenate",
     "distill",
     "evaluate",
+    "export_images",
     "invert",
     "load_image_set",
     "load_predictor",

@@ -24,6 +24,7 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "onnx": (("optimum-onnx", "optimum.onnxruntime"), ("onnxruntime", "onnxruntime")),
     "openvino": (("optimum-intel", "optimum.intel"), ("openvino", "openvino"), ("nncf", "nncf")),
     "quanto": (("optimum-quanto", "optimum.quanto"),),
+    "tfrecord": (("google-crc32c", "google_crc32c"),),
     "plots": (("matplotlib", "matplotlib"),),
     "demo": (("scikit-learn", "sklearn"),),
 }
@@ -32,6 +33,7 @@ EXTRA_PURPOSE: dict[str, tuple[str, str | None]] = {
     "onnx": ("static int8 models for ONNX Runtime", "full"),
     "openvino": ("static int8 models for OpenVINO", "full"),
     "quanto": ("int8, int4 and int2 weights in PyTorch", None),
+    "tfrecord": ("images as TFRecord files", None),
     "plots": ("charts as PNG", None),
     "demo": ("smi-hf demo and its images", None),
 }

@@ -186,6 +186,7 @@ def environment() -> dict[str, str]:
 def parser_of(monkeypatch):
     """Gives the parser of a command of `smi-hf`, which runs nothing."""
     from smi_hf.cli.arguments import ArgumentParser
+    from smi_hf.cli.main import module_of
 
     class Reached(Exception):
         pass
@@ -194,7 +195,7 @@ def parser_of(monkeypatch):
         raise Reached(parser)
 
     def find(command: str) -> ArgumentParser:
-        run = importlib.import_module(f"smi_hf.cli.{command}").run
+        run = importlib.import_module(module_of(command)).run
         with monkeypatch.context() as patches:
             patches.setattr(ArgumentParser, "parse", stop)
             with pytest.raises(Reached) as reached:

@@ -12,11 +12,12 @@ from types import FrameType
 from smi_hf.errors import RunError, UsageError, printable
 from smi_hf.registry import suggest
 
-# Subcommand -> what it does; its code is smi_hf/cli/<subcommand>.py, imported when it is called.
+# Subcommand -> what it does; its code is imported when it is called.
 COMMANDS = {
     "invert": "make a dataset of sparse synthetic images from a Vision Transformer",
     "quantize": "make an int8 model of it, calibrated on those images",
     "distill": "teach it to a student on those images",
+    "export-images": "write those images as files that other runtimes calibrate on",
     "evaluate": "measure a model's accuracy on real images",
     "push": "publish any of these on the Hub, with a card",
     "demo": "try everything on a small embedded model, without a download",
@@ -52,8 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"smi-hf: error: there is no command {given[0]!r}{suggest(given[0], list(COMMANDS))}")
         print(_overview(), file=sys.stderr)
         return 2
-    command = importlib.import_module(f"smi_hf.cli.{given[0]}")
+    command = importlib.import_module(module_of(given[0]))
     return answer_errors(command.run, given[1:], continues=given[0] in _CONTINUES)
+
+
+def module_of(command: str) -> str:
+    """The module that runs a subcommand: smi_hf.cli.export_images of export-images."""
+    return f"smi_hf.cli.{command.replace('-', '_')}"
 
 
 def answer_errors(

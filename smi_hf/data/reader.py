@@ -27,6 +27,7 @@ from smi_hf.patches import Normalization
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
+    from smi_hf.data.samples import CalibrationSamples
     from smi_hf.models import Teacher
 
 # Rows of a stream are checked in blocks of this many.
@@ -84,6 +85,35 @@ class SparseDataset:
         rows = self.random_access("batch").with_format("arrow")[list(numbers)]
         return self.collate(rows.to_pylist())
 
+    def decoded(self, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Some images as `decode` gives them: their pixels as they are in the file, uint8.
+
+        Raises:
+            UsageError: as `batch`.
+        """
+        return decode(self.random_access("decoded").with_format("arrow")[list(numbers)].to_pylist())
+
+    def calibration_samples(self, shape: str = "tiled") -> "CalibrationSamples":
+        """Its images as quantizers take them: `{"pixel_values": ...}`, normalized float32 (1, C, H, W), one at a time.
+
+        That is what the quantizers of `transformers.exporters` take as `calibration_dataset` and what `nncf.Dataset`
+        is made of. A graph of fixed shape takes whole images, so the kept patches are arranged:
+
+        - "tiled": as many images as fit share one, floor(N / K); see `smi_hf.patches.tiling`.
+        - "filled": each image by itself, its pruned patches black.
+        - "dense": each image as it is; for a dataset that keeps every patch (`--policy dense`), refused for others.
+        - "kept": like "filled", with `"kept_patches"`, int64 (1, K), for a `SparseClassifier`, which then sees the
+          kept patches alone. A graph without that input would see the black.
+
+        Images are decoded as they are asked for, as often as the quantizer wants. `first(n)` takes fewer.
+
+        Raises:
+            UsageError: there is no such shape, the dataset does not keep every patch, or is streamed.
+        """
+        from smi_hf.data.samples import CalibrationSamples
+
+        return CalibrationSamples(self, shape)
+
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         """`collate` with this dataset's normalization: the `collate_fn` of a DataLoader over `dataset`."""
         return collate(rows, self.record.normalization)
@@ -116,6 +146,12 @@ def collate(rows: list[dict[str, Any]], normalization: Normalization) -> dict[st
     Raises:
         UsageError: images keep different numbers of patches or have different sizes, or one cannot be decoded.
     """
+    batch = decode(rows)
+    return batch | {"pixel_values": normalization.from_uint8(batch["pixel_values"])}
+
+
+def decode(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """As `collate`, with `pixel_values` as they are in the files, uint8 (B, C, H, W)."""
     counts = sorted({len(row["kept_patches"]) for row in rows})
     if len(counts) > 1:
         raise UsageError(
@@ -125,9 +161,8 @@ def collate(rows: list[dict[str, Any]], normalization: Normalization) -> dict[st
     sizes = sorted({image.shape[:2] for image in images})
     if len(sizes) > 1:
         raise UsageError(f"a batch has images of different sizes (height, width): {sizes[0]} and {sizes[-1]} px")
-    pixels = np.stack(images)
     return {
-        "pixel_values": normalization.from_uint8(torch.from_numpy(pixels).permute(0, 3, 1, 2)),
+        "pixel_values": torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
         "kept_patches": torch.tensor([row["kept_patches"] for row in rows], dtype=torch.int64),
         "labels": torch.tensor([row["label"] for row in rows], dtype=torch.int64),
     }

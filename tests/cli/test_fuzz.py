@@ -104,12 +104,18 @@ def base(command: str, option: str, world) -> list[object]:
         "evaluate": [
             "--model_name_or_path", teacher, "--dataset", world["photographs"], "--max_images", "4", "--disable_tqdm",
         ],
+        "export-images": [world["set"], work / "out", "--format", "raw", "--disable_tqdm"],
         "demo": [
             "--output_dir", work / "out", "--num_images", "2", "--num_steps", "4", "--num_distillation_images", "4",
             "--num_epochs", "1",
         ],
         "doctor": [],
     }[command]  # fmt: skip
+
+
+def positional(command: str, path: str, world) -> list[object]:
+    """A call of a command that takes a folder without a name; of one that takes two, the second."""
+    return [path, "me/x"] if command == "push" else [world["set"], path, "--format", "npy", "--disable_tqdm"]
 
 
 # Option -> what it is given. Those of TrainingArguments that a user of this package is likely to touch are here too.
@@ -167,6 +173,12 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--label_column": WORDS, "--batch_size": NUMBERS, "--max_images": NUMBERS, "--json": PATHS, "--config": PATHS,
     },
     "push": {"": PATHS},
+    "export-images": {
+        "": FEW_PATHS, "--format": WORDS, "--shape": (*WORDS, "kept", "dense", "all"),
+        "--values": (*WORDS, "float32", "UINT8"), "--layout": (*WORDS, "nchw", "HWC"),
+        "--input_name": (*WORDS, "a:=b", "a b", "x" * 300, "{foreign}"), "--num_images": NUMBERS,
+        "--disable_tqdm": FLAGS, "--config": PATHS,
+    },
     "demo": {
         "--output_dir": ("{foreign}", "{file}", "{link}", "{read_only}", "{brackets}", ""),
         "--num_images": ("0", "-1", "x", "1e9"), "--num_steps": ("0", "-1"), "--seed": ("-1", "9999999999999", "x"),
@@ -196,7 +208,7 @@ def test_a_bad_input_is_one_sentence_or_harmless(command, option, world, smi, mo
         words = value.format(**world["places"], set=world["set"]) if "{" in value else value
         given = words.split(" ") if " " in words.strip() and not words.startswith("/") else [words]
         world["places"]["empty"].mkdir()
-        arguments = [words, "me/x"] if command == "push" else [*base(command, option, world), option, *given]
+        arguments = [*base(command, option, world), option, *given] if option else positional(command, words, world)
         answer = smi(command, *arguments)
         assert answer.code in (0, 1, 2), (value, answer)
         assert "Traceback" not in answer.err + answer.out, (value, answer)

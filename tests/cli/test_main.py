@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from smi_hf.cli.main import COMMANDS, answer_errors
+from smi_hf.cli.main import COMMANDS, answer_errors, module_of
 from smi_hf.errors import RunError, UsageError, printable
 
 
@@ -92,7 +92,7 @@ def test_every_command_is_a_file_of_under_120_lines_that_runs():
     from pathlib import Path
 
     for name in COMMANDS:
-        module = import_module(f"smi_hf.cli.{name}")
+        module = import_module(module_of(name))
         assert callable(module.run)
         assert len(Path(module.__file__).read_text().splitlines()) < 120, name
 
