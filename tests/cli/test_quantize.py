@@ -134,6 +134,19 @@ def test_sensitivity_needs_no_real_image_and_gives_an_exclude_list(tiny_checkpoi
     assert f"{quantized} of " in capsys.readouterr().out
 
 
+def test_a_checkpoint_alone_is_enough(smi, tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMI_HF_CACHE", str(tmp_path / "cache"))
+    given = ["--model_name_or_path", tiny_checkpoint, "--backend", "simulated", "--disable_tqdm", "--output_dir"]
+    first = smi("quantize", *given, tmp_path / "one")
+    assert first.code == 0
+    assert f"32 of tiny-vit, inverted in 24 steps (preset calibrate), kept in {tmp_path / 'cache'}" in first.err
+    second = smi("quantize", *given, tmp_path / "two")
+    assert second.code == 0 and "nothing was computed" in second.err
+    one, two = (ModelRecord.load(tmp_path / name) for name in ("one", "two"))
+    assert one == two
+    assert one.datasets[0].is_from_teacher and one.datasets[0].name.startswith("tiny-vit-")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -152,6 +165,7 @@ def test_sensitivity_needs_no_real_image_and_gives_an_exclude_list(tiny_checkpoi
         (["--controls", "filled=here"], "control 'filled=here' must be written filled"),
         (["--backend", "onx"], "invalid choice: 'onx'"),
         (["--backend", "simulated", "--dataset", "nowhere/at-all"], "dataset 'nowhere/at-all' is not a folder here"),
+        (["--backend", "simulated", "--dataset", "out/new"], "To have images made there, write ./out/new"),
     ],
 )
 def test_a_mistake_is_one_message_before_anything_is_written(
