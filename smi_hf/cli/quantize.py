@@ -19,6 +19,8 @@ _EPILOG = """examples:
       real=photographs.parquet --control_seeds 0 1 2
   smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
       --output_dir out/w4a8 --backend simulated --weights 4 --sensitivity
+  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/mixed \\
+      --operators all --quantize_outputs --mixed auto --max_loss 0.5
 
 Without --dataset, smi-hf invert --preset calibrate makes 32 images first, in seconds. They are kept in the cache of
 Hugging Face for the next time; SMI_HF_CACHE names another folder.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.tables import make_console, result_table, sensitivity_table
-from smi_hf.quantization.config import QuantizationConfig
+from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
 
 if TYPE_CHECKING:
     from smi_hf.evaluation.record import ModelRecord
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 def show_quantized(record: "ModelRecord", config: QuantizationConfig) -> None:
     """Prints what came of a quantization."""
+    from smi_hf.quantization.mixing import RECIPE_FILE, describe, load_mixture
     from smi_hf.quantization.sensitivity import EXCLUDE_FILE, load_sensitivity
 
     console, folder, settings = make_console(), Path(config.output_dir), record.settings
     if record.measured is not None:
         widths = f"weights {config.weights} bits, activations {config.activations}"
+        widths += f", {WIDE_BITS} in {len(settings['wide_layers'])} layers" if settings["wide_layers"] else ""
         title = f"{config.backend}, {widths}, judged on {record.measured.num_images} images"
         console.print(result_table(record, title))
     if config.sensitivity:
@@ -29,6 +31,9 @@ def show_quantized(record: "ModelRecord", config: QuantizationConfig) -> None:
             markup=False,
             soft_wrap=True,
         )
+    if config.mixed:
+        recipe = shlex.join(["--config", str(folder / RECIPE_FILE)])
+        print(f"Mixed precision: {describe(load_mixture(folder))}. To make it again without the search: {recipe}")
     print(
         f"{config.backend} model in {folder}: {settings['quantized_layers']} of {settings['layers']} layers "
         f"quantized, calibrated on {record.datasets[0].num_images} images. Its card: {folder / 'README.md'}"

@@ -23,7 +23,8 @@ from smi_hf.models.preprocessing import preprocess
 from smi_hf.quantization.backends import BACKENDS
 from smi_hf.quantization.backends.base import check_settings
 from smi_hf.quantization.comparison import compare_calibrations
-from smi_hf.quantization.config import QuantizationConfig
+from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
+from smi_hf.quantization.mixing import find_mixture, save_mixture
 from smi_hf.quantization.quantizer import Quantizer
 from smi_hf.quantization.sensitivity import measure_sensitivity, save_sensitivity
 
@@ -58,7 +59,8 @@ def quantize(
             "dynamic".
 
     Returns:
-        The record, with the table if there are images.
+        The record, with the table if there are images. `config.mixed` leaves `recipe.yaml` and `mixed.json` beside
+        it, `config.sensitivity` its report.
 
     Raises:
         UsageError: a setting does not fit the back end, a dataset not the teacher, or `output_dir` cannot be used.
@@ -81,8 +83,16 @@ def quantize(
         sparse = _sparse_sets(datasets, teacher, config)
         calibrations, labels = _calibrations(sparse, controls, teacher, config)
         with Quantizer(teacher, config) as quantizer:
+            mixture = None
+            if config.mixed is not None:
+                pixels = _images_to_judge_on(quantizer, sparse[0], images)
+                mixture = find_mixture(quantizer, sparse[0], pixels, disable_tqdm=config.disable_tqdm)
+                quantizer.choose(mixture.settings(config))
             quantizer.quantize(sparse[0], folder)
-            record = _record(quantizer, [DatasetReference.of(dataset, teacher) for dataset in datasets])
+            if mixture is not None:
+                save_mixture(mixture, config, folder)
+            references = [DatasetReference.of(dataset, teacher) for dataset in datasets]
+            record = _record(quantizer, references, search=config)
             if images is not None:
                 rows = compare_calibrations(
                     quantizer,
@@ -108,11 +118,16 @@ def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_i
     Raises:
         UsageError: one does not exist, comes twice, or needs what is not there.
     """
-    if (
-        DYNAMIC_KEY in parse_controls(controls, also=(DYNAMIC_KEY,))
-        and not BACKENDS.get(config.backend).is_dynamic_possible
-    ):
-        raise UsageError(f"back end {config.backend!r} has no dynamic quantization; leave out the control 'dynamic'")
+    if DYNAMIC_KEY in parse_controls(controls, also=(DYNAMIC_KEY,)):
+        if not BACKENDS.get(config.backend).is_dynamic_possible:
+            raise UsageError(
+                f"back end {config.backend!r} has no dynamic quantization; leave out the control 'dynamic'"
+            )
+        if config.activations == WIDE_BITS or config.wide_layers or config.mixed:
+            raise UsageError(
+                f"dynamic quantization has activations of 8 bits and no others; leave out the control 'dynamic', or "
+                f"what asks for {WIDE_BITS} bits"
+            )
     if controls and not has_images:
         raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
 
@@ -141,8 +156,12 @@ def _calibrations(
     return rows, labels
 
 
-def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference]) -> ModelRecord:
-    """What the model was made from and how; not judged yet."""
+def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference], *, search: QuantizationConfig) -> ModelRecord:
+    """What the model was made from and how; not judged yet.
+
+    Args:
+        search: settings as they were given; those of the quantizer name the layers that a search found.
+    """
     config = quantizer.config
     settings = {
         **config.model_settings(),
@@ -151,6 +170,8 @@ def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference]) -> Model
         "calibration_patches": config.calibration_patches,
         "control_seeds": list(config.control_seeds),
     }
+    if search.mixed is not None:
+        settings |= {"mixed": search.mixed, "max_loss": search.max_loss, "max_size_mb": search.max_size_mb}
     return ModelRecord(
         "quantized",
         quantizer.teacher.reference(),
