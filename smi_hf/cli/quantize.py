@@ -21,6 +21,7 @@ _EPILOG = """examples:
       --output_dir out/w4a8 --backend simulated --weights 4 --sensitivity
   smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/mixed \\
       --operators all --quantize_outputs --mixed auto --max_loss 0.5
+  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/fastest --compare all
 
 Without --dataset, smi-hf invert --preset calibrate makes 32 images first, in seconds. They are kept in the cache of
 Hugging Face for the next time; SMI_HF_CACHE names another folder.
@@ -68,12 +69,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
     from smi_hf.calibration import calibration_datasets
     from smi_hf.cli.quantize_summary import show_quantized
-    from smi_hf.quantization.backends.base import check_settings
-    from smi_hf.quantization.run import check_controls, quantize
+    from smi_hf.quantization.run import check_backends, check_controls, quantize
 
     # What can be checked without loading a model comes first; `quantize` checks it again.
     check_controls(data.controls, config, has_images=judge.eval_dataset is not None)
-    check_settings(config.backend, config)
+    check_backends(config)
     check_new_folder(Path(config.output_dir))
     teacher = model.load_teacher()
     images = judge.load_images(teacher)

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smi_hf.cli.tables import make_console, result_table, sensitivity_table
+from smi_hf.cli.tables import comparison_table, make_console, result_table, sensitivity_table
 from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
 
 if TYPE_CHECKING:
@@ -13,14 +13,22 @@ if TYPE_CHECKING:
 
 def show_quantized(record: "ModelRecord", config: QuantizationConfig) -> None:
     """Prints what came of a quantization."""
+    from smi_hf.quantization.backend_comparison import BackendComparison
     from smi_hf.quantization.mixing import RECIPE_FILE, describe, load_mixture
     from smi_hf.quantization.sensitivity import EXCLUDE_FILE, load_sensitivity
 
     console, folder, settings = make_console(), Path(config.output_dir), record.settings
+    backend = settings["backend"]
+    if config.compare:
+        comparison = BackendComparison.load(folder)
+        console.print(comparison_table(comparison))
+        for name, reason in comparison.left_out.items():
+            print(f"{name} is left out: {reason}")
+        print(f"Recommended: {comparison.reason}.\n")
     if record.measured is not None:
         widths = f"weights {config.weights} bits, activations {config.activations}"
         widths += f", {WIDE_BITS} in {len(settings['wide_layers'])} layers" if settings["wide_layers"] else ""
-        title = f"{config.backend}, {widths}, judged on {record.measured.num_images} images"
+        title = f"{backend}, {widths}, judged on {record.measured.num_images} images"
         console.print(result_table(record, title))
     if config.sensitivity:
         report = load_sensitivity(folder)
@@ -35,7 +43,7 @@ def show_quantized(record: "ModelRecord", config: QuantizationConfig) -> None:
         recipe = shlex.join(["--config", str(folder / RECIPE_FILE)])
         print(f"Mixed precision: {describe(load_mixture(folder))}. To make it again without the search: {recipe}")
     print(
-        f"{config.backend} model in {folder}: {settings['quantized_layers']} of {settings['layers']} layers "
+        f"{backend} model in {folder}: {settings['quantized_layers']} of {settings['layers']} layers "
         f"quantized, calibrated on {record.datasets[0].num_images} images. Its card: {folder / 'README.md'}"
     )
     print("\n".join(["Next:", *next_steps(record, config)]))

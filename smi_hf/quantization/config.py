@@ -12,6 +12,10 @@ FLOAT_BITS = 32
 # Activations of integer accelerators where 8 bits are too few.
 WIDE_BITS = 16
 ALL_OPERATORS = ("all",)
+# In place of names: every back end that is installed and has the widths.
+ALL_BACKENDS = ("all",)
+# What is said in names and choices of one back end, or makes a report of one.
+_OF_ONE_BACKEND = ("operators", "exclude", "wide_layers", "target", "quantize_outputs", "sensitivity", "mixed")
 MIXTURES = ("auto",)
 DEFAULT_MAX_LOSS = 1.0
 CALIBRATION_PATCHES = ("kept", "tiled", "all")
@@ -71,6 +75,14 @@ class QuantizationConfig:
             "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), quanto (PyTorch), or simulated, which "
             "measures any width as papers do and makes no smaller model.",
             "choices": BACKENDS.names(),
+        },
+    )
+    compare: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Back ends to measure beside each other instead, or 'all' that are installed: size, accuracy or "
+            "agreement, and speed on this machine, in floating point and in integers (comparison.json). The model is "
+            "made by the one that is recommended."
         },
     )
     output_dir: str = field(
@@ -136,6 +148,7 @@ class QuantizationConfig:
             if value is not None and value < 1:
                 raise UsageError(f"{option} must be at least 1, but {value} was given")
         self._check_mixture()
+        self._check_comparison()
         if self.calibration_patches not in CALIBRATION_PATCHES:
             raise UsageError(
                 f"calibration_patches is {self.calibration_patches!r}, but can be {' or '.join(CALIBRATION_PATCHES)}"
@@ -160,6 +173,26 @@ class QuantizationConfig:
                 raise UsageError(f"{option} must be from {least:g} to {most:g}, but {value} was given")
         if self.mixed is not None and self.wide_layers:
             raise UsageError("mixed chooses wide_layers by itself, but wide_layers was given, too; leave out one")
+
+    def _check_comparison(self) -> None:
+        if not self.compare:
+            return
+        if tuple(self.compare) != ALL_BACKENDS:
+            for name in self.compare:
+                if name not in BACKENDS:
+                    BACKENDS.get(name)  # raises, and names those that there are
+        if len(set(self.compare)) < len(self.compare):
+            raise UsageError(f"compare names a back end twice ({', '.join(self.compare)}); name each once")
+        if self.backend != QuantizationConfig.backend:
+            raise UsageError(
+                f"compare chooses the back end, but backend {self.backend!r} was given, too; leave out one"
+            )
+        for option in _OF_ONE_BACKEND:
+            if getattr(self, option):
+                raise UsageError(
+                    f"compare measures each back end with its own defaults, but {option} was given, which is for one; "
+                    f"leave out one of the two"
+                )
 
     def with_layers(self, **named: Sequence[str]) -> Self:
         """These settings with `exclude` or `wide_layers` as given, and nothing left to search for."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from smi_hf.images.real import ImageSet
 from smi_hf.images.tiles import tile_images
 from smi_hf.models import Teacher
 from smi_hf.models.preprocessing import preprocess
+from smi_hf.quantization.backend_comparison import compare_backends, compared_backends
 from smi_hf.quantization.backends import BACKENDS
 from smi_hf.quantization.backends.base import check_settings
 from smi_hf.quantization.comparison import compare_calibrations
@@ -60,7 +62,7 @@ def quantize(
 
     Returns:
         The record, with the table if there are images. `config.mixed` leaves `recipe.yaml` and `mixed.json` beside
-        it, `config.sensitivity` its report.
+        it, `config.sensitivity` its report, `config.compare` `comparison.json`.
 
     Raises:
         UsageError: a setting does not fit the back end, a dataset not the teacher, or `output_dir` cannot be used.
@@ -69,7 +71,7 @@ def quantize(
     config = config or QuantizationConfig()
     datasets = [datasets] if isinstance(datasets, SparseDataset) else list(datasets)
     check_controls(controls, config, has_images=images is not None)
-    check_settings(config.backend, config)
+    check_backends(config)
     if config.sensitivity:
         check_extra("plots", "--sensitivity")
     if not datasets:
@@ -82,17 +84,14 @@ def quantize(
         datasets = [dataset.first(config.num_images) for dataset in datasets]
         sparse = _sparse_sets(datasets, teacher, config)
         calibrations, labels = _calibrations(sparse, controls, teacher, config)
+        comparison = compare_backends(teacher, sparse[0], config, images=images) if config.compare else None
+        asked = config
+        if comparison is not None:
+            config = replace(config, backend=comparison.recommended, compare=[])
         with Quantizer(teacher, config) as quantizer:
-            mixture = None
-            if config.mixed is not None:
-                pixels = _images_to_judge_on(quantizer, sparse[0], images)
-                mixture = find_mixture(quantizer, sparse[0], pixels, disable_tqdm=config.disable_tqdm)
-                quantizer.choose(mixture.settings(config))
-            quantizer.quantize(sparse[0], folder)
-            if mixture is not None:
-                save_mixture(mixture, config, folder)
+            _write_model(quantizer, sparse[0], images, folder)
             references = [DatasetReference.of(dataset, teacher) for dataset in datasets]
-            record = _record(quantizer, references, search=config)
+            record = _record(quantizer, references, asked=asked)
             if images is not None:
                 rows = compare_calibrations(
                     quantizer,
@@ -108,8 +107,22 @@ def quantize(
                 pixels = _images_to_judge_on(quantizer, sparse[0], images)
                 report = measure_sensitivity(quantizer, sparse[0], pixels, disable_tqdm=config.disable_tqdm)
                 save_sensitivity(report, folder)
+        if comparison is not None:
+            comparison.save(folder)
         save_model_record(record, folder)
     return ModelRecord.load(output_dir)
+
+
+def check_backends(config: QuantizationConfig) -> None:
+    """Checks what can be checked of the back end, or of all that are compared, before a model is loaded.
+
+    Raises:
+        UsageError: as of `check_settings` and `compared_backends`.
+    """
+    if config.compare:
+        compared_backends(config)
+    else:
+        check_settings(config.backend, config)
 
 
 def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_images: bool) -> None:
@@ -128,8 +141,25 @@ def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_i
                 f"dynamic quantization has activations of 8 bits and no others; leave out the control 'dynamic', or "
                 f"what asks for {WIDE_BITS} bits"
             )
+    if controls and config.compare:
+        raise UsageError(
+            "controls compare what one back end is calibrated on, and compare back ends; give one of the two"
+        )
     if controls and not has_images:
         raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
+
+
+def _write_model(quantizer: Quantizer, calibration: KeptImages, images: ImageSet | None, folder: Path) -> None:
+    """The model of a folder, and what was found where a mixture was to be; the quantizer goes on with its settings."""
+    config = quantizer.config
+    if config.mixed is None:
+        quantizer.quantize(calibration, folder)
+        return
+    pixels = _images_to_judge_on(quantizer, calibration, images)
+    mixture = find_mixture(quantizer, calibration, pixels, disable_tqdm=config.disable_tqdm)
+    quantizer.choose(mixture.settings(config))
+    quantizer.quantize(calibration, folder)
+    save_mixture(mixture, config, folder)
 
 
 def _sparse_sets(datasets: Sequence[SparseDataset], teacher: Teacher, config: QuantizationConfig) -> list[KeptImages]:
@@ -156,11 +186,11 @@ def _calibrations(
     return rows, labels
 
 
-def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference], *, search: QuantizationConfig) -> ModelRecord:
+def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference], *, asked: QuantizationConfig) -> ModelRecord:
     """What the model was made from and how; not judged yet.
 
     Args:
-        search: settings as they were given; those of the quantizer name the layers that a search found.
+        asked: settings as they were given; those of the quantizer name what a search or a comparison found.
     """
     config = quantizer.config
     settings = {
@@ -170,8 +200,10 @@ def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference], *, searc
         "calibration_patches": config.calibration_patches,
         "control_seeds": list(config.control_seeds),
     }
-    if search.mixed is not None:
-        settings |= {"mixed": search.mixed, "max_loss": search.max_loss, "max_size_mb": search.max_size_mb}
+    if asked.mixed is not None:
+        settings |= {"mixed": asked.mixed, "max_loss": asked.max_loss, "max_size_mb": asked.max_size_mb}
+    if asked.compare:
+        settings |= {"compare": list(asked.compare)}
     return ModelRecord(
         "quantized",
         quantizer.teacher.reference(),

@@ -147,6 +147,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--control_seeds": NUMBERS, "--eval_dataset": FEW_PATHS, "--eval_split": WORDS[:3], "--max_images": NUMBERS,
         "--sensitivity_images": NUMBERS, "--batch_size": NUMBERS, "--image_size": ("0", "33", "-1", "x"),
         "--config": PATHS, "--quantize_outputs": FLAGS, "--wide_layers": WORDS, "--mixed": (*WORDS[:4], "Auto"),
+        "--compare": (*WORDS, "simulated", "quanto simulated", "all all"),
         "--max_loss": (*NUMBERS, "101"), "--max_size_mb": (*NUMBERS, "1e-9", "1"),
     },
     "distill": {
