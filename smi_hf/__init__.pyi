@@ -1,3 +1,4 @@
+from .calibration import make_calibration_images
 from .data import SparseDataset, concatenate, load_sparse_dataset
 from .distillation import SparseDistillationConfig, SparseDistillationTrainer, distill, load_student
 from .errors import RunError, UsageError
@@ -34,6 +35,7 @@ __all__ = [
     "load_sparse_dataset",
     "load_student",
     "load_teacher",
+    "make_calibration_images",
     "push",
     "quantize",
 ]

@@ -31,6 +31,7 @@ def _private_caches(tmp_path_factory):
     import datasets
 
     datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets-cache")
+    os.environ["SMI_HF_CACHE"] = str(tmp_path_factory.mktemp("smi-hf-cache"))
 
 
 @pytest.fixture(scope="session")

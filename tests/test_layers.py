@@ -24,6 +24,7 @@ FLOORS = (
     {"evaluation"},
     {"hub"},
     {"inversion", "quantization", "distillation", "pruning"},
+    {"calibration"},
     {"demo"},
     {"cli"},
 )

@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smi_hf.evaluation.table import table_cells
+from smi_hf.evaluation.table import COLUMNS, table_cells
 
 if TYPE_CHECKING:
     from smi_hf.demo.run import Inversion
     from smi_hf.evaluation.record import ModelRecord
+    from smi_hf.quantization.backend_comparison import BackendComparison
     from smi_hf.quantization.sensitivity import Sensitivity
 
 _SHOWN_LAYERS = 20
@@ -53,6 +54,31 @@ def inversion_table(inversions: "Mapping[str, Inversion]") -> Table:
             f"{first.seconds / each.seconds:.2f}" if each.seconds else "",
             f"{each.gflops:.1f}",
             f"{first.gflops / each.gflops:.2f}",
+        )
+    return table
+
+
+def comparison_table(comparison: "BackendComparison") -> Table:
+    """Back ends side by side, in floating point and in integers; a star at the one that is recommended."""
+    judged_on = "images" if comparison.is_real else "synthetic images"
+    title = f"Measured on this machine, judged on {comparison.num_images} {judged_on}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("back end", no_wrap=True)
+    has_top1 = any(model.top1 is not None for model in comparison.models)
+    headings = {column.key: column.heading for column in COLUMNS}
+    scores = ("top1", "agreement") if has_top1 else ("agreement",)
+    for key in (*scores, "size_mb", "latency_ms_1", "latency_ms_32", "images_per_second"):
+        table.add_column(headings[key], justify="right", no_wrap=True)
+    for model in comparison.models:
+        is_best = model.backend == comparison.recommended and not model.is_float
+        table.add_row(
+            f"{model.backend}, {'float32' if model.is_float else 'integers'}{' *' if is_best else ''}",
+            *(f"{100 * getattr(model, score):.1f}" for score in scores),
+            f"{model.size_mb:.1f}",
+            f"{model.latency_ms_1:.1f}",
+            f"{model.latency_ms_32:.0f}",
+            f"{model.images_per_second:.0f}",
+            end_section=not model.is_float,
         )
     return table
 

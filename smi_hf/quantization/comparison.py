@@ -10,10 +10,10 @@ from smi_hf.evaluation.predictors import Predictor
 from smi_hf.evaluation.table import Row
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
+from smi_hf.quantization.costs import folder_size
 from smi_hf.quantization.quantizer import Quantizer
 
 FLOAT_KEY = "float32"
-_WEIGHTS = (".onnx", ".onnx_data", ".safetensors", ".bin", ".xml")
 
 
 def compare_calibrations(
@@ -78,8 +78,3 @@ def _costs(
         }
         for key in models
     }
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes of the weights in a folder."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in _WEIGHTS)

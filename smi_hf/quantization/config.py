@@ -1,14 +1,23 @@
 """What a quantization can be told. Every option is described once, in its help."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from smi_hf.errors import UsageError
 from smi_hf.quantization.backends import BACKENDS
 
 # Instead of bits: floating point.
 FLOAT_BITS = 32
+# Activations of integer accelerators where 8 bits are too few.
+WIDE_BITS = 16
 ALL_OPERATORS = ("all",)
+# In place of names: every back end that is installed and has the widths.
+ALL_BACKENDS = ("all",)
+# What is said in names and choices of one back end, or makes a report of one.
+_OF_ONE_BACKEND = ("operators", "exclude", "wide_layers", "target", "quantize_outputs", "sensitivity", "mixed")
+MIXTURES = ("auto",)
+DEFAULT_MAX_LOSS = 1.0
 CALIBRATION_PATCHES = ("kept", "tiled", "all")
 
 
@@ -29,7 +38,10 @@ class QuantizationConfig:
     )
     activations: int = field(
         default=8,
-        metadata={"help": "Bits of the activations: 8; simulated 2 to 8; 32 quantizes the weights alone."},
+        metadata={
+            "help": "Bits of the activations: 8; onnx 16, for accelerators (no faster on CPUs); simulated 2 to 16; 32 "
+            "quantizes the weights alone."
+        },
     )
     operators: list[str] = field(
         default_factory=list,
@@ -38,6 +50,13 @@ class QuantizationConfig:
     exclude: list[str] = field(
         default_factory=list,
         metadata={"help": "Names of layers that stay in floating point; * and ? are wildcards. See --sensitivity."},
+    )
+    wide_layers: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Names of layers whose activations get 16 bits (onnx, simulated); * and ? are wildcards. In onnx, "
+            "what else reads such a tensor reads 16 bits, too."
+        },
     )
     target: str | None = field(
         default=None,
@@ -56,6 +75,14 @@ class QuantizationConfig:
             "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), quanto (PyTorch), or simulated, which "
             "measures any width as papers do and makes no smaller model.",
             "choices": BACKENDS.names(),
+        },
+    )
+    compare: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Back ends to measure beside each other instead, or 'all' that are installed: size, accuracy or "
+            "agreement, and speed on this machine, in floating point and in integers (comparison.json). The model is "
+            "made by the one that is recommended."
         },
     )
     output_dir: str = field(
@@ -85,7 +112,29 @@ class QuantizationConfig:
             "a list to --exclude. Judged on real images if there are any, or else on the synthetic images."
         },
     )
-    sensitivity_images: int = field(default=128, metadata={"help": "Images that --sensitivity is judged on, at most."})
+    sensitivity_images: int = field(
+        default=128, metadata={"help": "Real images that --sensitivity and --mixed are judged on, at most."}
+    )
+    mixed: str | None = field(
+        default=None,
+        metadata={
+            "help": "'auto' finds the layers that cost most, and gives them activations of 16 bits where that mends "
+            "them, or leaves them in floating point, no more than it takes for --max_loss and as many as "
+            "--max_size_mb allows. Writes recipe.yaml, for --config of later runs.",
+            "choices": MIXTURES,
+        },
+    )
+    max_loss: float | None = field(
+        default=None,
+        metadata={
+            "help": "With --mixed auto: percent of the images whose first choice may differ from float32's, of real "
+            f"images if there are any, or else of the synthetic ones. Default: {DEFAULT_MAX_LOSS:g}; 0 with "
+            "--max_size_mb, which may fall short of it."
+        },
+    )
+    max_size_mb: float | None = field(
+        default=None, metadata={"help": "With --mixed auto: MB (10^6 bytes) of weights on disk, at most."}
+    )
     batch_size: int = field(default=32, metadata={"help": "Images that are judged at a time."})
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
 
@@ -98,6 +147,8 @@ class QuantizationConfig:
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise UsageError(f"{option} must be at least 1, but {value} was given")
+        self._check_mixture()
+        self._check_comparison()
         if self.calibration_patches not in CALIBRATION_PATCHES:
             raise UsageError(
                 f"calibration_patches is {self.calibration_patches!r}, but can be {' or '.join(CALIBRATION_PATCHES)}"
@@ -108,6 +159,46 @@ class QuantizationConfig:
             if not 0 <= seed < 2**63:
                 raise UsageError(f"control_seeds must be from 0 to 2**63 - 1, but {seed} was given")
 
+    def _check_mixture(self) -> None:
+        if self.mixed is not None and self.mixed not in MIXTURES:
+            raise UsageError(f"mixed is {self.mixed!r}, but can be {' or '.join(MIXTURES)}; or leave it out")
+        for option in ("max_loss", "max_size_mb"):
+            value = getattr(self, option)
+            if value is None:
+                continue
+            if self.mixed is None:
+                raise UsageError(f"{option} is a limit for mixed, which was not given; give both, for instance auto")
+            least, most = (0, 100) if option == "max_loss" else (1e-6, 1e9)
+            if not least <= value <= most:
+                raise UsageError(f"{option} must be from {least:g} to {most:g}, but {value} was given")
+        if self.mixed is not None and self.wide_layers:
+            raise UsageError("mixed chooses wide_layers by itself, but wide_layers was given, too; leave out one")
+
+    def _check_comparison(self) -> None:
+        if not self.compare:
+            return
+        if tuple(self.compare) != ALL_BACKENDS:
+            for name in self.compare:
+                if name not in BACKENDS:
+                    BACKENDS.get(name)  # raises, and names those that there are
+        if len(set(self.compare)) < len(self.compare):
+            raise UsageError(f"compare names a back end twice ({', '.join(self.compare)}); name each once")
+        if self.backend != QuantizationConfig.backend:
+            raise UsageError(
+                f"compare chooses the back end, but backend {self.backend!r} was given, too; leave out one"
+            )
+        for option in _OF_ONE_BACKEND:
+            if getattr(self, option):
+                raise UsageError(
+                    f"compare measures each back end with its own defaults, but {option} was given, which is for one; "
+                    f"leave out one of the two"
+                )
+
+    def with_layers(self, **named: Sequence[str]) -> Self:
+        """These settings with `exclude` or `wide_layers` as given, and nothing left to search for."""
+        lists = {name: list(names) for name, names in named.items()}
+        return replace(self, mixed=None, max_loss=None, max_size_mb=None, **lists)
+
     def model_settings(self) -> dict[str, Any]:
         """The options that decide what the model is; the back end's own operators and target where none are given."""
         backend = BACKENDS.get(self.backend)
@@ -117,6 +208,7 @@ class QuantizationConfig:
             "activations": self.activations,
             "operators": list(self.operators or backend.operators),
             "exclude": list(self.exclude),
+            "wide_layers": list(self.wide_layers),
             "target": self.target or next(iter(backend.targets), None),
             "quantize_outputs": self.quantize_outputs,
         }

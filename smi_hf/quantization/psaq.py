@@ -59,7 +59,7 @@ def fake_quantize_activations(values: Tensor, low: float, high: float, bits: int
     Args:
         values: float, any shape.
         low, high: smallest and largest value seen in calibration.
-        bits: b, 2 to 8.
+        bits: b, 2 to 16.
     """
     lowest, highest = values.new_tensor(min(low, 0.0)), values.new_tensor(max(high, 0.0))
     last = 2**bits - 1

@@ -13,7 +13,7 @@ from smi_hf.files import check_new_folder
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends import BACKENDS
-from smi_hf.quantization.backends.base import FloatModel, check_settings, choose_layers
+from smi_hf.quantization.backends.base import FloatModel, check_settings, choose_layers, choose_wide
 from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
 
 
@@ -36,12 +36,13 @@ class Quantizer:
         self.teacher = teacher
         self.float_model: FloatModel
         self.layers: list[str]
+        self.wide: list[str]
 
     def __enter__(self) -> Self:
         self._work = tempfile.TemporaryDirectory(prefix="smi-hf-")
         try:
             self.float_model = self.backend.prepare(self.teacher, Path(self._work.name))
-            self.layers = choose_layers(self.float_model.layers, self.backend, self.config)
+            self.choose(self.config)
         except BaseException:
             self._work.cleanup()
             raise
@@ -51,6 +52,16 @@ class Quantizer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._work.cleanup()
+
+    def choose(self, config: QuantizationConfig) -> None:
+        """Takes up other settings of the same back end: which layers are quantized, and which of them in 16 bits.
+
+        Raises:
+            UsageError: a layer or operator does not exist, or nothing is left to quantize.
+        """
+        self.layers = choose_layers(self.float_model.layers, self.backend, config)
+        self.wide = choose_wide(self.float_model.layers, self.layers, config)
+        self.config = config
 
     def float_predictor(self) -> Predictor:
         """The model in floating point under the back end's runtime."""
@@ -64,7 +75,12 @@ class Quantizer:
         return Predictor(logits, self.teacher.image_processor, self.teacher.label_names, self.config.backend)
 
     def quantize(
-        self, calibration: KeptImages | None, output_dir: str | Path, *, layers: Sequence[str] | None = None
+        self,
+        calibration: KeptImages | None,
+        output_dir: str | Path,
+        *,
+        layers: Sequence[str] | None = None,
+        wide: Sequence[str] | None = None,
     ) -> None:
         """Writes a quantized model and its image processor; `output_dir` appears when all is done, or not at all.
 
@@ -72,6 +88,7 @@ class Quantizer:
             calibration: what activations are calibrated on; None takes their ranges at run time (dynamic).
             output_dir: must not exist.
             layers: names of the layers to quantize; those of the settings if None.
+            wide: names of those whose activations get 16 bits; those of the settings if None.
 
         Raises:
             UsageError: `output_dir` exists or cannot be written, or the back end needs calibration.
@@ -82,11 +99,14 @@ class Quantizer:
                 f"back end {self.config.backend!r} has no dynamic quantization; give calibration images, or "
                 f"activations of {FLOAT_BITS} bits"
             )
+        layers = self.layers if layers is None else layers
+        wide = [name for name in self.wide if name in layers] if wide is None else wide
+        settings = self.config.with_layers(wide_layers=wide)
         check_new_folder(output_dir)
         output_dir.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that the last step is a rename: a failure leaves no half-written model.
         with tempfile.TemporaryDirectory(prefix=f".{output_dir.name}-", dir=output_dir.parent) as work:
             quantized = Path(work) / "quantized"
-            self.float_model.quantize(calibration, self.config, self.layers if layers is None else layers, quantized)
+            self.float_model.quantize(calibration, settings, layers, quantized)
             self.teacher.image_processor.save_pretrained(quantized)
             shutil.move(quantized, output_dir)

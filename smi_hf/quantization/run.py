@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from smi_hf.images.real import ImageSet
 from smi_hf.images.tiles import tile_images
 from smi_hf.models import Teacher
 from smi_hf.models.preprocessing import preprocess
+from smi_hf.quantization.backend_comparison import compare_backends, compared_backends
 from smi_hf.quantization.backends import BACKENDS
 from smi_hf.quantization.backends.base import check_settings
 from smi_hf.quantization.comparison import compare_calibrations
-from smi_hf.quantization.config import QuantizationConfig
+from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
+from smi_hf.quantization.mixing import find_mixture, save_mixture
 from smi_hf.quantization.quantizer import Quantizer
 from smi_hf.quantization.sensitivity import measure_sensitivity, save_sensitivity
 
@@ -58,7 +61,8 @@ def quantize(
             "dynamic".
 
     Returns:
-        The record, with the table if there are images.
+        The record, with the table if there are images. `config.mixed` leaves `recipe.yaml` and `mixed.json` beside
+        it, `config.sensitivity` its report, `config.compare` `comparison.json`.
 
     Raises:
         UsageError: a setting does not fit the back end, a dataset not the teacher, or `output_dir` cannot be used.
@@ -67,7 +71,7 @@ def quantize(
     config = config or QuantizationConfig()
     datasets = [datasets] if isinstance(datasets, SparseDataset) else list(datasets)
     check_controls(controls, config, has_images=images is not None)
-    check_settings(config.backend, config)
+    check_backends(config)
     if config.sensitivity:
         check_extra("plots", "--sensitivity")
     if not datasets:
@@ -80,9 +84,14 @@ def quantize(
         datasets = [dataset.first(config.num_images) for dataset in datasets]
         sparse = _sparse_sets(datasets, teacher, config)
         calibrations, labels = _calibrations(sparse, controls, teacher, config)
+        comparison = compare_backends(teacher, sparse[0], config, images=images) if config.compare else None
+        asked = config
+        if comparison is not None:
+            config = replace(config, backend=comparison.recommended, compare=[])
         with Quantizer(teacher, config) as quantizer:
-            quantizer.quantize(sparse[0], folder)
-            record = _record(quantizer, [DatasetReference.of(dataset, teacher) for dataset in datasets])
+            _write_model(quantizer, sparse[0], images, folder)
+            references = [DatasetReference.of(dataset, teacher) for dataset in datasets]
+            record = _record(quantizer, references, asked=asked)
             if images is not None:
                 rows = compare_calibrations(
                     quantizer,
@@ -98,8 +107,22 @@ def quantize(
                 pixels = _images_to_judge_on(quantizer, sparse[0], images)
                 report = measure_sensitivity(quantizer, sparse[0], pixels, disable_tqdm=config.disable_tqdm)
                 save_sensitivity(report, folder)
+        if comparison is not None:
+            comparison.save(folder)
         save_model_record(record, folder)
     return ModelRecord.load(output_dir)
+
+
+def check_backends(config: QuantizationConfig) -> None:
+    """Checks what can be checked of the back end, or of all that are compared, before a model is loaded.
+
+    Raises:
+        UsageError: as of `check_settings` and `compared_backends`.
+    """
+    if config.compare:
+        compared_backends(config)
+    else:
+        check_settings(config.backend, config)
 
 
 def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_images: bool) -> None:
@@ -108,13 +131,35 @@ def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_i
     Raises:
         UsageError: one does not exist, comes twice, or needs what is not there.
     """
-    if (
-        DYNAMIC_KEY in parse_controls(controls, also=(DYNAMIC_KEY,))
-        and not BACKENDS.get(config.backend).is_dynamic_possible
-    ):
-        raise UsageError(f"back end {config.backend!r} has no dynamic quantization; leave out the control 'dynamic'")
+    if DYNAMIC_KEY in parse_controls(controls, also=(DYNAMIC_KEY,)):
+        if not BACKENDS.get(config.backend).is_dynamic_possible:
+            raise UsageError(
+                f"back end {config.backend!r} has no dynamic quantization; leave out the control 'dynamic'"
+            )
+        if config.activations == WIDE_BITS or config.wide_layers or config.mixed:
+            raise UsageError(
+                f"dynamic quantization has activations of 8 bits and no others; leave out the control 'dynamic', or "
+                f"what asks for {WIDE_BITS} bits"
+            )
+    if controls and config.compare:
+        raise UsageError(
+            "controls compare what one back end is calibrated on, and compare back ends; give one of the two"
+        )
     if controls and not has_images:
         raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
+
+
+def _write_model(quantizer: Quantizer, calibration: KeptImages, images: ImageSet | None, folder: Path) -> None:
+    """The model of a folder, and what was found where a mixture was to be; the quantizer goes on with its settings."""
+    config = quantizer.config
+    if config.mixed is None:
+        quantizer.quantize(calibration, folder)
+        return
+    pixels = _images_to_judge_on(quantizer, calibration, images)
+    mixture = find_mixture(quantizer, calibration, pixels, disable_tqdm=config.disable_tqdm)
+    quantizer.choose(mixture.settings(config))
+    quantizer.quantize(calibration, folder)
+    save_mixture(mixture, config, folder)
 
 
 def _sparse_sets(datasets: Sequence[SparseDataset], teacher: Teacher, config: QuantizationConfig) -> list[KeptImages]:
@@ -141,8 +186,12 @@ def _calibrations(
     return rows, labels
 
 
-def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference]) -> ModelRecord:
-    """What the model was made from and how; not judged yet."""
+def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference], *, asked: QuantizationConfig) -> ModelRecord:
+    """What the model was made from and how; not judged yet.
+
+    Args:
+        asked: settings as they were given; those of the quantizer name what a search or a comparison found.
+    """
     config = quantizer.config
     settings = {
         **config.model_settings(),
@@ -151,6 +200,10 @@ def _record(quantizer: Quantizer, datasets: Sequence[DatasetReference]) -> Model
         "calibration_patches": config.calibration_patches,
         "control_seeds": list(config.control_seeds),
     }
+    if asked.mixed is not None:
+        settings |= {"mixed": asked.mixed, "max_loss": asked.max_loss, "max_size_mb": asked.max_size_mb}
+    if asked.compare:
+        settings |= {"compare": list(asked.compare)}
     return ModelRecord(
         "quantized",
         quantizer.teacher.reference(),

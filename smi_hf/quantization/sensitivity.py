@@ -1,22 +1,20 @@
 """Which layers and operators cost how much when each is quantized alone, and which of them to leave out.
 
-Legend: `n` images, `L` labels, `B` images in a batch.
+Legend: `B` images in a batch, `C H W` image pixels.
 """
 
 import json
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 from tqdm.auto import tqdm
 
-from smi_hf.evaluation.predictors import Predictor
 from smi_hf.files import replaced_atomically
 from smi_hf.images.kept import KeptImages
+from smi_hf.quantization.costs import Cost, CostMeter, largest, worst_first
 from smi_hf.quantization.quantizer import Quantizer
 
 REPORT_FILE = "sensitivity.json"
@@ -24,24 +22,6 @@ CHART_FILE = "sensitivity.png"
 EXCLUDE_FILE = "exclude.yaml"
 # The worst layers that together make up this share of the summed divergences are proposed for exclusion.
 _SHARE_TO_EXCLUDE = 0.5
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What quantizing some layers, and nothing else, does to the answers.
-
-    Args:
-        name: a layer, an operator type, or a description.
-        num_layers: how many layers were quantized.
-        agreement: share of images with float32's first choice, in [0, 1].
-        divergence: mean Kullback-Leibler divergence of the answer from float32's, in nats, >= 0; tells layers apart
-            where the first choices all agree.
-    """
-
-    name: str
-    num_layers: int
-    agreement: float
-    divergence: float
 
 
 @dataclass(frozen=True)
@@ -79,50 +59,33 @@ def measure_sensitivity(
     """
     types = quantizer.float_model.layers
     operators = sorted({types[name] for name in quantizer.layers})
-    reference_nL = _log_probabilities(quantizer.float_predictor(), pixels)
+    meter = CostMeter(quantizer, calibration, pixels)
     total = len(quantizer.layers) + len(operators) + 2
     with tqdm(total=total, desc="Sensitivity", unit="model", disable=disable_tqdm) as bar:
 
         def cost(name: str, layers: Sequence[str]) -> Cost:
-            with tempfile.TemporaryDirectory(prefix="smi-hf-") as work:
-                quantizer.quantize(calibration, Path(work) / "model", layers=layers)
-                predictor = quantizer.load(Path(work) / "model")
-                seen_nL = _log_probabilities(predictor, pixels)
             bar.update()
-            divergence_n = (np.exp(reference_nL) * (reference_nL - seen_nL)).sum(axis=1)
-            agreement = float((reference_nL.argmax(axis=1) == seen_nL.argmax(axis=1)).mean())
-            # Rounding can take a divergence of nearly nothing below zero.
-            return Cost(name, len(layers), agreement, max(0.0, float(divergence_n.mean())))
+            return meter.cost(name, layers)
 
-        layers = _worst_first(cost(name, [name]) for name in quantizer.layers)
-        by_operator = _worst_first(
+        layers = worst_first(cost(name, [name]) for name in quantizer.layers)
+        by_operator = worst_first(
             cost(kind, [name for name in quantizer.layers if types[name] == kind]) for kind in operators
         )
         exclude = _proposal(layers)
         rest = [name for name in quantizer.layers if name not in exclude]
         everything = cost("all of them", quantizer.layers)
         # Nothing left to quantize is float32 itself.
-        without = cost("all but the excluded", rest) if rest else Cost("all but the excluded", 0, 1.0, 0.0)
-    return Sensitivity(layers, by_operator, exclude, everything, without, sum(map(len, pixels)))
-
-
-def _log_probabilities(predictor: Predictor, pixels: Sequence[np.ndarray]) -> np.ndarray:
-    logits_nL = torch.cat([torch.from_numpy(predictor(batch)) for batch in pixels])
-    return logits_nL.double().log_softmax(dim=1).numpy()
-
-
-def _worst_first(costs: Iterable[Cost]) -> list[Cost]:
-    return sorted(costs, key=lambda cost: (cost.agreement, -cost.divergence))
+        without = (
+            cost("all but the excluded", rest)
+            if rest
+            else Cost("all but the excluded", 0, 1.0, 0.0, meter.float_size_mb)
+        )
+    return Sensitivity(layers, by_operator, exclude, everything, without, meter.num_images)
 
 
 def _proposal(layers: Sequence[Cost]) -> list[str]:
     """The fewest layers, worst first by divergence, that make up the share of the summed divergence."""
-    by_divergence = sorted(layers, key=lambda cost: -cost.divergence)
-    reached = np.cumsum([cost.divergence for cost in by_divergence])
-    if not reached.size or reached[-1] == 0:
-        return []
-    count = int(np.searchsorted(reached, _SHARE_TO_EXCLUDE * reached[-1])) + 1
-    return [cost.name for cost in by_divergence[:count]]
+    return [cost.name for cost in largest(layers, _SHARE_TO_EXCLUDE)]
 
 
 def save_sensitivity(report: Sensitivity, folder: Path) -> None:

@@ -86,6 +86,7 @@ def base(command: str, option: str, world) -> list[object]:
     """A call of each command that works, and is quick."""
     teacher, work = world["teacher"], world["work"]
     judged = ("--eval_dataset", world["photographs"], "--max_images", "4")
+    limits = ("--mixed", "auto") if option in ("--max_loss", "--max_size_mb") else ()
     needs_images = option in ("--controls", "--control_seeds", "--eval_split", "--max_images", "--batch_size")
     return {
         "invert": [
@@ -95,7 +96,7 @@ def base(command: str, option: str, world) -> list[object]:
         ],
         "quantize": [
             "--model_name_or_path", teacher, "--dataset", world["set"], "--output_dir", work / "out",
-            "--backend", "simulated", *(judged if needs_images else ()), "--disable_tqdm",
+            "--backend", "simulated", *(judged if needs_images else ()), "--disable_tqdm", *limits,
         ],
         "distill": [
             "--teacher", teacher, "--student", teacher, "--dataset", world["set"], "--output_dir", work / "out",
@@ -151,7 +152,9 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
                        "dataset={file}", "pink pink"),
         "--control_seeds": NUMBERS, "--eval_dataset": FEW_PATHS, "--eval_split": WORDS[:3], "--max_images": NUMBERS,
         "--sensitivity_images": NUMBERS, "--batch_size": NUMBERS, "--image_size": ("0", "33", "-1", "x"),
-        "--config": PATHS, "--quantize_outputs": FLAGS,
+        "--config": PATHS, "--quantize_outputs": FLAGS, "--wide_layers": WORDS, "--mixed": (*WORDS[:4], "Auto"),
+        "--compare": (*WORDS, "simulated", "quanto simulated", "all all"),
+        "--max_loss": (*NUMBERS, "101"), "--max_size_mb": (*NUMBERS, "1e-9", "1"),
     },
     "distill": {
         "--teacher": FEW_PATHS, "--student": FEW_PATHS, "--dataset": FEW_PATHS, "--output_dir": FEW_PATHS,

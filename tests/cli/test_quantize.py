@@ -134,6 +134,39 @@ def test_sensitivity_needs_no_real_image_and_gives_an_exclude_list(tiny_checkpoi
     assert f"{quantized} of " in capsys.readouterr().out
 
 
+@pytest.mark.skipif(bool(missing_packages("quanto")), reason="the quanto extra is absent")
+def test_compared_back_ends_are_a_table_and_the_recommended_one_makes_the_model(
+    smi, tiny_checkpoint, sparse_folder, photographs, tmp_path
+):
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "model"]
+    given += ["--compare", "quanto", "--eval_dataset", photographs, "--disable_tqdm"]
+    answer = smi("quantize", *given)
+    assert answer.code == 0
+    words = answer.out.split()
+    for row in (["quanto,", "float32"], ["quanto,", "integers", "*"], ["top-1", "%"], ["images/s"]):
+        assert any(words[start : start + len(row)] == row for start in range(len(words))), row
+    assert "Recommended: quanto: " in answer.out and "quanto model in" in answer.out
+    record = ModelRecord.load(tmp_path / "model")
+    assert (record.settings["backend"], record.settings["compare"]) == ("quanto", ["quanto"])
+    comparison = json.loads((tmp_path / "model" / "comparison.json").read_text())
+    # The same models, judged on the same images.
+    assert [model["top1"] for model in comparison["models"]] == [row.runs[0].top1 for row in record.rows]
+    assert "comparison.json" in record.files
+
+
+def test_a_checkpoint_alone_is_enough(smi, tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMI_HF_CACHE", str(tmp_path / "cache"))
+    given = ["--model_name_or_path", tiny_checkpoint, "--backend", "simulated", "--disable_tqdm", "--output_dir"]
+    first = smi("quantize", *given, tmp_path / "one")
+    assert first.code == 0
+    assert f"32 of tiny-vit, inverted in 24 steps (preset calibrate), kept in {tmp_path / 'cache'}" in first.err
+    second = smi("quantize", *given, tmp_path / "two")
+    assert second.code == 0 and "nothing was computed" in second.err
+    one, two = (ModelRecord.load(tmp_path / name) for name in ("one", "two"))
+    assert one == two
+    assert one.datasets[0].is_from_teacher and one.datasets[0].name.startswith("tiny-vit-")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -145,6 +178,8 @@ def test_sensitivity_needs_no_real_image_and_gives_an_exclude_list(tiny_checkpoi
         (["--backend", "simulated", "--operators", "Lineer"], "no operator 'Lineer' (did you mean 'Linear'?)"),
         (["--backend", "simulated", "--exclude", "classifyer"], "(did you mean 'classifier'?) to exclude"),
         (["--backend", "simulated", "--target", "arm64"], "has no targets, but target 'arm64' was given"),
+        (["--compare", "quanto", "simulated"], "back end 'simulated' simulates"),
+        (["--compare", "all", "--controls", "dead_leaves"], "controls compare what one back end is calibrated on"),
         (["--num_images", "0"], "num_images must be at least 1, but 0 was given"),
         (["--controls", "gausian"], "there is no control 'gausian' (did you mean 'gaussian'?)"),
         (["--controls", "real"], "control 'real' must be written real=DATASET"),
@@ -152,6 +187,7 @@ def test_sensitivity_needs_no_real_image_and_gives_an_exclude_list(tiny_checkpoi
         (["--controls", "filled=here"], "control 'filled=here' must be written filled"),
         (["--backend", "onx"], "invalid choice: 'onx'"),
         (["--backend", "simulated", "--dataset", "nowhere/at-all"], "dataset 'nowhere/at-all' is not a folder here"),
+        (["--backend", "simulated", "--dataset", "out/new"], "To have images made there, write ./out/new"),
     ],
 )
 def test_a_mistake_is_one_message_before_anything_is_written(

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from smi_hf.cli.tables import inversion_table, make_console, result_table, sensitivity_table
+from smi_hf.cli.tables import comparison_table, inversion_table, make_console, result_table, sensitivity_table
 from smi_hf.evaluation.table import Row, Scores, table_cells
+from smi_hf.quantization.backend_comparison import BackendComparison, ModelFigures
 from smi_hf.quantization.sensitivity import Cost, Sensitivity
 
 ROWS = (
@@ -55,6 +56,21 @@ def test_inversions_are_compared_with_the_first():
 def test_an_inversion_that_was_there_already_took_no_time():
     table = inversion_table({"dense": inversion(8.0, 4.0, 16), "smi": inversion(0.0, 1.6, 7)})
     assert shown(table)[2][3:5] == ["0.0", ""]
+
+
+@pytest.mark.parametrize("top1", [None, 0.851])
+def test_back_ends_are_compared_and_the_recommended_one_is_marked(top1):
+    in_float = ModelFigures("onnx", True, top1, 1.0, 23.04, 13.52, 292.9)
+    in_integers = ModelFigures("onnx", False, top1, 0.975, 6.9, 10, 160)
+    table = comparison_table(BackendComparison((in_float, in_integers), 32, top1 is not None, "onnx", "why", {}))
+    assert table.title.endswith("judged on 32 images" if top1 else "judged on 32 synthetic images")
+    accuracy = [] if top1 is None else ["85.1"]
+    head = ["top-1 %"] if top1 else []
+    assert shown(table) == [
+        ["back end", *head, "agreement %", "MB", "ms at 1", "ms at 32", "images/s"],
+        ["onnx, float32", *accuracy, "100.0", "23.0", "13.5", "293", "109"],
+        ["onnx, integers *", *accuracy, "97.5", "6.9", "10.0", "160", "200"],
+    ]
 
 
 def test_the_worst_layers_are_shown_and_those_to_exclude_marked():

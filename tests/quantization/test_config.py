@@ -20,6 +20,18 @@ from smi_hf.quantization.backends import BACKENDS
         ({"control_seeds": []}, "control_seeds is empty"),
         ({"control_seeds": [0, -1]}, r"control_seeds must be from 0 to 2\*\*63 - 1, but -1 was given"),
         ({"control_seeds": [2**63]}, "control_seeds must be from 0"),
+        ({"compare": ["onx"]}, r"there is no back end 'onx' \(did you mean 'onnx'\?\)"),
+        ({"compare": ["quanto", "all"]}, "there is no back end 'all'"),
+        ({"compare": ["quanto", "quanto"]}, "compare names a back end twice"),
+        ({"compare": ["all"], "backend": "quanto"}, "compare chooses the back end, but backend 'quanto' was given"),
+        ({"compare": ["all"], "exclude": ["head"]}, "its own defaults, but exclude was given, which is for one"),
+        ({"mixed": "Auto"}, "mixed is 'Auto', but can be auto; or leave it out"),
+        ({"max_loss": 1.0}, "max_loss is a limit for mixed, which was not given; give both"),
+        ({"max_size_mb": 3.0}, "max_size_mb is a limit for mixed, which was not given"),
+        ({"mixed": "auto", "max_loss": -0.1}, "max_loss must be from 0 to 100, but -0.1 was given"),
+        ({"mixed": "auto", "max_loss": float("nan")}, "max_loss must be from 0 to 100, but nan was given"),
+        ({"mixed": "auto", "max_size_mb": 0.0}, r"max_size_mb must be from 1e-06 to 1e\+09, but 0.0 was given"),
+        ({"mixed": "auto", "wide_layers": ["a"]}, "mixed chooses wide_layers by itself, but wide_layers was given"),
     ],
 )
 def test_a_wrong_setting_is_refused_when_the_config_is_made(changes, message):
@@ -45,3 +57,9 @@ def test_options_that_do_not_change_the_model_are_not_among_its_settings():
     assert first.model_settings() == second.model_settings()
     other = QuantizationConfig(backend="simulated", exclude=["classifier"])
     assert other.model_settings() != first.model_settings()
+
+
+def test_layers_that_are_named_leave_nothing_to_search_for():
+    config = QuantizationConfig(mixed="auto", max_loss=2, weights=8, exclude=["a"], output_dir="x")
+    named = config.with_layers(exclude=["a", "b"], wide_layers=("c",))
+    assert named == QuantizationConfig(exclude=["a", "b"], wide_layers=["c"], output_dir="x")

@@ -10,6 +10,7 @@ from smi_hf.cli.main import main
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.evaluation.run import evaluate
 from smi_hf.models import Teacher
+from smi_hf.quantization.run import check_controls
 
 
 @pytest.fixture
@@ -72,6 +73,38 @@ def test_images_of_another_model_are_refused_unless_that_is_meant(make_teacher, 
     assert list(tmp_path.iterdir()) == []
     record = quantize(other, dataset, replace(config, other_teacher=True))
     assert not record.datasets[0].is_from_teacher
+
+
+@pytest.mark.parametrize("wide", [{"activations": 16}, {"wide_layers": ["*"]}, {"mixed": "auto"}])
+def test_dynamic_quantization_has_no_16_bits_to_be_compared_with(wide):
+    config = QuantizationConfig(backend="onnx", **wide)
+    with pytest.raises(UsageError, match="dynamic quantization has activations of 8 bits and no others; leave out"):
+        check_controls(["dynamic"], config, has_images=True)
+    check_controls(["dynamic"], QuantizationConfig(backend="onnx"), has_images=True)
+
+
+def test_a_mixture_that_was_found_is_a_normal_model_and_its_recipe_makes_it_again(
+    teacher, dataset, sparse_folder, tiny_checkpoint, tmp_path, capsys
+):
+    given = ["quantize", "--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--disable_tqdm"]
+    found = ["--backend", "simulated", "--weights", 3, "--activations", 4, "--mixed", "auto", "--max_loss", 0]
+    assert main([*map(str, [*given, *found, "--output_dir", tmp_path / "found"])]) == 0
+    said = capsys.readouterr().out
+    assert f"without the search: --config {tmp_path / 'found' / 'recipe.yaml'}" in said
+    record = ModelRecord.load(tmp_path / "found")
+    assert (record.settings["mixed"], record.settings["max_loss"]) == ("auto", 0)
+    assert record.settings["wide_layers"]
+    assert record.settings["quantized_layers"] == record.settings["layers"] - len(record.settings["exclude"])
+    assert {"recipe.yaml", "mixed.json"} <= set(record.files)
+    assert "in 16 bits in" in (tmp_path / "found" / "README.md").read_text()
+
+    recipe = ["--config", tmp_path / "found" / "recipe.yaml", "--output_dir", tmp_path / "again"]
+    assert main([*map(str, [*given, *recipe])]) == 0
+    again = ModelRecord.load(tmp_path / "again")
+    search = {"mixed", "max_loss", "max_size_mb"}
+    assert again.settings == {key: value for key, value in record.settings.items() if key not in search}
+    name = "fake_quantization.json"
+    assert again.files[name] == record.files[name]
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,10 @@ def _widths(settings: dict[str, Any]) -> str:
     def bits(width: int) -> str:
         return "floating point" if width == _FLOAT_BITS else f"{width} bits"
 
-    return f"weights in {bits(settings['weights'])} and activations in {bits(settings['activations'])}"
+    wide = len(settings.get("wide_layers", ()))
+    return f"weights in {bits(settings['weights'])} and activations in {bits(settings['activations'])}" + (
+        f", in 16 bits in {wide} layer{'s' if wide > 1 else ''}" if wide else ""
+    )
 
 
 def _library(record: ModelRecord) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
 from smi_hf.quantization.backends import BACKENDS
-from smi_hf.quantization.config import ALL_OPERATORS, FLOAT_BITS, QuantizationConfig
+from smi_hf.quantization.config import ALL_OPERATORS, FLOAT_BITS, WIDE_BITS, QuantizationConfig
 from smi_hf.registry import suggest
 
 if TYPE_CHECKING:  # not at run time: --help lists the back ends, and must not wait for torch
@@ -48,7 +48,7 @@ class FloatModel(Protocol):
 
         Args:
             calibration: what activations are calibrated on, kept patches alone; None quantizes dynamically.
-            settings: widths and target; operators and exclusions are resolved already.
+            settings: widths and target; operators and exclusions are resolved already, `wide_layers` are names.
             layers: names of the layers to quantize; all others stay in floating point.
             folder: does not exist yet.
         """
@@ -59,10 +59,12 @@ class QuantizationBackend(Protocol):
 
     Args:
         extra: extra of smi-hf that it needs, None if none.
-        widths: (weights, activations) in bits that it has, None for any from 2 to 8, and 32.
+        widths: (weights, activations) in bits that it has, None for weights of any from 2 to 8, activations of any
+            from 2 to 16, and 32.
         operators: types of layers that it quantizes unless told otherwise.
         targets: presets, the default first; empty if it has none.
         has_quantized_outputs: whether it can quantize what a layer writes.
+        has_wide_layers: whether single layers can have activations of 16 bits.
         is_dynamic_possible: whether it can quantize activations at run time, without calibration.
         is_simulation: whether its models compute in floating point, so that their size and speed mean nothing.
         runtime: what runs its models, for records and cards.
@@ -73,6 +75,7 @@ class QuantizationBackend(Protocol):
     operators: ClassVar[tuple[str, ...]]
     targets: ClassVar[tuple[str, ...]]
     has_quantized_outputs: ClassVar[bool]
+    has_wide_layers: ClassVar[bool]
     is_dynamic_possible: ClassVar[bool]
     is_simulation: ClassVar[bool]
     runtime: "ClassVar[Runtime]"
@@ -111,10 +114,10 @@ def check_settings(name: str, settings: QuantizationConfig) -> None:
         check_extra(backend.extra, f"back end {name!r}")
     widths = (settings.weights, settings.activations)
     if backend.widths is None:
-        if any(bits != FLOAT_BITS and not 2 <= bits <= 8 for bits in widths):
+        if any(bits != FLOAT_BITS and not 2 <= bits <= most for bits, most in zip(widths, (8, WIDE_BITS))):
             raise UsageError(
-                f"weights {widths[0]} and activations {widths[1]} are not widths of back end {name!r}: it has 2 to 8 "
-                f"bits, and {FLOAT_BITS} for floating point"
+                f"weights {widths[0]} and activations {widths[1]} are not widths of back end {name!r}: it has weights "
+                f"of 2 to 8 bits, activations of 2 to {WIDE_BITS}, and {FLOAT_BITS} for floating point"
             )
     elif widths not in backend.widths:
         accepted = ", ".join(f"{weights}/{activations}" for weights, activations in backend.widths)
@@ -122,6 +125,15 @@ def check_settings(name: str, settings: QuantizationConfig) -> None:
             f"back end {name!r} has no weights of {widths[0]} bits with activations of {widths[1]}; it has "
             f"(weights/activations) {accepted}, where {FLOAT_BITS} is floating point"
         )
+    if settings.wide_layers and not backend.has_wide_layers:
+        raise UsageError(f"back end {name!r} has no layers of {WIDE_BITS} bits among others; leave out wide_layers")
+    if settings.wide_layers and settings.activations >= WIDE_BITS:
+        raise UsageError(
+            f"wide_layers names layers whose activations get {WIDE_BITS} bits, but all have {settings.activations}; "
+            f"leave out one of the two"
+        )
+    if settings.max_size_mb is not None and backend.is_simulation:
+        raise UsageError(f"back end {name!r} makes no smaller models, so max_size_mb means nothing; leave it out")
     if settings.quantize_outputs and not backend.has_quantized_outputs:
         raise UsageError(f"back end {name!r} has no choice about outputs; leave out quantize_outputs")
     if settings.target is not None and settings.target not in backend.targets:
@@ -153,12 +165,7 @@ def choose_layers(layers: Mapping[str, str], backend: QuantizationBackend, setti
                 f"takes every one"
             )
     for pattern in settings.exclude:
-        if not any(fnmatchcase(name, pattern) for name in layers):
-            names = list(layers)
-            raise UsageError(
-                f"the model has no layer {pattern!r}{suggest(pattern, names)} to exclude; it has "
-                f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
-            )
+        _check_pattern(pattern, layers, "exclude")
     chosen = [
         name
         for name, kind in layers.items()
@@ -170,3 +177,27 @@ def choose_layers(layers: Mapping[str, str], backend: QuantizationBackend, setti
             f"nothing is left to quantize: the model has no layer of {', '.join(operators)} that is not excluded"
         )
     return chosen
+
+
+def choose_wide(layers: Mapping[str, str], chosen: Sequence[str], settings: QuantizationConfig) -> list[str]:
+    """Names of the layers, of those that are quantized, whose activations settings ask to have in 16 bits.
+
+    Args:
+        layers: all there are, as of `FloatModel`.
+        chosen: those that are quantized.
+
+    Raises:
+        UsageError: a name does not exist.
+    """
+    for pattern in settings.wide_layers:
+        _check_pattern(pattern, layers, "widen")
+    return [name for name in chosen if any(fnmatchcase(name, pattern) for pattern in settings.wide_layers)]
+
+
+def _check_pattern(pattern: str, layers: Mapping[str, str], what_for: str) -> None:
+    if not any(fnmatchcase(name, pattern) for name in layers):
+        names = list(layers)
+        raise UsageError(
+            f"the model has no layer {pattern!r}{suggest(pattern, names)} to {what_for}; it has "
+            f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+        )

@@ -9,7 +9,6 @@ import platform
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smi_hf.errors import RunError
+from smi_hf.errors import RunError, UsageError
 from smi_hf.evaluation.predictors import Logits
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import register_backend
-from smi_hf.quantization.config import QuantizationConfig
+from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
+from smi_hf.quantization.qdq import FLOAT_OUTPUTS, quantizer_told, wide, wide_tensors, with_standard_16_bits
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +40,11 @@ class OnnxBackend:
     """Writes what `ORTModelForImageClassification.from_pretrained` reads."""
 
     extra = "onnx"
-    widths = ((8, 8),)
+    widths = ((8, 8), (8, WIDE_BITS))
     operators = ("MatMul", "Gemm")
     targets = ("avx512_vnni", "avx2", "arm64", "tensorrt")
     has_quantized_outputs = True
+    has_wide_layers = True
     is_dynamic_possible = True
     is_simulation = False
     runtime = Runtime("ONNX Runtime", "optimum", ("onnx", "onnxruntime"))
@@ -84,6 +85,7 @@ class OnnxFloatModel:
         nodes = onnx.load(str(exported), load_external_data=False).graph.node
         self.layers = {node.name: node.op_type for node in nodes if node.op_type in QDQRegistry}
         self._calibrated: tuple[KeptImages, Any] | None = None
+        self._converted: Path | None = None
 
     def load(self) -> Logits:
         return OnnxBackend().load(self.folder)
@@ -98,6 +100,8 @@ class OnnxFloatModel:
         from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
 
         target = settings.target or OnnxBackend.targets[0]
+        if target == "tensorrt" and (settings.activations == WIDE_BITS or settings.wide_layers):
+            raise UsageError("target 'tensorrt' has no activations of 16 bits; choose another target, or 8 bits")
         if lack := _lacks_for_target(target):
             logger.warning(
                 "target %s: this machine lacks %s; accuracy and speed measured here are not those of the target",
@@ -108,43 +112,30 @@ class OnnxFloatModel:
         options: dict[str, Any] = {"nodes_to_quantize": list(layers), "operators_to_quantize": types}
         if target != "tensorrt":
             options |= {"is_static": calibration is not None, "per_channel": True}
-        with nullcontext() if settings.quantize_outputs else _outputs_in_float():
-            ORTQuantizer(self.exported, config=self.teacher.model.config).quantize(
-                getattr(AutoQuantizationConfig, target)(**options),
+        asked = getattr(AutoQuantizationConfig, target)(**options)
+        exported, told = self.exported, {} if settings.quantize_outputs else FLOAT_OUTPUTS
+        if calibration is not None and (settings.activations == WIDE_BITS or settings.wide_layers):
+            exported, kind = self._standard_16_bits(), wide(asked.activations_dtype)
+            told = told | wide_tensors(exported, settings.wide_layers, kind)
+            if settings.activations == WIDE_BITS:
+                asked.activations_dtype = kind
+        with quantizer_told(told):
+            ORTQuantizer(exported, config=self.teacher.model.config).quantize(
+                asked,
                 save_dir=folder,
                 file_suffix=None,
                 calibration_tensors_range=None if calibration is None else self._ranges(calibration),
             )
 
+    def _standard_16_bits(self) -> Path:
+        if self._converted is None:
+            self._converted = with_standard_16_bits(self.exported, self.folder.with_name("opset"))
+        return self._converted
+
     def _ranges(self, calibration: KeptImages) -> Any:
         if self._calibrated is None or self._calibrated[0] is not calibration:
             self._calibrated = calibration, activation_ranges(self.exported, self.teacher, calibration)
         return self._calibrated[1]
-
-
-@contextmanager
-def _outputs_in_float() -> Iterator[None]:
-    """While it lasts, optimum quantizes what a MatMul or Gemm reads and not what it writes.
-
-    ONNX Runtime then fuses each with the rescaling of its result. A quantized result is written in 8 bits, read back
-    and widened instead, breaks the fusions with bias and GELU, and drags the softmax into a slow 8-bit kernel: the
-    static model of DeiT-Tiny takes 243 ms for 32 images so, 172 with outputs in float, float32 290 (README.md).
-    optimum-onnx passes no such option on.
-    """
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-    from optimum.onnxruntime import quantization
-
-    class FloatOutputs(QDQQuantizer):
-        def __init__(self, *args: Any, extra_options: dict[str, Any], **kwargs: Any) -> None:
-            left_out = {"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]}
-            super().__init__(*args, extra_options=extra_options | left_out, **kwargs)
-
-    before = quantization.QDQQuantizer
-    quantization.QDQQuantizer = FloatOutputs
-    try:
-        yield
-    finally:
-        quantization.QDQQuantizer = before
 
 
 def _lacks_for_target(target: str) -> str | None:

@@ -43,6 +43,7 @@ class OpenVINOBackend:
     operators = ("all",)
     targets = ()
     has_quantized_outputs = False
+    has_wide_layers = False
     is_dynamic_possible = False
     is_simulation = False
     runtime = Runtime("OpenVINO", "optimum", ("openvino", "nncf"))

@@ -51,6 +51,7 @@ class QuantoBackend:
     operators = ("Linear",)
     targets = ()
     has_quantized_outputs = False
+    has_wide_layers = False
     is_dynamic_possible = False
     is_simulation = False
     runtime = Runtime("quanto", "optimum-quanto", ("quanto",))

@@ -27,11 +27,12 @@ from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier, Teacher, load_teacher
 from smi_hf.models.sparse import attention_implementation
 from smi_hf.quantization.backends.base import register_backend
-from smi_hf.quantization.config import ALL_OPERATORS, FLOAT_BITS, QuantizationConfig
+from smi_hf.quantization.config import ALL_OPERATORS, FLOAT_BITS, WIDE_BITS, QuantizationConfig
 from smi_hf.quantization.psaq import QuantizedTensors, fake_quantize_activations, fake_quantize_weights
 
 QUANTIZATION_FILE = "fake_quantization.json"
-SCHEMA_VERSION = 1
+# Version 1 had no wide layers.
+SCHEMA_VERSION = 2
 _WEIGHTED_TYPES = ("Linear", "Convolution")
 
 
@@ -57,6 +58,7 @@ class Simulation:
         image_size: (height, width) in pixels.
         layers: every layer of the model, by name, in the order of the forward pass.
         quantized: names of those that are quantized.
+        wide: names of those whose activations have 16 bits instead.
     """
 
     weights: int
@@ -64,11 +66,17 @@ class Simulation:
     image_size: tuple[int, int]
     layers: Mapping[str, Layer]
     quantized: Collection[str]
+    wide: Collection[str] = ()
 
     def save(self, folder: Path) -> None:
         """Writes the file into a folder that exists."""
         layers = {
-            name: {"type": layer.kind, "quantized": name in self.quantized, "range": layer.range}
+            name: {
+                "type": layer.kind,
+                "quantized": name in self.quantized,
+                "wide": name in self.wide,
+                "range": layer.range,
+            }
             for name, layer in self.layers.items()
         }
         contents = {
@@ -91,10 +99,10 @@ class Simulation:
         path = folder / QUANTIZATION_FILE
         try:
             contents = json.loads(path.read_text())
-            if contents["schema_version"] != SCHEMA_VERSION:
+            if contents["schema_version"] not in (1, SCHEMA_VERSION):
                 raise UsageError(
                     f"{path} has schema version {contents['schema_version']}, but this smi_hf reads "
-                    f"{SCHEMA_VERSION}; quantize again"
+                    f"1 to {SCHEMA_VERSION}; quantize again"
                 )
             rows = contents["layers"]
             return cls(
@@ -106,6 +114,7 @@ class Simulation:
                     for name, row in rows.items()
                 },
                 quantized=[name for name, row in rows.items() if row["quantized"]],
+                wide=[name for name, row in rows.items() if row.get("wide", False)],
             )
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
@@ -188,7 +197,8 @@ def simulate(classifier: SparseClassifier, simulation: Simulation) -> Logits:
             weights[name] = fake_quantize_weights(weight, simulation.weights)
         if layer.range is not None and simulation.activations != FLOAT_BITS:
             low, high = layer.range
-            quantizers[name] = partial(fake_quantize_activations, low=low, high=high, bits=simulation.activations)
+            bits = WIDE_BITS if name in simulation.wide else simulation.activations
+            quantizers[name] = partial(fake_quantize_activations, low=low, high=high, bits=bits)
 
     def visit(name: str, kind: str, values: Tensor) -> Tensor:
         return quantizers[name](values) if name in quantizers else values
@@ -248,7 +258,7 @@ class SimulatedFloatModel:
             known = self._observed(calibration)
         size = self._classifier.grid.image_size
         shutil.copytree(self.folder, folder)
-        Simulation(settings.weights, settings.activations, size, known, layers).save(folder)
+        Simulation(settings.weights, settings.activations, size, known, layers, settings.wide_layers).save(folder)
 
     def _observed(self, calibration: KeptImages) -> dict[str, Layer]:
         """Ranges on a calibration set; a sensitivity report asks for the same one for every layer."""
@@ -266,6 +276,7 @@ class SimulatedBackend:
     operators = ALL_OPERATORS
     targets = ()
     has_quantized_outputs = False
+    has_wide_layers = True
     is_dynamic_possible = False
     is_simulation = True
     runtime = Runtime("simulated", "smi_hf", ("simulated-quantization",))

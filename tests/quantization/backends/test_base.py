@@ -3,7 +3,7 @@
 import pytest
 
 from smi_hf import UsageError
-from smi_hf.quantization.backends.base import BACKENDS, check_settings, choose_layers
+from smi_hf.quantization.backends.base import BACKENDS, check_settings, choose_layers, choose_wide
 from smi_hf.quantization.config import QuantizationConfig
 
 LAYERS = {"block.0.query": "Linear", "block.0.scores": "MatMul", "block.1.query": "Linear", "head": "Linear"}
@@ -15,6 +15,8 @@ class Backend:
     operators = ("Linear",)
     targets = ("here", "there")
     has_quantized_outputs = False
+    has_wide_layers = False
+    is_simulation = False
 
 
 @pytest.fixture
@@ -65,12 +67,43 @@ def test_a_width_or_target_that_the_back_end_lacks_is_refused_by_name(backend, s
         check_settings("pretend", QuantizationConfig(**settings))
 
 
-def test_a_simulation_has_any_width_from_2_to_8(backend, monkeypatch):
+def test_a_simulation_has_weights_of_2_to_8_bits_and_activations_of_2_to_16(backend, monkeypatch):
     monkeypatch.setattr(Backend, "widths", None)
     for bits in (2, 5, 8, 32):
         check_settings("pretend", QuantizationConfig(weights=bits, activations=bits))
-    with pytest.raises(UsageError, match="weights 8 and activations 9 are not widths of back end 'pretend'"):
-        check_settings("pretend", QuantizationConfig(activations=9))
+    check_settings("pretend", QuantizationConfig(weights=8, activations=16))
+    for weights, activations in ((8, 17), (9, 8), (16, 16)):
+        with pytest.raises(UsageError, match=f"weights {weights} and activations {activations} are not widths of"):
+            check_settings("pretend", QuantizationConfig(weights=weights, activations=activations))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"activations": 8}, "'pretend' has no layers of 16 bits among others; leave out wide_layers"),
+        ({"activations": 16}, "layers whose activations get 16 bits, but all have 16; leave out one"),
+    ],
+)
+def test_wide_layers_are_refused_where_they_say_nothing(backend, monkeypatch, settings, message):
+    monkeypatch.setattr(Backend, "widths", ((8, 8), (8, 16)))
+    monkeypatch.setattr(Backend, "has_wide_layers", settings["activations"] == 16)
+    with pytest.raises(UsageError, match=message):
+        check_settings("pretend", QuantizationConfig(wide_layers=["head"], **settings))
+
+
+def test_wide_layers_are_those_of_the_quantized_ones_that_a_pattern_names():
+    settings = QuantizationConfig(wide_layers=["*query"])
+    assert choose_wide(LAYERS, ["block.1.query", "head"], settings) == ["block.1.query"]
+    with pytest.raises(UsageError, match=r"no layer 'heat' \(did you mean 'head'\?\) to widen; it has block.0.query"):
+        choose_wide(LAYERS, list(LAYERS), QuantizationConfig(wide_layers=["heat"]))
+
+
+def test_a_simulation_has_no_size_to_keep_below(backend, monkeypatch):
+    monkeypatch.setattr(Backend, "widths", ((8, 8),))
+    check_settings("pretend", QuantizationConfig(mixed="auto", max_size_mb=3))
+    monkeypatch.setattr(Backend, "is_simulation", True)
+    with pytest.raises(UsageError, match="makes no smaller models, so max_size_mb means nothing"):
+        check_settings("pretend", QuantizationConfig(mixed="auto", max_size_mb=3))
 
 
 def test_a_target_is_refused_where_there_are_none(backend, monkeypatch):

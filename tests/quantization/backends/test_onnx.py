@@ -15,7 +15,7 @@ from transformers import (
     ViTMSNForImageClassification,
 )
 
-from smi_hf import RunError, Teacher
+from smi_hf import RunError, Teacher, UsageError
 from smi_hf.environment import missing_packages
 from smi_hf.images.kept import KeptImages
 from smi_hf.quantization.config import QuantizationConfig
@@ -160,6 +160,67 @@ def test_an_excluded_node_stays_in_floating_point(quantize):
 
 def test_a_layer_alone_is_the_only_one_quantized(quantize):
     assert quantized_nodes(quantize(layers=["/classifier/Gemm"])) == {"/classifier/Gemm": "Gemm"}
+
+
+def widths_of_inputs(folder) -> dict[str, set[str]]:
+    """Types that the quantized activations of each node come in, by its name; weights left out."""
+    import onnx
+
+    graph = onnx.load(str(folder / "model.onnx")).graph
+    producers = {name: node for node in graph.node for name in node.output}
+    kinds = {tensor.name: onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in graph.initializer}
+    found: dict[str, set[str]] = {}
+    for node in graph.node:
+        for made_by in (producers.get(name) for name in node.input if node.op_type in ("MatMul", "Gemm")):
+            # Of an activation, what is dequantized was quantized just before.
+            if made_by is not None and made_by.op_type == "DequantizeLinear" and made_by.input[0] in producers:
+                found.setdefault(node.name, set()).add(kinds[made_by.input[2]])
+    return found
+
+
+def test_16_bits_are_those_of_the_standard_and_weights_keep_8(quantize, teacher, calibration):
+    import onnx
+
+    folder = quantize(activations=16)
+    assert set().union(*widths_of_inputs(folder).values()) == {"UINT16"}
+    model = onnx.load(str(folder / "model.onnx"))
+    assert [entry.version for entry in model.opset_import if not entry.domain] == [21]
+    assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
+    # Biases have 32 bits whatever the activations have.
+    weights = [tensor for tensor in model.graph.initializer if tensor.name.endswith("_quantized")]
+    assert {tensor.data_type for tensor in weights if "bias" not in tensor.name} == {onnx.TensorProto.INT8}
+
+
+@pytest.mark.parametrize("options", [{}, {"quantize_outputs": True}, {"operators": ["all"], "quantize_outputs": True}])
+def test_16_bits_are_nearer_to_float32_than_8(teacher, calibration, tmp_path, options):
+    pixels = calibration.pixels_BCHW.numpy()
+    errors = []
+    for activations in (8, 16):
+        config = QuantizationConfig(backend="onnx", activations=activations, **options)
+        with Quantizer(teacher, config) as quantizer:
+            quantizer.quantize(calibration, tmp_path / str(activations))
+            reference = quantizer.float_predictor()(pixels)
+            errors.append(float(np.abs(quantizer.load(tmp_path / str(activations))(pixels) - reference).mean()))
+    # What is left is the weights'.
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_a_wide_layer_reads_16_bits_among_others_of_8(quantize, teacher, calibration):
+    from optimum.onnxruntime import ORTModelForImageClassification
+
+    folder = quantize(wide_layers=["*layer.1/output/dense/MatMul"])
+    widths = widths_of_inputs(folder)
+    wide = {name for name, kinds in widths.items() if kinds == {"UINT16"}}
+    assert wide == {"/vit/encoder/layer.1/output/dense/MatMul"}
+    assert {kind for name, kinds in widths.items() if name not in wide for kind in kinds} == {"UINT8"}
+    logits = ORTModelForImageClassification.from_pretrained(folder)(pixel_values=calibration.pixels_BCHW).logits
+    expected = teacher.model(calibration.pixels_BCHW).logits
+    assert float((logits - expected).abs().mean()) < 0.2 * float(expected.std())
+
+
+def test_tensorrt_has_no_16_bits(quantize):
+    with pytest.raises(UsageError, match="'tensorrt' has no activations of 16 bits"):
+        quantize(activations=16, target="tensorrt")
 
 
 def test_optimum_is_left_as_it_was(quantize):

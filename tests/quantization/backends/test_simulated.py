@@ -316,6 +316,31 @@ def test_every_layer_alone_changes_the_logits(teacher, calibration):
         assert not torch.equal(found, exact), name
 
 
+def test_a_wide_layer_is_rounded_to_16_bits_and_no_other(quantize, backend, prepared, teacher, calibration):
+    name = next(name for name in prepared.layers if name.endswith(".scores"))
+    pixels = calibration.pixels_BCHW.numpy()
+    layers = observe(teacher.model, calibration.batches())
+    rounded = {
+        bits: simulate(teacher.model, Simulation(32, bits, teacher.model.grid.image_size, layers, [name]))(pixels)
+        for bits in (4, 16)
+    }
+    alone = quantize("wide", layers=[name], weights=32, activations=4, wide_layers=[name])
+    assert (backend.load(alone)(pixels) == rounded[16]).all()
+    assert (rounded[16] != rounded[4]).any()
+    other = quantize("other", layers=[name], weights=32, activations=4, wide_layers=["classifier"])
+    assert (backend.load(other)(pixels) == rounded[4]).all()
+
+
+def test_a_folder_of_before_there_were_wide_layers_is_read(quantize, backend, calibration):
+    folder = quantize()
+    expected = backend.load(folder)(calibration.pixels_BCHW.numpy())
+    contents = json.loads((folder / QUANTIZATION_FILE).read_text()) | {"schema_version": 1}
+    for row in contents["layers"].values():
+        del row["wide"]
+    (folder / QUANTIZATION_FILE).write_text(json.dumps(contents))
+    assert (backend.load(folder)(calibration.pixels_BCHW.numpy()) == expected).all()
+
+
 def test_what_is_excluded_stays_in_floating_point(quantize, backend, prepared, teacher, calibration):
     everything_else = [name for name in prepared.layers if name != "classifier"]
     folder = quantize(weights=4, activations=4, exclude=tuple(everything_else))
@@ -459,7 +484,7 @@ def test_an_activation_function_of_primitives_is_one_layer(backend, image_proces
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda contents: contents | {"schema_version": 2}, "has schema version 2, but this smi_hf reads 1"),
+        (lambda contents: contents | {"schema_version": 3}, "has schema version 3, but this smi_hf reads 1 to 2"),
         (lambda contents: {"schema_version": 1}, r"is damaged \(KeyError: 'layers'\)"),
         (lambda contents: [], r"is damaged \(TypeError"),
     ],

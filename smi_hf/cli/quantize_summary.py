@@ -1,0 +1,62 @@
+"""What `smi-hf quantize` says at its end: table, findings, where the model lies, and what can be done with it."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smi_hf.cli.tables import comparison_table, make_console, result_table, sensitivity_table
+from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
+
+if TYPE_CHECKING:
+    from smi_hf.evaluation.record import ModelRecord
+
+
+def show_quantized(record: "ModelRecord", config: QuantizationConfig) -> None:
+    """Prints what came of a quantization."""
+    from smi_hf.quantization.backend_comparison import BackendComparison
+    from smi_hf.quantization.mixing import RECIPE_FILE, describe, load_mixture
+    from smi_hf.quantization.sensitivity import EXCLUDE_FILE, load_sensitivity
+
+    console, folder, settings = make_console(), Path(config.output_dir), record.settings
+    backend = settings["backend"]
+    if config.compare:
+        comparison = BackendComparison.load(folder)
+        console.print(comparison_table(comparison))
+        for name, reason in comparison.left_out.items():
+            print(f"{name} is left out: {reason}")
+        print(f"Recommended: {comparison.reason}.\n")
+    if record.measured is not None:
+        widths = f"weights {config.weights} bits, activations {config.activations}"
+        widths += f", {WIDE_BITS} in {len(settings['wide_layers'])} layers" if settings["wide_layers"] else ""
+        title = f"{backend}, {widths}, judged on {record.measured.num_images} images"
+        console.print(result_table(record, title))
+    if config.sensitivity:
+        report = load_sensitivity(folder)
+        console.print(sensitivity_table(report, f"{report.num_images} images"))
+        console.print(
+            f"To leave out the worst ({folder / EXCLUDE_FILE}):\n--exclude {' '.join(report.exclude)}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if config.mixed:
+        recipe = shlex.join(["--config", str(folder / RECIPE_FILE)])
+        print(f"Mixed precision: {describe(load_mixture(folder))}. To make it again without the search: {recipe}")
+    print(
+        f"{backend} model in {folder}: {settings['quantized_layers']} of {settings['layers']} layers "
+        f"quantized, calibrated on {record.datasets[0].num_images} images. Its card: {folder / 'README.md'}"
+    )
+    print("\n".join(["Next:", *next_steps(record, config)]))
+
+
+def next_steps(record: "ModelRecord", config: QuantizationConfig) -> list[str]:
+    """What a user can do with the model, a line each; commands as a shell takes them."""
+    folder = config.output_dir
+    steps = [f"  load it: the code in {Path(folder) / 'README.md'}"]
+    if record.measured is None:
+        evaluate = ["smi-hf", "evaluate", "--model_name_or_path", folder, "--dataset", "photographs.parquet"]
+        steps += [
+            f"  its accuracy on labeled images of yours: {shlex.join(evaluate)}",
+            "  whether noise would do: the same command with --eval_dataset photographs.parquet --controls gaussian",
+        ]
+    return [*steps, f"  publish it: {shlex.join(['smi-hf', 'push', folder, 'NAME'])}"]

@@ -1,0 +1,82 @@
+"""What optimum's quantizer is told besides: on a graph small enough to read."""
+
+import pytest
+
+from smi_hf.environment import missing_packages
+
+if missing_packages("onnx"):
+    pytest.skip("the onnx extra needs the full lane", allow_module_level=True)
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantType
+from optimum.onnxruntime import quantization
+
+from smi_hf.quantization.qdq import quantizer_told, wide, wide_tensors, with_standard_16_bits
+
+
+@pytest.fixture
+def graph_of(tmp_path):
+    """x -> first (a weight) -> second (the same input twice) -> y, saved in an opset."""
+
+    def save(opset):
+        nodes = [
+            helper.make_node("MatMul", ["x", "weight"], ["middle"], name="first"),
+            helper.make_node("MatMul", ["middle", "x"], ["y"], name="second"),
+        ]
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in ("x", "y")]
+        weight = numpy_helper.from_array(np.eye(2, dtype=np.float32), "weight")
+        graph = helper.make_graph(nodes, "two", values[:1], values[1:], [weight])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+        path = tmp_path / f"opset{opset}.onnx"
+        onnx.save(model, str(path))
+        return path
+
+    return save
+
+
+def test_a_wide_type_has_the_sign_of_the_narrow_one():
+    assert wide(QuantType.QInt8) == QuantType.QInt16
+    assert wide(QuantType.QUInt8) == QuantType.QUInt16
+
+
+def test_what_a_named_node_reads_and_writes_is_wide_and_no_weight(graph_of):
+    path = graph_of(18)
+    found = wide_tensors(path, ["first"], QuantType.QInt16)["TensorQuantOverrides"]
+    assert found == {"middle": [{"quant_type": QuantType.QInt16}], "x": [{"quant_type": QuantType.QInt16}]}
+    assert wide_tensors(path, [], QuantType.QInt16) == {}
+
+
+def test_an_old_graph_is_brought_to_the_opset_with_16_bits_and_a_new_one_is_left(graph_of, tmp_path):
+    old, new = graph_of(18), graph_of(21)
+    converted = with_standard_16_bits(old, tmp_path / "converted")
+    model = onnx.load(str(converted))
+    assert [entry.version for entry in model.opset_import] == [21]
+    assert [node.name for node in model.graph.node] == ["first", "second"]
+    assert with_standard_16_bits(new, tmp_path / "none") == new and not (tmp_path / "none").exists()
+
+
+def test_a_quantizer_is_told_for_as_long_as_it_lasts(graph_of):
+    before = quantization.QDQQuantizer
+    model = onnx.load(str(graph_of(18)))
+    with quantizer_told({"OpTypesToExcludeOutputQuantization": ["MatMul"]}):
+        quantizer = quantization.QDQQuantizer(
+            model, False, False, QuantType.QInt8, QuantType.QUInt8, {}, [], [], ["MatMul"],
+            extra_options={"AddQDQPairToWeight": True},
+        )  # fmt: skip
+    assert quantizer.op_types_to_exclude_output_quantization == ["MatMul"]
+    assert quantizer.add_qdq_pair_to_weight
+    assert quantization.QDQQuantizer is before
+
+
+def test_an_error_leaves_optimum_as_it_was():
+    before = quantization.QDQQuantizer
+
+    def fail():
+        with quantizer_told({}):
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert quantization.QDQQuantizer is before
