@@ -25,7 +25,7 @@ LISTED = ", ".join(NAMES)
     [
         ("smi_hf.patches.policies.base", "POLICIES", ["dense", "pri", "random", "smi"]),
         ("smi_hf.losses.base", "LOSSES", NAMES),
-        ("smi_hf.starts.base", "STARTS", ["dataset", "dead_leaves", "fractal", "noise", "pink"]),
+        ("smi_hf.starts.base", "STARTS", ["dataset", "dead_leaves", "fractal", "noise", "pink", "scenes"]),
     ],
 )
 def test_names_are_listed_without_importing_the_files_or_torch(module, registry, names):

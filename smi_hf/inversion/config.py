@@ -7,10 +7,11 @@ from typing import Annotated, Any, Self, TypeVar, get_type_hints
 from smi_hf.data.record_checks import MAX_SEED
 from smi_hf.data.schema import MAX_IMAGES
 from smi_hf.errors import UsageError
+from smi_hf.inversion.borrowed import MEMORY_IMAGES, check_borrowed
 from smi_hf.inversion.lr_schedules import LR_SCHEDULES
 from smi_hf.inversion.moves.base import MOVES, read_options
 from smi_hf.inversion.presets import preset_options
-from smi_hf.losses.base import LOSSES, needs_of
+from smi_hf.losses.base import LOSSES
 from smi_hf.patches.policies.base import POLICIES
 from smi_hf.patches.schedule import PruneSchedule
 from smi_hf.patches.shares import ShareSchedule
@@ -24,17 +25,6 @@ MIXED_PRECISIONS = ("no", "bf16")
 
 MAX_STEPS = 1_000_000
 MAX_VIEWS = 1_000
-
-MEMORY_IMAGES = 256
-
-# Options that name what loss terms borrow, and what the terms ask for by `smi_hf.losses.base.NEEDS`.
-HELPER_OPTIONS = {
-    "batch_norm_model": "batch_statistics",
-    "student_model": "student_logits_BL",
-    "memory_dataset": "memory_MD",
-}
-# What only the inside of the teacher tells.
-_INSIDE = {"attentions", "head_outputs", "features_BD"}
 
 # Images of a trajectory of Patch Rebirth: a quarter of the patches each, which the paper calls a sparsity of 75 %.
 DEFAULT_STAGES = 4
@@ -296,41 +286,8 @@ class SparseInversionConfig:
         self._check_trajectories()
         # Built now for their errors: a wrong value should not wait for the checkpoint to load.
         self.prune_schedule, self.term_weights, self.start_spec, self.move_values  # noqa: B018
-        self._check_needs()
-
-    def _check_needs(self) -> None:
-        """Checks that what the loss terms ask for is there, and that what is there is asked for."""
         given = {item.partition("=")[0] for item in self.loss_weights or ()}
-        # Terms with an option of their own need nothing, and need not be imported, which takes torch.
-        weights = {name: weight for name, weight in self.term_weights.items() if name in given}
-        needs = needs_of(weights)
-        for option, need in HELPER_OPTIONS.items():
-            value = getattr(self, option)
-            self._require(value is None or bool(value.strip()), option, "must name a Hub id or a folder")
-            if need in needs and value is None:
-                name = next(name for name, weight in weights.items() if weight and need in LOSSES.get(name).needs)
-                raise UsageError(
-                    f"the loss term {name} needs {option}, but it was not given; give a Hub id or a folder"
-                )
-            if value is not None and need not in needs:
-                askers = [name for name in LOSSES.names() if need in LOSSES.get(name).needs]
-                raise UsageError(
-                    f"{option} was given, but no loss term uses it; give one a weight, for instance --loss_weights "
-                    f"{askers[0]}=1"
-                )
-        if self.memory_images != MEMORY_IMAGES and self.memory_dataset is None:
-            raise UsageError("memory_images was given, but memory_dataset was not; give both, or neither")
-        if self.helper_allow_pickle and self.batch_norm_model is None and self.student_model is None:
-            raise UsageError(
-                "helper_allow_pickle was given, but neither batch_norm_model nor student_model was; give one of them, "
-                "or leave it out"
-            )
-        inside = [name for name, weight in weights.items() if weight and _INSIDE.intersection(LOSSES.get(name).needs)]
-        if self.compile and inside:
-            raise UsageError(
-                f"compile was given, but {' and '.join(inside)} look into the teacher, which a compiled one does not "
-                f"show; leave out one of them"
-            )
+        check_borrowed(self, {name: weight for name, weight in self.term_weights.items() if name in given})
 
     def _check_numbers(self) -> None:
         bounds = {

@@ -24,9 +24,9 @@ class Preset:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-# What won on DeiT-Tiny: from 1/f noise, over the spectrum, with ten times the paper's smoothing, and pruned early, so
+# What won on DeiT-Tiny: from scenes, over the spectrum, with ten times the paper's smoothing, and pruned early, so
 # that most steps are cheap and go into the patches that stay.
-_BEST = {"start": "pink", "move": "frequency", "learning_rate": 0.1, "tv_weight": 0.0057}
+_BEST = {"start": "scenes", "move": "frequency", "learning_rate": 0.1, "tv_weight": 0.0057}
 _DEFAULT = {"num_images": 64, "num_steps": 70, "prune_steps": [4, 8, 12, 16], **_BEST}
 
 PRESETS = {

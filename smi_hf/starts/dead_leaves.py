@@ -33,21 +33,39 @@ def dead_leaves(inputs: StartInputs) -> "Tensor":
 
 
 def leaves(random: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:
-    """Flat disks and convex polygons, each over those before it, float32 (3, H, W) in [0, 1].
+    """Flat leaves of random colors, float32 (3, H, W) in [0, 1].
+
+    Source of the colors: Baradad et al., Learning to see by looking at noise (2021).
+    """
+    top_HW, num_leaves = cover(random, image_size)
+    colors = random.random((num_leaves, 3), dtype=np.float32)
+    return np.ascontiguousarray(colors[top_HW].transpose(2, 0, 1))
+
+
+def cover(
+    random: np.random.Generator, image_size: tuple[int, int], *, largest: float = _LARGEST, layers: float = _LAYERS
+) -> tuple[np.ndarray, int]:
+    """Disks and convex polygons that fall on each other: which one is on top of each pixel, and how many there are.
 
     Radii have the density r^-3, of which the image is alike at every scale. Source: Lee, Mumford and Huang, Occlusion
-    models for natural images (2001); colors as by Baradad et al., Learning to see by looking at noise (2021).
+    models for natural images (2001).
+
+    Args:
+        largest: radius as a fraction of the shorter side.
+        layers: how often disks alone would cover a pixel, on average.
+
+    Returns:
+        Numbers of leaves (H, W), int32, and the count above all numbers; 0 is the ground.
     """
     from PIL import Image, ImageDraw
 
     side = min(image_size)
-    smallest, largest = max(1.0, _SMALLEST * side), max(2.0, _LARGEST * side)
+    smallest, largest = max(1.0, _SMALLEST * side), max(2.0, largest * side)
     # Integrals of r^-3 and of pi r^2 r^-3 from the smallest radius to the largest.
     mean_area = 2 * math.pi * math.log(largest / smallest) / (smallest**-2 - largest**-2)
-    num_leaves = math.ceil(_LAYERS * image_size[0] * image_size[1] / mean_area)
+    num_leaves = math.ceil(layers * image_size[0] * image_size[1] / mean_area)
     radii = (smallest**-2 - random.random(num_leaves) * (smallest**-2 - largest**-2)) ** -0.5
     centers = random.random((num_leaves, 2)) * image_size[::-1]
-    # Which leaf is on top of each pixel; 0 is the ground.
     top = Image.new("I", (image_size[1], image_size[0]))
     draw = ImageDraw.Draw(top)
     num_corners = random.integers(1, _MAX_CORNERS + 1, num_leaves)
@@ -60,5 +78,4 @@ def leaves(random: np.random.Generator, image_size: tuple[int, int]) -> np.ndarr
         else:
             # The angles increase around the center, so the polygon is convex.
             draw.polygon(corners[number, :count].ravel().tolist(), fill=number + 1)
-    colors = random.random((num_leaves + 1, 3), dtype=np.float32)
-    return np.ascontiguousarray(colors[np.asarray(top)].transpose(2, 0, 1))
+    return np.asarray(top), num_leaves + 1

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 # Correlation of red, green and blue over the pixels of ImageNet, from the color statistics in Olah, Mordvintsev and
 # Schubert, Feature Visualization (Distill, 2017), which optimize images in decorrelated colors.
 COLOR_CORRELATION = np.array([[1.0, 0.91, 0.79], [0.91, 1.0, 0.91], [0.79, 0.91, 1.0]])
-_COLOR_MIX = np.linalg.cholesky(COLOR_CORRELATION)
+# Of independent colors it makes ones that are correlated so.
+COLOR_MIX = np.linalg.cholesky(COLOR_CORRELATION)
 # About that of photographs, as a fraction of the range from black to white.
 _LARGEST_STD = 0.25
 
@@ -30,10 +31,13 @@ def pink(inputs: StartInputs) -> "Tensor":
     return inputs.in_range(noise_CHW * np.minimum(1, _LARGEST_STD / std_C11))
 
 
-def pink_noise(random: np.random.Generator, image_size: tuple[int, int]) -> np.ndarray:
+def pink_noise(random: np.random.Generator, image_size: tuple[int, int], *, slope: float = 1.0) -> np.ndarray:
     """Noise whose amplitude is proportional to 1 / frequency, float32 (3, H, W); each channel has mean 0, std 1.
 
     Colors are correlated as in `COLOR_CORRELATION`. Left and right edges fit together, so do top and bottom.
+
+    Args:
+        slope: power of the frequency; above 1 it is smoother.
 
     Source: Field, Relations between the statistics of natural images and the response properties of cortical cells
     (1987); Ruderman, The statistics of natural images (1994).
@@ -42,8 +46,8 @@ def pink_noise(random: np.random.Generator, image_size: tuple[int, int]) -> np.n
     white_CHW = random.standard_normal((3, height, width), dtype=np.float32)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     frequency[0, 0] = np.inf  # no mean
-    fields_CHW = np.fft.irfft2(np.fft.rfft2(white_CHW) / frequency, s=image_size)
-    return _of_unit_std(np.einsum("dc,chw->dhw", _COLOR_MIX, _of_unit_std(fields_CHW))).astype(np.float32)
+    fields_CHW = np.fft.irfft2(np.fft.rfft2(white_CHW) / frequency**slope, s=image_size)
+    return _of_unit_std(np.einsum("dc,chw->dhw", COLOR_MIX, _of_unit_std(fields_CHW))).astype(np.float32)
 
 
 def _of_unit_std(fields_CHW: np.ndarray) -> np.ndarray:

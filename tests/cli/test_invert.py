@@ -129,7 +129,7 @@ def test_the_next_command_is_one_that_a_shell_takes(monkeypatch, tmp_path):
     assert command._next_command(model, ".").endswith(f"--dataset . --output_dir {tmp_path}-int8")
 
 
-@pytest.mark.parametrize("start", ["noise", "pink", "dead_leaves", "fractal", "dataset"])
+@pytest.mark.parametrize("start", ["noise", "pink", "dead_leaves", "fractal", "scenes", "dataset"])
 def test_no_steps_write_what_images_begin_as(smi, tiny_checkpoint, photographs, tmp_path, start):
     written = f"dataset={photographs}" if start == "dataset" else start
     options = ("--num_images", 3, "--num_steps", 0, "--start", written, "--disable_tqdm")

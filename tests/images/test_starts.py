@@ -8,7 +8,7 @@ from smi_hf.patches.randomness import image_generator
 from smi_hf.starts.base import StartSpec
 
 
-@pytest.mark.parametrize("name", ["noise", "pink", "dead_leaves", "fractal", "dataset"])
+@pytest.mark.parametrize("name", ["noise", "pink", "dead_leaves", "fractal", "scenes", "dataset"])
 def test_a_run_of_no_steps_writes_the_same_images(teacher, photographs, tmp_path, name):
     written = f"dataset={photographs}" if name == "dataset" else name
     config = SparseInversionConfig(

@@ -15,7 +15,7 @@ NAMES = [name for name in STARTS.names() if STARTS.get(name).argument is None]
 
 
 def test_the_built_in_starts_are_these():
-    assert STARTS.names() == ["dataset", "dead_leaves", "fractal", "noise", "pink"]
+    assert STARTS.names() == ["dataset", "dead_leaves", "fractal", "noise", "pink", "scenes"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,4 +100,4 @@ def test_help_lists_every_start_without_torch(repository, subprocess_environment
     )  # fmt: skip
     *lines, loaded = run.stdout.splitlines()
     assert loaded == "[]"
-    assert [line.split()[0] for line in lines] == ["dataset=DATASET", "dead_leaves", "fractal", "noise", "pink"]
+    assert [line.partition("=")[0].split()[0] for line in lines] == STARTS.names()
