@@ -38,7 +38,7 @@ def test_images_are_made_once_and_found_again(teacher, cache, caplog, request):
     caplog.set_level(logging.INFO, "smi_hf")
     made = make_calibration_images(teacher, disable_tqdm=True)
     (place,) = (cache / "calibration").iterdir()
-    assert (len(made), made.name, made.record.settings["start"]) == (2, place.name, "pink")
+    assert (len(made), made.name, made.record.settings["num_steps"]) == (2, place.name, 2)
     said = caplog.text
     assert "2 of tiny-vit, inverted in 2 steps (preset calibrate), kept in" in said and "SMI_HF_CACHE moves it" in said
     caplog.clear()

