@@ -43,7 +43,12 @@ def leaves(random: np.random.Generator, image_size: tuple[int, int]) -> np.ndarr
 
 
 def cover(
-    random: np.random.Generator, image_size: tuple[int, int], *, largest: float = _LARGEST, layers: float = _LAYERS
+    random: np.random.Generator,
+    image_size: tuple[int, int],
+    *,
+    largest: float = _LARGEST,
+    layers: float = _LAYERS,
+    stretch: float = 0.0,
 ) -> tuple[np.ndarray, int]:
     """Disks and convex polygons that fall on each other: which one is on top of each pixel, and how many there are.
 
@@ -53,6 +58,7 @@ def cover(
     Args:
         largest: radius as a fraction of the shorter side.
         layers: how often disks alone would cover a pixel, on average.
+        stretch: standard deviation of the logarithm by which a leaf is stretched, in height and in width.
 
     Returns:
         Numbers of leaves (H, W), int32, and the count above all numbers; 0 is the ground.
@@ -70,8 +76,11 @@ def cover(
     draw = ImageDraw.Draw(top)
     num_corners = random.integers(1, _MAX_CORNERS + 1, num_leaves)
     angles = np.sort(random.random((num_leaves, _MAX_CORNERS)) * 2 * math.pi, axis=1)
-    corners = centers[:, None] + radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=2)
-    boxes = np.concatenate([centers - radii[:, None], centers + radii[:, None]], axis=1)
+    extents = radii[:, None]
+    if stretch:
+        extents = extents * np.exp(random.normal(0, stretch, (num_leaves, 2)))
+    corners = centers[:, None] + extents[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=2)
+    boxes = np.concatenate([centers - extents, centers + extents], axis=1)
     for number, count in enumerate(num_corners.tolist()):
         if count < 3:
             draw.ellipse(boxes[number].tolist(), fill=number + 1)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # Of the pixels of photographs (ImageNet), red, green and blue.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-# Leaves as large as the image, skies and walls, of which much is seen.
-_LARGEST, _LAYERS = 1.0, 4
+# Leaves as large as the image, skies and walls, of which much is seen; many are long, as limbs and trunks are.
+_LARGEST, _LAYERS, _STRETCH = 1.0, 4, 0.8
 # All that follows is in units of the standard deviation of photographs, but for the blur.
 # Of the leaves' colors.
 _COLORS = 0.8
@@ -48,7 +48,7 @@ def scenes(inputs: StartInputs) -> "Tensor":
     """
     random = inputs.numpy_generator()
     height, width = inputs.image_size
-    top_HW, num_leaves = cover(random, inputs.image_size, largest=_LARGEST, layers=_LAYERS)
+    top_HW, num_leaves = cover(random, inputs.image_size, largest=_LARGEST, layers=_LAYERS, stretch=_STRETCH)
     colors = _COLORS * random.standard_normal((num_leaves, 3)) @ COLOR_MIX.T
     amplitudes = _TEXTURE * np.exp(random.normal(-(_TEXTURE_SPREAD**2) / 2, _TEXTURE_SPREAD, num_leaves))
     texture_CHW = pink_noise(random, inputs.image_size, slope=random.uniform(*_TEXTURE_SLOPES))
