@@ -13,7 +13,7 @@ from smi_hf.images.real import ImageSet
 from smi_hf.quantization.quantizer import Quantizer
 
 FLOAT_KEY = "float32"
-_WEIGHTS = (".onnx", ".onnx_data", ".safetensors", ".bin", ".xml")
+_WEIGHTS = (".onnx", ".onnx_data", ".data", ".safetensors", ".bin", ".xml")
 
 
 def compare_calibrations(

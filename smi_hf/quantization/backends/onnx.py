@@ -1,4 +1,7 @@
-"""ONNX Runtime through optimum-onnx: static int8 as QDQ, per-channel symmetric weights, min-max activations.
+"""ONNX Runtime: static int8 as QDQ, per-channel symmetric weights, min-max activations.
+
+Optimum exports the graph under transformers 4, transformers itself from 5 on; ONNX Runtime's own quantizer does the
+rest in both lanes.
 
 Legend: `B` images, `C` channels, `H W` image pixels.
 """
@@ -7,9 +10,7 @@ import logging
 import os
 import platform
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smi_hf.errors import RunError
+from smi_hf.environment import dependency_lane
 from smi_hf.evaluation.predictors import Logits
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
@@ -37,7 +38,9 @@ MODEL_FILE = "model.onnx"
 
 @register_backend("onnx")
 class OnnxBackend:
-    """Writes what `ORTModelForImageClassification.from_pretrained` reads."""
+    """Writes what the lane's own loader reads: Optimum's `ORTModelForImageClassification`, or transformers 5's
+    `ExportedModel`.
+    """
 
     extra = "onnx"
     widths = ((8, 8),)
@@ -46,7 +49,9 @@ class OnnxBackend:
     has_quantized_outputs = True
     is_dynamic_possible = True
     is_simulation = False
-    runtime = Runtime("ONNX Runtime", "optimum", ("onnx", "onnxruntime"))
+    runtime = Runtime(
+        "ONNX Runtime", "optimum" if dependency_lane() == "full" else "transformers", ("onnx", "onnxruntime")
+    )
 
     def prepare(self, teacher: Teacher, work: Path) -> "OnnxFloatModel":
         return OnnxFloatModel(teacher, export(teacher, work / "float"))
@@ -55,13 +60,13 @@ class OnnxBackend:
         return (folder / MODEL_FILE).is_file()
 
     def load(self, folder: Path) -> Logits:
-        """Logits of the stock ONNX Runtime model."""
-        from optimum.onnxruntime import ORTModelForImageClassification
+        """Logits of the model of either lane, by ONNX Runtime."""
+        import onnxruntime
 
-        model = ORTModelForImageClassification.from_pretrained(folder, trust_remote_code=False)
+        session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=["CPUExecutionProvider"])
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
-            return np.asarray(model(pixel_values=pixels_BCHW).logits)
+            return session.run(["logits"], {"pixel_values": pixels_BCHW})[0]
 
         return predict
 
@@ -95,8 +100,6 @@ class OnnxFloatModel:
         layers: Sequence[str],
         folder: Path,
     ) -> None:
-        from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
-
         target = settings.target or OnnxBackend.targets[0]
         if lack := _lacks_for_target(target):
             logger.warning(
@@ -104,17 +107,24 @@ class OnnxFloatModel:
                 target,
                 lack,
             )
+        ranges = None if calibration is None else self._ranges(calibration)
         types = sorted({self.layers[name] for name in layers})
-        options: dict[str, Any] = {"nodes_to_quantize": list(layers), "operators_to_quantize": types}
-        if target != "tensorrt":
-            options |= {"is_static": calibration is not None, "per_channel": True}
-        with nullcontext() if settings.quantize_outputs else _outputs_in_float():
-            ORTQuantizer(self.exported, config=self.teacher.model.config).quantize(
-                getattr(AutoQuantizationConfig, target)(**options),
-                save_dir=folder,
-                file_suffix=None,
-                calibration_tensors_range=None if calibration is None else self._ranges(calibration),
-            )
+        graph = quantized_graph(
+            self.exported, target, list(layers), types, ranges, has_quantized_outputs=settings.quantize_outputs
+        )
+        self._save(graph, folder)
+
+    def _save(self, graph: Any, folder: Path) -> None:
+        import onnx
+
+        folder.mkdir()
+        self.teacher.model.config.save_pretrained(folder)
+        if (self.folder / "export.json").is_file():
+            from smi_hf.quantization.exports.transformers_onnx import save_like
+
+            save_like(self.exported, graph, folder)
+        else:
+            onnx.save(graph, str(folder / MODEL_FILE))
 
     def _ranges(self, calibration: KeptImages) -> Any:
         if self._calibrated is None or self._calibrated[0] is not calibration:
@@ -122,29 +132,62 @@ class OnnxFloatModel:
         return self._calibrated[1]
 
 
-@contextmanager
-def _outputs_in_float() -> Iterator[None]:
-    """While it lasts, optimum quantizes what a MatMul or Gemm reads and not what it writes.
+def quantized_graph(
+    exported: Path, target: str, layers: list[str], types: list[str], ranges: Any, *, has_quantized_outputs: bool
+) -> Any:
+    """An exported graph with some of its nodes in int8, as an `onnx.ModelProto`.
 
-    ONNX Runtime then fuses each with the rescaling of its result. A quantized result is written in 8 bits, read back
-    and widened instead, breaks the fusions with bias and GELU, and drags the softmax into a slow 8-bit kernel: the
-    static model of DeiT-Tiny takes 243 ms for 32 images so, 172 with outputs in float, float32 290 (README.md).
-    optimum-onnx passes no such option on.
+    Unless asked for, what a MatMul or Gemm writes stays in floating point. ONNX Runtime then fuses each with the
+    rescaling of its result. A quantized result is written in 8 bits, read back and widened instead, breaks the fusions
+    with bias and GELU, and drags the softmax into a slow 8-bit kernel: the static model of DeiT-Tiny takes 243 ms for
+    32 images so, 172 with outputs in float, float32 290 (README.md).
+
+    Args:
+        exported: path of the float32 graph.
+        target: one of `OnnxBackend.targets`. Its types of weights and activations, and what else the runtime needs,
+            are those that Optimum's `AutoQuantizationConfig` has for it.
+        layers, types: names and types of the nodes.
+        ranges: of activations, as `activation_ranges` gives them; None takes them at run time.
     """
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-    from optimum.onnxruntime import quantization
+    from onnxruntime.quantization.quant_utils import QuantizationMode
 
-    class FloatOutputs(QDQQuantizer):
-        def __init__(self, *args: Any, extra_options: dict[str, Any], **kwargs: Any) -> None:
-            left_out = {"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]}
-            super().__init__(*args, extra_options=extra_options | left_out, **kwargs)
-
-    before = quantization.QDQQuantizer
-    quantization.QDQQuantizer = FloatOutputs
-    try:
-        yield
-    finally:
-        quantization.QDQQuantizer = before
+    model = onnx.load(str(exported))
+    # Dynamic quantization transposes weights and then finds these shapes wrong.
+    weights = {tensor.name for tensor in model.graph.initializer}
+    others = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(others)
+    is_tensorrt = target == "tensorrt"
+    options = {
+        "WeightSymmetric": True,
+        "ActivationSymmetric": is_tensorrt,
+        # TensorRT wants a pair of its own at each reader, and at weights too.
+        "DedicatedQDQPair": is_tensorrt,
+        "AddQDQPairToWeight": is_tensorrt,
+        "OpTypesToExcludeOutputQuantization": [] if has_quantized_outputs else ["MatMul", "Gemm"],
+    }
+    arguments = {
+        "model": model,
+        "per_channel": True,
+        "reduce_range": False,
+        "weight_qType": QuantType.QUInt8 if target == "avx2" else QuantType.QInt8,
+        "activation_qType": QuantType.QInt8 if is_tensorrt else QuantType.QUInt8,
+        "tensors_range": ranges,
+        "nodes_to_quantize": layers,
+        "nodes_to_exclude": [],
+        "op_types_to_quantize": types,
+        "extra_options": options,
+    }
+    if ranges is None:
+        quantizer = ONNXQuantizer(**arguments, mode=QuantizationMode.IntegerOps, static=False)
+    else:
+        quantizer = QDQQuantizer(**arguments)
+    quantizer.quantize_model()
+    return quantizer.model.model
 
 
 def _lacks_for_target(target: str) -> str | None:
@@ -165,35 +208,13 @@ def export(teacher: Teacher, folder: Path) -> Path:
     """The teacher as float32 ONNX in a new folder, with its configuration; returns the path of the graph.
 
     Raises:
-        RunError: the exporter cannot (DINOv2 with registers interpolates its positions by an operator without ONNX
-            equivalent).
+        RunError: the exporter of this lane cannot.
     """
-    from optimum.exporters.onnx import main_export
-    from optimum.exporters.onnx.model_configs import ViTOnnxConfig
-
-    # The exporter reads checkpoints, not models in memory.
-    checkpoint = folder.with_name(folder.name + "-checkpoint")
-    teacher.model.model.save_pretrained(checkpoint)
-    teacher.image_processor.save_pretrained(checkpoint)
-    # Every family here takes images and gives logits, as ViT does; the exporter knows some of them alone.
-    description = ViTOnnxConfig(teacher.model.config, task="image-classification")
-    try:
-        with warnings.catch_warnings():
-            # The tracer's remarks on transformers' code, and deprecations that are optimum's to mend.
-            warnings.simplefilter("ignore")
-            main_export(
-                str(checkpoint),
-                output=folder,
-                task="image-classification",
-                custom_onnx_configs={"model": description},
-                do_validation=False,
-            )
-    except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
-        raise RunError(
-            f"{teacher.model.config.model_type!r} could not be exported to ONNX: {type(error).__name__}: "
-            f"{str(error).strip().splitlines()[0]}"
-        ) from error
-    return folder / MODEL_FILE
+    if dependency_lane() == "full":
+        from smi_hf.quantization.exports import optimum_onnx as exporter
+    else:
+        from smi_hf.quantization.exports import transformers_onnx as exporter
+    return exporter.export(teacher, folder)
 
 
 def activation_ranges(exported: Path, teacher: Teacher, calibration: KeptImages) -> Any:

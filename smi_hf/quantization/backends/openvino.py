@@ -7,12 +7,8 @@ is called directly, as optimum-intel's exporter fails on DINOv2 (1.27), or knows
 Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixels.
 """
 
-import io
-import logging
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +24,8 @@ from smi_hf.models import Teacher
 from smi_hf.models.sparse import SparseClassifier, embeddings_bypassed
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
+from smi_hf.quantization.exports.halves import Embeddings, examples, positions_interpolated_once
+from smi_hf.quantization.exports.quiet import quiet
 
 MODEL_FILE = "openvino_model.xml"
 # Types of operators that NNCF quantizes in a transformer; it leaves norms, GELU and residual sums alone.
@@ -68,7 +66,7 @@ class OpenVINOBackend:
         from optimum.intel import OVModelForImageClassification
 
         # Offline, optimum looks for every folder among the downloads of the Hub, and remarks that it is not there.
-        with _quiet("optimum"):
+        with quiet("optimum"):
             model = OVModelForImageClassification.from_pretrained(
                 folder, ov_config={"INFERENCE_PRECISION_HINT": "f32"}, trust_remote_code=False
             )
@@ -153,13 +151,11 @@ def convert_halves(model: SparseClassifier) -> tuple[Any, Any]:
         RunError: it cannot be converted.
     """
     openvino = import_openvino()
-    height, width = model.grid.image_size
-    pixels_BCHW = torch.zeros(2, model.num_channels, height, width)
-    tokens_BTD = model.embed(model.grid.cut(pixels_BCHW), model.grid.all_patches(2))
-    module = _Embeddings(model).eval()
-    with _positions_interpolated_once(model.embeddings):
+    pixels_BCHW, tokens_BTD = examples(model)
+    module = Embeddings(model).eval()
+    with positions_interpolated_once(model.embeddings):
         module(pixels_BCHW)
-        embeddings = _convert(module, pixels_BCHW, [-1, model.num_channels, height, width], model)
+        embeddings = _convert(module, pixels_BCHW, [-1, *pixels_BCHW.shape[1:]], model)
     with embeddings_bypassed(model.embeddings):
         encoder = _convert(model.model, {"pixel_values": tokens_BTD}, [-1, -1, tokens_BTD.shape[-1]], model)
     # A tensor has several names after conversion, and optimum takes any one of them.
@@ -168,50 +164,13 @@ def convert_halves(model: SparseClassifier) -> tuple[Any, Any]:
     return embeddings, openvino.Model([encoder.output("logits").get_node()], encoder.get_parameters())
 
 
-class _Embeddings(nn.Module):
-    """The embeddings of a classifier at its grid's image size, at the same place in the tree of modules."""
-
-    def __init__(self, model: SparseClassifier) -> None:
-        super().__init__()
-        self.backbone = model.family.backbone
-        self.arguments = model.family.embeddings_arguments(model.config, model.grid.image_size)
-        self.add_module(self.backbone, getattr(model.model, self.backbone))
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        return getattr(self, self.backbone).embeddings(pixel_values, **self.arguments)
-
-
-@contextmanager
-def _positions_interpolated_once(embeddings: nn.Module) -> Iterator[None]:
-    """While it lasts, positions are interpolated at the first forward, and are a constant in one that is traced.
-
-    DINOv2 would do it anew for each batch; and where OpenVINO folds that into a constant, it antialiases differently
-    from PyTorch, which moves logits in the fourth digit.
-    """
-    interpolate = embeddings.interpolate_pos_encoding
-    positions: list[Tensor] = []
-
-    def remember(*args: Any) -> Tensor:
-        if not positions:
-            positions.append(interpolate(*args))
-        return positions[0]
-
-    embeddings.interpolate_pos_encoding = remember
-    try:
-        yield
-    finally:
-        del embeddings.interpolate_pos_encoding
-
-
 def _convert(module: nn.Module, example: Any, shape: list[int], model: SparseClassifier) -> Any:
     openvino = import_openvino()
     from openvino.frontend import GeneralFailure, NotImplementedFailure, OpConversionFailure, OpValidationFailure
 
     failures = (GeneralFailure, NotImplementedFailure, OpConversionFailure, OpValidationFailure, RuntimeError)
     try:
-        with _quiet("transformers"), warnings.catch_warnings():
-            # The tracer's remarks on transformers' code.
-            warnings.simplefilter("ignore")
+        with quiet("transformers"):
             return openvino.convert_model(module, example_input=example, input=shape)
     except failures as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
@@ -252,7 +211,7 @@ def _quantized(half: Any, batches: Iterable[Tensor], layers: Sequence[str]) -> A
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     data = [batch.numpy() for batch in batches]
-    with _quiet("nncf"):
+    with quiet("nncf"):
         return nncf.quantize(
             half,
             nncf.Dataset(data),
@@ -273,7 +232,7 @@ def _with_integer_weights(whole: Any, bits: int, layers: Sequence[str]) -> Any:
     import nncf
 
     skipped = nncf.IgnoredScope(names=sorted({name for name, _ in _layers(whole)} - set(layers)))
-    with _quiet("nncf"):
+    with quiet("nncf"):
         if bits == 8:
             return nncf.compress_weights(whole, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=skipped)
         return nncf.compress_weights(
@@ -284,19 +243,3 @@ def _with_integer_weights(whole: Any, bits: int, layers: Sequence[str]) -> Any:
             all_layers=True,
             ignored_scope=skipped,
         )
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """While it lasts, a package logs errors alone, and draws no progress bar on the standard output.
-
-    To be imported before: NNCF takes hold of the standard output, and of a logger of its own class, at its import.
-    """
-    package = logging.getLogger(name)
-    before = package.level
-    package.setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        package.setLevel(before)
