@@ -10,7 +10,7 @@ import logging
 import os
 import platform
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,12 @@ logger = logging.getLogger(__name__)
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 MODEL_FILE = "model.onnx"
+
+# What a MatMul or Gemm writes stays in floating point. ONNX Runtime then fuses each with the rescaling of its result.
+# A quantized result is written in 8 bits, read back and widened instead, breaks the fusions with bias and GELU, and
+# drags the softmax into a slow 8-bit kernel: the static model of DeiT-Tiny takes 243 ms for 32 images so, 172 with
+# outputs in float, float32 290 (README.md).
+FLOAT_OUTPUTS = {"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]}
 
 
 @register_backend("onnx")
@@ -109,10 +115,8 @@ class OnnxFloatModel:
             )
         ranges = None if calibration is None else self._ranges(calibration)
         types = sorted({self.layers[name] for name in layers})
-        graph = quantized_graph(
-            self.exported, target, list(layers), types, ranges, has_quantized_outputs=settings.quantize_outputs
-        )
-        self._save(graph, folder)
+        options = {} if settings.quantize_outputs else FLOAT_OUTPUTS
+        self._save(quantized_graph(self.exported, target, list(layers), types, ranges, options), folder)
 
     def _save(self, graph: Any, folder: Path) -> None:
         import onnx
@@ -133,14 +137,9 @@ class OnnxFloatModel:
 
 
 def quantized_graph(
-    exported: Path, target: str, layers: list[str], types: list[str], ranges: Any, *, has_quantized_outputs: bool
+    exported: Path, target: str, layers: list[str], types: list[str], ranges: Any, options: Mapping[str, Any]
 ) -> Any:
     """An exported graph with some of its nodes in int8, as an `onnx.ModelProto`.
-
-    Unless asked for, what a MatMul or Gemm writes stays in floating point. ONNX Runtime then fuses each with the
-    rescaling of its result. A quantized result is written in 8 bits, read back and widened instead, breaks the fusions
-    with bias and GELU, and drags the softmax into a slow 8-bit kernel: the static model of DeiT-Tiny takes 243 ms for
-    32 images so, 172 with outputs in float, float32 290 (README.md).
 
     Args:
         exported: path of the float32 graph.
@@ -148,6 +147,7 @@ def quantized_graph(
             are those that Optimum's `AutoQuantizationConfig` has for it.
         layers, types: names and types of the nodes.
         ranges: of activations, as `activation_ranges` gives them; None takes them at run time.
+        options: further `extra_options` of ONNX Runtime's quantizers.
     """
     import onnx
     from onnxruntime.quantization import QuantType
@@ -162,13 +162,12 @@ def quantized_graph(
     del model.graph.value_info[:]
     model.graph.value_info.extend(others)
     is_tensorrt = target == "tensorrt"
-    options = {
+    of_target = {
         "WeightSymmetric": True,
         "ActivationSymmetric": is_tensorrt,
         # TensorRT wants a pair of its own at each reader, and at weights too.
         "DedicatedQDQPair": is_tensorrt,
         "AddQDQPairToWeight": is_tensorrt,
-        "OpTypesToExcludeOutputQuantization": [] if has_quantized_outputs else ["MatMul", "Gemm"],
     }
     arguments = {
         "model": model,
@@ -180,7 +179,7 @@ def quantized_graph(
         "nodes_to_quantize": layers,
         "nodes_to_exclude": [],
         "op_types_to_quantize": types,
-        "extra_options": options,
+        "extra_options": of_target | dict(options),
     }
     if ranges is None:
         quantizer = ONNXQuantizer(**arguments, mode=QuantizationMode.IntegerOps, static=False)

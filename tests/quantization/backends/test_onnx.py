@@ -25,6 +25,7 @@ if missing_packages("onnx"):
     pytest.skip("the onnx extra is absent", allow_module_level=True)
 
 from smi_hf.quantization.backends.onnx import (
+    FLOAT_OUTPUTS,
     OnnxBackend,
     OnnxFloatModel,
     activation_ranges,
@@ -251,7 +252,7 @@ def test_a_target_has_the_types_of_optimums_presets(teacher, calibration, export
 
     layer = "/classifier/Gemm"
     ranges = activation_ranges(exported, teacher, calibration)
-    graph = quantized_graph(exported, target, [layer], ["Gemm"], ranges, has_quantized_outputs=False).graph
+    graph = quantized_graph(exported, target, [layer], ["Gemm"], ranges, FLOAT_OUTPUTS).graph
     makers = {name: node for node in graph.node for name in node.output}
     zeros = {tensor.name: onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in graph.initializer}
     (gemm,) = (node for node in graph.node if node.name == layer)
