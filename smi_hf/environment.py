@@ -46,7 +46,10 @@ EXTRAS: dict[str, Extra] = {
         "static int8 models for ONNX Runtime",
         {"full": ("optimum-onnx", "onnx", "onnxruntime"), "latest": ("onnxscript", "onnx", "onnxruntime")},
     ),
-    "openvino": Extra("static int8 models for OpenVINO", {"full": ("optimum-intel", "openvino", "nncf")}),
+    "openvino": Extra(
+        "static int8 models for OpenVINO",
+        {"full": ("optimum-intel", "openvino", "nncf"), "latest": ("openvino", "nncf")},
+    ),
     "quanto": Extra.of_both_lanes("int8, int4 and int2 weights in PyTorch", "optimum-quanto"),
     "plots": Extra.of_both_lanes("charts as PNG", "matplotlib"),
     "demo": Extra.of_both_lanes("smi-hf demo and its images", "scikit-learn"),

@@ -11,7 +11,7 @@ from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
 
-needs_openvino = pytest.mark.skipif(bool(missing_packages("openvino")), reason="needs the full lane")
+needs_openvino = pytest.mark.skipif(bool(missing_packages("openvino")), reason="the openvino extra is absent")
 needs_onnx = pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra is absent")
 
 

@@ -1,14 +1,18 @@
 """OpenVINO through NNCF: static int8, per-channel symmetric weights, min-max activations; or integer weights alone.
 
 A classifier is converted in two halves, the embeddings and all that is behind them. The second half takes any number
-of tokens, so it is calibrated on those of the kept patches; then the first is grafted before it. OpenVINO's converter
-is called directly, as optimum-intel's exporter fails on DINOv2 (1.27), or knows it and ViT-MSN no more (2.2).
+of tokens, so it is calibrated on those of the kept patches; then the first is grafted before it.
+
+OpenVINO's converter is called directly in both lanes: optimum-intel's exporter fails on DINOv2 (1.27), or knows it and
+ViT-MSN no more (2.2, for transformers below 5.6); that of transformers takes many times as long, and gives operators
+numbers for names. What is written is laid out as the lane's own exporter does.
 
 Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixels.
 """
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from smi_hf.environment import dependency_lane
 from smi_hf.errors import RunError
 from smi_hf.evaluation.predictors import Logits
 from smi_hf.evaluation.record import Runtime
@@ -24,7 +29,12 @@ from smi_hf.models import Teacher
 from smi_hf.models.sparse import SparseClassifier, embeddings_bypassed
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
-from smi_hf.quantization.exports.halves import Embeddings, examples, positions_interpolated_once
+from smi_hf.quantization.exports.halves import (
+    Embeddings,
+    examples,
+    positions_interpolated_once,
+    unmasked_attention,
+)
 from smi_hf.quantization.exports.quiet import quiet
 
 MODEL_FILE = "openvino_model.xml"
@@ -34,7 +44,9 @@ _QUANTIZABLE = ("Convolution", "MatMul", "ScaledDotProductAttention")
 
 @register_backend("openvino")
 class OpenVINOBackend:
-    """Writes what `OVModelForImageClassification.from_pretrained` reads."""
+    """Writes what the lane's own loader reads: Optimum's `OVModelForImageClassification`, or transformers 5's
+    `ExportedModel`.
+    """
 
     extra = "openvino"
     widths = ((8, 8), (8, 32), (4, 32))
@@ -43,7 +55,7 @@ class OpenVINOBackend:
     has_quantized_outputs = False
     is_dynamic_possible = False
     is_simulation = False
-    runtime = Runtime("OpenVINO", "optimum", ("openvino", "nncf"))
+    runtime = Runtime("OpenVINO", "optimum" if dependency_lane() == "full" else "transformers", ("openvino", "nncf"))
 
     def prepare(self, teacher: Teacher, work: Path) -> "OpenVINOFloatModel":
         """Converts the teacher, in memory and on the CPU, for images of its grid's size and batches of any.
@@ -57,22 +69,16 @@ class OpenVINOBackend:
         return (folder / MODEL_FILE).is_file()
 
     def load(self, folder: Path) -> Logits:
-        """Logits of the stock OpenVINO model; what is in floating point is computed in float32.
+        """Logits of the model of either lane; what is in floating point is computed in float32.
 
         Left to itself, OpenVINO takes bfloat16 on CPUs that have it: then float32 would not be what it is called, and
         its time would say nothing of other CPUs.
         """
-        import_openvino()
-        from optimum.intel import OVModelForImageClassification
-
-        # Offline, optimum looks for every folder among the downloads of the Hub, and remarks that it is not there.
-        with quiet("optimum"):
-            model = OVModelForImageClassification.from_pretrained(
-                folder, ov_config={"INFERENCE_PRECISION_HINT": "f32"}, trust_remote_code=False
-            )
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        model = import_openvino().Core().compile_model(folder / MODEL_FILE, "CPU", options)
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
-            return np.asarray(model(pixel_values=pixels_BCHW).logits)
+            return model({"pixel_values": pixels_BCHW})["logits"].copy()
 
         return predict
 
@@ -105,7 +111,7 @@ class OpenVINOFloatModel:
         layers: Sequence[str],
         folder: Path,
     ) -> None:
-        """Writes a quantized model that `OVModelForImageClassification.from_pretrained` reads.
+        """Writes a quantized model.
 
         Args:
             calibration: needed where activations are quantized; integer weights alone don't look at it.
@@ -126,10 +132,17 @@ class OpenVINOFloatModel:
         self._save(whole, folder)
 
     def _save(self, whole: Any, folder: Path) -> None:
-        from optimum.intel import OVModelForImageClassification
+        if dependency_lane() == "full":
+            from optimum.intel import OVModelForImageClassification
 
-        config = self.teacher.model.config
-        OVModelForImageClassification(whole, config=config, compile=False).save_pretrained(folder)
+            config = self.teacher.model.config
+            OVModelForImageClassification(whole, config=config, compile=False).save_pretrained(folder)
+        else:
+            from transformers.exporters import ExportFormat
+
+            from smi_hf.quantization.exports.manifest import exported_classifier
+
+            exported_classifier(self.teacher, whole, ExportFormat.OPENVINO, ("openvino",)).save_pretrained(folder)
 
 
 def import_openvino() -> Any:
@@ -153,11 +166,12 @@ def convert_halves(model: SparseClassifier) -> tuple[Any, Any]:
     openvino = import_openvino()
     pixels_BCHW, tokens_BTD = examples(model)
     module = Embeddings(model).eval()
-    with positions_interpolated_once(model.embeddings):
+    unmasked = nullcontext() if dependency_lane() == "full" else unmasked_attention(model)
+    with unmasked, positions_interpolated_once(model.embeddings):
         module(pixels_BCHW)
         embeddings = _convert(module, pixels_BCHW, [-1, *pixels_BCHW.shape[1:]], model)
-    with embeddings_bypassed(model.embeddings):
-        encoder = _convert(model.model, {"pixel_values": tokens_BTD}, [-1, -1, tokens_BTD.shape[-1]], model)
+        with embeddings_bypassed(model.embeddings):
+            encoder = _convert(model.model, {"pixel_values": tokens_BTD}, [-1, -1, tokens_BTD.shape[-1]], model)
     # A tensor has several names after conversion, and optimum takes any one of them.
     embeddings.input(0).get_tensor().set_names({"pixel_values"})
     # DeiT with a distillation head gives the logits of each head as well.

@@ -3,7 +3,7 @@
 The second half takes any number of tokens, so that it can be calibrated on those of the kept patches, and what is
 measured there holds for the whole.
 
-Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixels.
+Legend: `B` images, `T` tokens, `D` hidden size, `A` heads, `E` size of a head, `C` channels, `H W` image pixels.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from smi_hf.models.sparse import SparseClassifier
+from smi_hf.models.sparse import SparseClassifier, attention_implementation
+
+_ATTENTION = "smi_hf_unmasked"
 
 
 class Embeddings(nn.Module):
@@ -58,3 +60,31 @@ def positions_interpolated_once(embeddings: nn.Module) -> Iterator[None]:
         yield
     finally:
         del embeddings.interpolate_pos_encoding
+
+
+@contextmanager
+def unmasked_attention(model: SparseClassifier) -> Iterator[None]:
+    """While it lasts, the model attends by two products and a softmax.
+
+    For transformers 5, which in an export makes a mask of ones for each of its own implementations, and adds it.
+    """
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(_ATTENTION, _attend)
+    with attention_implementation(model.model, _ATTENTION):
+        yield
+
+
+def _attend(
+    module: nn.Module,
+    query_BATE: Tensor,
+    key_BATE: Tensor,
+    value_BATE: Tensor,
+    attention_mask: None = None,
+    *,
+    scaling: float,
+    **_: object,
+) -> tuple[Tensor, None]:
+    assert attention_mask is None, "transformers masks patches"
+    scores_BATT = (query_BATE @ key_BATE.transpose(2, 3) * scaling).softmax(dim=-1)
+    return (scores_BATT @ value_BATE).transpose(1, 2).contiguous(), None

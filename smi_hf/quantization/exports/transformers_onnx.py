@@ -3,15 +3,13 @@
 That exporter writes the number of tokens into the graph. So the two halves of the teacher are exported apart, the
 second one for any number of them, and joined: in the whole the number follows from the image size again.
 
-Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixels, `A` heads, `E` size of a head.
+Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixels.
 """
 
 import re
 import shutil
 from ast import literal_eval
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +20,19 @@ from torch.export import Dim
 from smi_hf.errors import RunError
 from smi_hf.files import one_line
 from smi_hf.models import SparseClassifier, Teacher
-from smi_hf.models.sparse import attention_implementation, embeddings_bypassed
-from smi_hf.quantization.exports.halves import Embeddings, examples, positions_interpolated_once
+from smi_hf.models.sparse import embeddings_bypassed
+from smi_hf.quantization.exports.halves import (
+    Embeddings,
+    examples,
+    positions_interpolated_once,
+    unmasked_attention,
+)
 from smi_hf.quantization.exports.quiet import quiet
 
 MODEL_FILE = "model.onnx"
 # Beside the graph: its weights, and what transformers must know to run it.
 WEIGHTS_FILE = MODEL_FILE + ".data"
 MANIFEST_FILE = "export.json"
-
-_ATTENTION = "smi_hf_unmasked"
 
 
 def export(teacher: Teacher, folder: Path) -> Path:
@@ -52,7 +53,7 @@ def export(teacher: Teacher, folder: Path) -> Path:
     embeddings = Embeddings(model).eval()
     # At least two patches: DINOv2 means over them, which is another graph for one.
     batch, tokens = Dim("batch_size"), Dim("num_tokens", min=model.num_prefix_tokens + 2)
-    with _unmasked_attention(model), positions_interpolated_once(model.embeddings):
+    with unmasked_attention(model), positions_interpolated_once(model.embeddings):
         embeddings(pixels_BCHW)
         first = _exported(model, embeddings, pixels_BCHW, (batch,))
         with embeddings_bypassed(model.embeddings):
@@ -96,34 +97,6 @@ def _exported(model: SparseClassifier, half: nn.Module, example: Tensor, dynamic
         raise RunError(
             f"{model.config.model_type!r} could not be exported to ONNX: {type(error).__name__}: {one_line(error)}"
         ) from error
-
-
-@contextmanager
-def _unmasked_attention(model: SparseClassifier) -> Iterator[None]:
-    """While it lasts, the model attends by two products and a softmax.
-
-    While it exports, transformers makes a mask of ones for each of its own implementations, and adds it.
-    """
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(_ATTENTION, _attend)
-    with attention_implementation(model.model, _ATTENTION):
-        yield
-
-
-def _attend(
-    module: nn.Module,
-    query_BATE: Tensor,
-    key_BATE: Tensor,
-    value_BATE: Tensor,
-    attention_mask: None = None,
-    *,
-    scaling: float,
-    **_: object,
-) -> tuple[Tensor, None]:
-    assert attention_mask is None, "transformers masks patches"
-    scores_BATT = (query_BATE @ key_BATE.transpose(2, 3) * scaling).softmax(dim=-1)
-    return (scores_BATT @ value_BATE).transpose(1, 2).contiguous(), None
 
 
 def _name_after_modules(proto: Any, scope: str, kept: tuple[str, ...]) -> None:
