@@ -1,6 +1,7 @@
 """What this machine has: package versions, dependency lane, extras, devices. The one module that compares versions."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -19,23 +20,40 @@ CORE_PACKAGES = (
     "safetensors",
     "pillow",
 )
-# Extra of smi-hf -> (distribution, module) of what it brings.
-EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
-    "onnx": (("optimum-onnx", "optimum.onnxruntime"), ("onnxruntime", "onnxruntime")),
-    "openvino": (("optimum-intel", "optimum.intel"), ("openvino", "openvino"), ("nncf", "nncf")),
-    "quanto": (("optimum-quanto", "optimum.quanto"),),
-    "tfrecord": (("google-crc32c", "google_crc32c"),),
-    "plots": (("matplotlib", "matplotlib"),),
-    "demo": (("scikit-learn", "sklearn"),),
-}
-# What an extra is for, and the transformers lane that has it (None: both).
-EXTRA_PURPOSE: dict[str, tuple[str, str | None]] = {
-    "onnx": ("static int8 models for ONNX Runtime", "full"),
-    "openvino": ("static int8 models for OpenVINO", "full"),
-    "quanto": ("int8, int4 and int2 weights in PyTorch", None),
-    "tfrecord": ("images as TFRecord files", None),
-    "plots": ("charts as PNG", None),
-    "demo": ("smi-hf demo and its images", None),
+LANES = {"full": "transformers 4", "latest": "transformers 5"}
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What an extra of smi-hf is for and what it brings.
+
+    Args:
+        purpose: in words.
+        packages: distributions by dependency lane. A lane that is absent cannot have the extra.
+    """
+
+    purpose: str
+    packages: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of_both_lanes(cls, purpose: str, *packages: str) -> "Extra":
+        """An extra that brings the same to either lane."""
+        return cls(purpose, dict.fromkeys(LANES, packages))
+
+
+EXTRAS: dict[str, Extra] = {
+    "onnx": Extra(
+        "static int8 models for ONNX Runtime",
+        {"full": ("optimum-onnx", "onnx", "onnxruntime"), "latest": ("onnxscript", "onnx", "onnxruntime")},
+    ),
+    "openvino": Extra(
+        "static int8 models for OpenVINO",
+        {"full": ("optimum-intel", "openvino", "nncf"), "latest": ("openvino", "nncf")},
+    ),
+    "quanto": Extra.of_both_lanes("int8, int4 and int2 weights in PyTorch", "optimum-quanto"),
+    "tfrecord": Extra.of_both_lanes("images as TFRecord files", "google-crc32c"),
+    "plots": Extra.of_both_lanes("charts as PNG", "matplotlib"),
+    "demo": Extra.of_both_lanes("smi-hf demo and its images", "scikit-learn"),
 }
 
 
@@ -63,9 +81,26 @@ def image_processor_options() -> dict[str, Any]:
     return {} if dependency_lane() == "latest" else {"use_fast": False}
 
 
+def extra_packages(extra: str) -> tuple[str, ...]:
+    """Distributions that an extra brings to this lane, or to the one that has it."""
+    packages = EXTRAS[extra].packages
+    return packages.get(dependency_lane(), next(iter(packages.values())))
+
+
 def missing_packages(extra: str) -> list[str]:
     """Distributions of an extra that are not installed."""
-    return [name for name, _ in EXTRAS[extra] if package_version(name) is None]
+    return [name for name in extra_packages(extra) if package_version(name) is None]
+
+
+def how_to_install(extra: str) -> str:
+    """What a user of this lane does to get an extra: a pip command, or the lane that has it."""
+    packages, lane = EXTRAS[extra].packages, dependency_lane()
+    if lane not in packages:
+        (other,) = packages
+        return f"use the {other} lane, {LANES[other]} (constraints-{other}.txt); this is {lane}, {LANES[lane]}"
+    # One extra cannot ask for different packages under transformers 4 and 5.
+    name = extra if len(set(packages.values())) == 1 or lane == "latest" else f"{extra}-{lane}"
+    return f'pip install "smi-hf[{name}]"'
 
 
 def check_extra(extra: str, needed_by: str) -> None:
@@ -74,16 +109,8 @@ def check_extra(extra: str, needed_by: str) -> None:
     Raises:
         UsageError: it is not; holds the pip command, or names the lane that has it.
     """
-    missing = missing_packages(extra)
-    if not missing:
-        return
-    purpose, needs_lane = EXTRA_PURPOSE[extra]
-    if needs_lane is not None and needs_lane != dependency_lane():
-        raise UsageError(
-            f"{needed_by} lacks {', '.join(missing)} ({purpose}), which needs transformers 4: use the {needs_lane} "
-            f"lane (make install, constraints-{needs_lane}.txt)"
-        )
-    raise UsageError(f'{needed_by} lacks {", ".join(missing)}: pip install "smi-hf[{extra}]"')
+    if missing := missing_packages(extra):
+        raise UsageError(f"{needed_by} needs {', '.join(missing)} ({EXTRAS[extra].purpose}): {how_to_install(extra)}")
 
 
 def describe_device(device: Any) -> str:
@@ -116,5 +143,5 @@ class Environment:
 
 def describe_environment(device: Any, extra: str | None = None) -> Environment:
     """This machine; versions of an extra's packages are among the others."""
-    packages = CORE_PACKAGES + tuple(name for name, _ in EXTRAS.get(extra or "", ()) if name not in CORE_PACKAGES)
-    return Environment(dependency_lane(), describe_device(device), package_versions(packages))
+    extras = () if extra is None else tuple(name for name in extra_packages(extra) if name not in CORE_PACKAGES)
+    return Environment(dependency_lane(), describe_device(device), package_versions(CORE_PACKAGES + extras))

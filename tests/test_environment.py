@@ -9,12 +9,14 @@ import pytest
 from smi_hf import UsageError, environment
 from smi_hf.environment import (
     CORE_PACKAGES,
-    EXTRA_PURPOSE,
     EXTRAS,
+    LANES,
+    Extra,
     check_extra,
     dependency_lane,
     describe_device,
     describe_environment,
+    how_to_install,
     image_processor_options,
     missing_packages,
     package_versions,
@@ -51,31 +53,48 @@ def test_a_version_is_that_of_the_distribution_and_none_of_what_is_absent():
 @pytest.mark.parametrize(
     ("number", "extra", "message"),
     [
-        ("4.57.1", "onnx", 'this lacks optimum-onnx: pip install "smi-hf[onnx]"'),
-        ("5.0.0", "onnx", "this lacks optimum-onnx (static int8 models for ONNX Runtime), which needs transformers 4"),
-        ("5.0.0", "plots", 'this lacks matplotlib: pip install "smi-hf[plots]"'),
+        ("4.57.1", "onnx", "this needs optimum-onnx, onnx (static int8 models for ONNX Runtime): pip install"),
+        ("4.57.1", "onnx", 'pip install "smi-hf[onnx-full]"'),
+        ("5.0.0", "onnx", "this needs onnxscript, onnx (static int8 models for ONNX Runtime): pip install"),
+        ("5.0.0", "onnx", 'pip install "smi-hf[onnx]"'),
+        ("5.0.0", "old", "use the full lane, transformers 4 (constraints-full.txt); this is latest, transformers 5"),
+        ("5.0.0", "plots", 'this needs matplotlib (charts as PNG): pip install "smi-hf[plots]"'),
     ],
 )
-def test_a_missing_extra_is_answered_with_what_would_bring_it(installed, number, extra, message):
+def test_a_missing_extra_is_answered_with_what_would_bring_it(installed, monkeypatch, number, extra, message):
+    monkeypatch.setitem(EXTRAS, "old", Extra("what it is for", {"full": ("dusty",)}))
     installed(transformers=number, onnxruntime="1.20")
     with pytest.raises(UsageError, match=re.escape(message)):
         check_extra(extra, "this")
 
 
 def test_an_extra_that_is_there_is_not_missed(installed):
-    installed(transformers="4.57.1", optimum_onnx="0.1", onnxruntime="1.20")
-    assert missing_packages("onnx") == []
-    check_extra("onnx", "this")
+    for packages in (
+        {"transformers": "4.57.1", "optimum_onnx": "0.1", "onnx": "1.20", "onnxruntime": "1.20"},
+        {"transformers": "5.23.0", "onnxscript": "0.7", "onnx": "1.20", "onnxruntime": "1.21"},
+    ):
+        installed(**packages)
+        assert missing_packages("onnx") == []
+        check_extra("onnx", "this")
 
 
-def test_extras_are_those_of_the_package_and_each_has_a_purpose(repository):
+def test_extras_are_those_of_the_package_in_every_lane(repository, installed):
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     declared = project["optional-dependencies"]
-    assert EXTRAS.keys() == EXTRA_PURPOSE.keys() == declared.keys() - {"test"}
-    for extra, packages in EXTRAS.items():
-        # Extras of others are among the names: optimum-intel[openvino] brings openvino.
-        required = {name for requirement in declared[extra] for name in re.findall(r"[a-z][\w-]*", requirement)}
-        assert {name for name, _ in packages} <= required, extra
+    asked_for = {"test"}
+    for lane, number in (("full", "4.57.1"), ("latest", "5.23.0")):
+        installed(transformers=number)
+        assert dependency_lane() == lane
+        for extra in EXTRAS:
+            if lane not in EXTRAS[extra].packages:
+                continue
+            name = re.fullmatch(r'pip install "smi-hf\[(.*)\]"', how_to_install(extra))[1]
+            asked_for.add(name)
+            # Extras of others are among the names: optimum-intel[openvino] brings openvino.
+            required = {part for requirement in declared[name] for part in re.findall(r"[a-z][\w-]*", requirement)}
+            assert set(missing_packages(extra)) <= required, extra
+    assert asked_for == declared.keys()
+    assert set(LANES) >= {lane for extra in EXTRAS.values() for lane in extra.packages}
 
 
 def test_a_device_is_described_without_a_name_of_the_machine():

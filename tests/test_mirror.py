@@ -28,6 +28,7 @@ CROSSING = {
     "inversion/test_kills.py": "kill -9 at each change of a file",
     "inversion/test_real_checkpoint.py": "slow: the real DeiT-Tiny",
     "quantization/test_kills.py": "kill -9 at each change of a file",
+    "quantization/test_lanes.py": "one accuracy in both lanes of dependencies",
     "test_layers.py": "imports of every module",
     "test_mirror.py": "this file",
     "test_readme.py": "commands and code of the README",

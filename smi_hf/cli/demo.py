@@ -91,7 +91,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     console.print({name: value for name, value in sparse.dataset[0].items() if name != "image"})
     console.print(inversion_table(made))
     if missing_packages("onnx"):
-        console.print("Quantization is left out: it needs the onnx extra, which the full lane has (smi-hf doctor)")
+        console.print("Quantization is left out: it needs the onnx extra (smi-hf doctor)")
     else:
         title = f"Static int8 in {output_dir / INT8}, judged on {len(demo.images)} held-out images"
         console.print(result_table(demo.quantize(sparse), title))

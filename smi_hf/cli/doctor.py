@@ -9,10 +9,11 @@ from typing import Any
 
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.environment import (
-    EXTRA_PURPOSE,
     EXTRAS,
     dependency_lane,
     describe_device,
+    extra_packages,
+    how_to_install,
     missing_packages,
     package_version,
     package_versions,
@@ -48,7 +49,7 @@ def examine() -> dict[str, Any]:
             "--mixed_precision bf16": _finding(*_bf16()),
             "--compile": _finding(*_compiler()),
             "push_to_hub": _finding(bool(get_token()), "logged in" if get_token() else "run `hf auth login` first"),
-            **{f"extra {extra}": _finding(*_extra(extra, lane)) for extra in EXTRAS},
+            **{f"extra {extra}": _finding(*_extra(extra)) for extra in EXTRAS},
         },
     }
 
@@ -76,14 +77,11 @@ def _compiler() -> tuple[bool, str]:
     return compiler is not None, f"with {compiler}" if compiler else "needs a C++ compiler (g++ or clang++) on the CPU"
 
 
-def _extra(extra: str, lane: str) -> tuple[bool, str]:
-    purpose, needs_lane = EXTRA_PURPOSE[extra]
-    missing = missing_packages(extra)
-    if not missing:
-        return True, purpose + ": " + ", ".join(f"{name} {package_version(name)}" for name, _ in EXTRAS[extra])
-    if needs_lane is not None and needs_lane != lane:
-        return False, f"{purpose}: needs the {needs_lane} lane (transformers 4.57), this is {lane}"
-    return False, f'{purpose}: pip install "smi-hf[{extra}]" (lacks {", ".join(missing)})'
+def _extra(extra: str) -> tuple[bool, str]:
+    purpose = f"{EXTRAS[extra].purpose} ({' and '.join(EXTRAS[extra].packages)})"
+    if missing := missing_packages(extra):
+        return False, f"{purpose}: lacks {', '.join(missing)}; {how_to_install(extra)}"
+    return True, f"{purpose}: " + ", ".join(f"{name} {package_version(name)}" for name in extra_packages(extra))
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -30,8 +30,9 @@ Calibration sees the kept patches and nothing else. Controls calibrate the same 
 {controls}
   dynamic         no images: ranges are taken at run time (onnx)
 
-The model loads without smi_hf:
+The model loads without smi_hf, with Optimum or with transformers 5; its README.md says how:
   ORTModelForImageClassification.from_pretrained("out/deit-tiny-int8")
+  transformers.exporters.ExportedModel.from_pretrained("out/deit-tiny-int8")
 """
 
 

@@ -1,7 +1,7 @@
-"""What ONNX Runtime's QDQ quantizer can do and optimum does not pass on: float outputs, and activations of 16 bits."""
+"""What ONNX Runtime's quantizer is asked for: which nodes, float outputs, activations of 16 bits."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +9,27 @@ from typing import Any
 # runtimes but ONNX Runtime read.
 _OPSET_OF_16_BITS = 21
 
-# ONNX Runtime then fuses each with the rescaling of its result. A quantized result is written in 8 bits, read back
-# and widened instead, breaks the fusions with bias and GELU, and drags the softmax into a slow 8-bit kernel: the
-# static model of DeiT-Tiny takes 243 ms for 32 images so, 172 with outputs in float, float32 290 (README.md).
+# Of ONNX Runtime: unsigned, as activations of 8 bits are for every target that has 16.
+WIDE_TYPE = "QUInt16"
+
+# What a MatMul or Gemm writes stays in floating point. ONNX Runtime then fuses each with the rescaling of its result.
+# A quantized result is written in 8 bits, read back and widened instead, breaks the fusions with bias and GELU, and
+# drags the softmax into a slow 8-bit kernel: the static model of DeiT-Tiny takes 243 ms for 32 images so, 172 with
+# outputs in float, float32 290 (README.md).
 FLOAT_OUTPUTS = {"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]}
 
 
-def wide(kind: Any) -> Any:
-    """The 16-bit type of ONNX Runtime that is signed, or not, as an 8-bit one is."""
-    from onnxruntime.quantization import QuantType
-
-    return {QuantType.QInt8: QuantType.QInt16, QuantType.QUInt8: QuantType.QUInt16}[kind]
-
-
-def wide_tensors(exported: Path, layers: Iterable[str], kind: Any) -> dict[str, Any]:
-    """Options of a quantizer that give the activations of some nodes another type.
+def wide_tensors(exported: Path, layers: Iterable[str]) -> dict[str, Any]:
+    """Options of a quantizer that give the activations of some nodes 16 bits.
 
     A tensor has one type for all nodes that read it: where one of them is named, the others get what it gets.
 
     Args:
         exported: the float32 graph.
-        layers: names of nodes. What they read gets that type, and what they write where outputs are quantized.
-        kind: type of ONNX Runtime for their activations.
+        layers: names of nodes. What they read gets 16 bits, and what they write where outputs are quantized.
     """
     import onnx
+    from onnxruntime.quantization import QuantType
 
     if not (named := set(layers)):
         return {}
@@ -46,7 +43,7 @@ def wide_tensors(exported: Path, layers: Iterable[str], kind: Any) -> dict[str, 
         for name in (*node.input, *node.output)
         if name and name not in constants
     }
-    return {"TensorQuantOverrides": {name: [{"quant_type": kind}] for name in sorted(tensors)}}
+    return {"TensorQuantOverrides": {name: [{"quant_type": QuantType[WIDE_TYPE]}] for name in sorted(tensors)}}
 
 
 def with_standard_16_bits(exported: Path, folder: Path) -> Path:
@@ -64,19 +61,70 @@ def with_standard_16_bits(exported: Path, folder: Path) -> Path:
     return folder / exported.name
 
 
-@contextmanager
-def quantizer_told(options: Mapping[str, Any]) -> Iterator[None]:
-    """While it lasts, optimum's QDQ quantizer has further options (`extra_options` of ONNX Runtime's)."""
+@dataclass(frozen=True)
+class QdqRequest:
+    """What is to be quantized, and how.
+
+    Args:
+        graph: path of the float32 graph.
+        target: one of `OnnxBackend.targets`.
+        layers, types: names and types of the nodes.
+        ranges: of activations, `onnxruntime.quantization.calibrate.TensorsData`; None takes them at run time.
+        options: further `extra_options` of ONNX Runtime's quantizer.
+        is_wide: whether all activations get 16 bits.
+    """
+
+    graph: Path
+    target: str
+    layers: tuple[str, ...]
+    types: tuple[str, ...]
+    ranges: Any
+    options: Mapping[str, Any]
+    is_wide: bool = False
+
+
+def quantized_graph(request: QdqRequest) -> Any:
+    """The quantized graph, an `onnx.ModelProto`, by ONNX Runtime's own quantizers.
+
+    The types of weights and activations, and what else a runtime needs, are those that Optimum's
+    `AutoQuantizationConfig` has for the target.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-    from optimum.onnxruntime import quantization
+    from onnxruntime.quantization.quant_utils import QuantizationMode
 
-    class Told(QDQQuantizer):
-        def __init__(self, *args: Any, extra_options: dict[str, Any], **kwargs: Any) -> None:
-            super().__init__(*args, extra_options=extra_options | dict(options), **kwargs)
-
-    before = quantization.QDQQuantizer
-    quantization.QDQQuantizer = Told
-    try:
-        yield
-    finally:
-        quantization.QDQQuantizer = before
+    model = onnx.load(str(request.graph))
+    # Dynamic quantization transposes weights and then finds these shapes wrong.
+    weights = {tensor.name for tensor in model.graph.initializer}
+    others = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(others)
+    is_tensorrt = request.target == "tensorrt"
+    activations = WIDE_TYPE if request.is_wide else "QInt8" if is_tensorrt else "QUInt8"
+    of_target = {
+        "WeightSymmetric": True,
+        "ActivationSymmetric": is_tensorrt,
+        # TensorRT wants a pair of its own at each reader, and at weights too.
+        "DedicatedQDQPair": is_tensorrt,
+        "AddQDQPairToWeight": is_tensorrt,
+    }
+    arguments = {
+        "model": model,
+        "per_channel": True,
+        "reduce_range": False,
+        "weight_qType": QuantType.QUInt8 if request.target == "avx2" else QuantType.QInt8,
+        "activation_qType": QuantType[activations],
+        "tensors_range": request.ranges,
+        "nodes_to_quantize": list(request.layers),
+        "nodes_to_exclude": [],
+        "op_types_to_quantize": list(request.types),
+        "extra_options": of_target | dict(request.options),
+    }
+    if request.ranges is None:
+        quantizer = ONNXQuantizer(**arguments, mode=QuantizationMode.IntegerOps, static=False)
+    else:
+        quantizer = QDQQuantizer(**arguments)
+    quantizer.quantize_model()
+    return quantizer.model.model

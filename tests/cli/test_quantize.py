@@ -11,8 +11,8 @@ from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
 
-needs_openvino = pytest.mark.skipif(bool(missing_packages("openvino")), reason="needs the full lane")
-needs_onnx = pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra needs the full lane")
+needs_openvino = pytest.mark.skipif(bool(missing_packages("openvino")), reason="the openvino extra is absent")
+needs_onnx = pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra is absent")
 
 
 @needs_onnx
@@ -204,8 +204,20 @@ def test_a_mistake_is_one_message_before_anything_is_written(
     assert not (tmp_path / "int8").exists()
 
 
-@pytest.mark.skipif(not missing_packages("onnx"), reason="the extra is here")
-def test_an_absent_back_end_names_the_lane(tiny_checkpoint, sparse_folder, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("lane", "command"), [("full", 'pip install "smi-hf[onnx-full]"'), ("latest", 'pip install "smi-hf[onnx]"')]
+)
+def test_an_absent_back_end_names_the_pip_command_of_the_lane(
+    tiny_checkpoint, sparse_folder, tmp_path, capsys, monkeypatch, lane, command
+):
+    from smi_hf import environment
+
+    monkeypatch.setattr(environment, "dependency_lane", lambda: lane)
+    monkeypatch.setattr(environment, "missing_packages", lambda extra: ["onnxruntime"])
     arguments = ["quantize", "--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder]
     assert main([*map(str, arguments), "--output_dir", str(tmp_path / "int8")]) == 2
-    assert "which needs transformers 4: use the full lane" in capsys.readouterr().err
+    assert (
+        f"back end 'onnx' needs onnxruntime (static int8 models for ONNX Runtime): {command}"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "int8").exists()

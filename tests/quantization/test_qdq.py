@@ -1,19 +1,18 @@
-"""What optimum's quantizer is told besides: on a graph small enough to read."""
+"""What ONNX Runtime's quantizer is asked for: on a graph small enough to read."""
 
 import pytest
 
 from smi_hf.environment import missing_packages
 
 if missing_packages("onnx"):
-    pytest.skip("the onnx extra needs the full lane", allow_module_level=True)
+    pytest.skip("the onnx extra is absent", allow_module_level=True)
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
-from optimum.onnxruntime import quantization
 
-from smi_hf.quantization.qdq import quantizer_told, wide, wide_tensors, with_standard_16_bits
+from smi_hf.quantization.qdq import wide_tensors, with_standard_16_bits
 
 
 @pytest.fixture
@@ -36,16 +35,11 @@ def graph_of(tmp_path):
     return save
 
 
-def test_a_wide_type_has_the_sign_of_the_narrow_one():
-    assert wide(QuantType.QInt8) == QuantType.QInt16
-    assert wide(QuantType.QUInt8) == QuantType.QUInt16
-
-
 def test_what_a_named_node_reads_and_writes_is_wide_and_no_weight(graph_of):
     path = graph_of(18)
-    found = wide_tensors(path, ["first"], QuantType.QInt16)["TensorQuantOverrides"]
-    assert found == {"middle": [{"quant_type": QuantType.QInt16}], "x": [{"quant_type": QuantType.QInt16}]}
-    assert wide_tensors(path, [], QuantType.QInt16) == {}
+    found = wide_tensors(path, ["first"])["TensorQuantOverrides"]
+    assert found == {"middle": [{"quant_type": QuantType.QUInt16}], "x": [{"quant_type": QuantType.QUInt16}]}
+    assert wide_tensors(path, []) == {}
 
 
 def test_an_old_graph_is_brought_to_the_opset_with_16_bits_and_a_new_one_is_left(graph_of, tmp_path):
@@ -55,28 +49,3 @@ def test_an_old_graph_is_brought_to_the_opset_with_16_bits_and_a_new_one_is_left
     assert [entry.version for entry in model.opset_import] == [21]
     assert [node.name for node in model.graph.node] == ["first", "second"]
     assert with_standard_16_bits(new, tmp_path / "none") == new and not (tmp_path / "none").exists()
-
-
-def test_a_quantizer_is_told_for_as_long_as_it_lasts(graph_of):
-    before = quantization.QDQQuantizer
-    model = onnx.load(str(graph_of(18)))
-    with quantizer_told({"OpTypesToExcludeOutputQuantization": ["MatMul"]}):
-        quantizer = quantization.QDQQuantizer(
-            model, False, False, QuantType.QInt8, QuantType.QUInt8, {}, [], [], ["MatMul"],
-            extra_options={"AddQDQPairToWeight": True},
-        )  # fmt: skip
-    assert quantizer.op_types_to_exclude_output_quantization == ["MatMul"]
-    assert quantizer.add_qdq_pair_to_weight
-    assert quantization.QDQQuantizer is before
-
-
-def test_an_error_leaves_optimum_as_it_was():
-    before = quantization.QDQQuantizer
-
-    def fail():
-        with quantizer_told({}):
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fail()
-    assert quantization.QDQQuantizer is before

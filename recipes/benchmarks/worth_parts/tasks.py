@@ -22,7 +22,7 @@ from transformers import PrinterCallback
 
 from smi_hf import QuantizationConfig, SparseClassifier, SparseDistillationConfig, SparseDistillationTrainer, Teacher
 from smi_hf.distillation.loading import StudentModel, draw_head
-from smi_hf.environment import EXTRA_PURPOSE, dependency_lane, missing_packages
+from smi_hf.environment import how_to_install, missing_packages
 from smi_hf.evaluation.predictors import Predictor, pytorch_predictor
 from smi_hf.images.controls.filled import all_patches
 from smi_hf.images.kept import KeptImages
@@ -60,9 +60,7 @@ class Task:
         missing = missing_packages(self.extra) if self.extra else []
         if not missing:
             return None
-        lane = EXTRA_PURPOSE[self.extra][1]
-        where = "" if lane in (None, dependency_lane()) else f", which only the {lane} lane has"
-        return f"{', '.join(missing)} is not installed (extra {self.extra!r}{where})"
+        return f"{', '.join(missing)} is not installed: {how_to_install(self.extra)}"
 
     def __str__(self) -> str:
         return json.dumps(self.settings, sort_keys=True)

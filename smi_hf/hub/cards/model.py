@@ -84,6 +84,7 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
             device=record.environment.device,
             backend=record.settings.get("backend"),
             loading=_loading(record),
+            library=_library(record),
             transformers_version=record.environment.packages.get("transformers"),
             dataset_rows=_dataset_table(record),
             settings_rows=settings_table(record.settings),

@@ -1,4 +1,7 @@
-"""ONNX Runtime through optimum-onnx: static int8 as QDQ, per-channel symmetric weights, min-max activations.
+"""ONNX Runtime: static int8 as QDQ, per-channel symmetric weights, min-max activations.
+
+Under transformers 4 Optimum exports and quantizes; from 5 on transformers itself exports, and ONNX Runtime's own
+quantizer does the rest. What is quantized, and by which ranges, is the same in both lanes.
 
 Legend: `B` images, `C` channels, `H W` image pixels.
 """
@@ -7,23 +10,24 @@ import logging
 import os
 import platform
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from smi_hf.errors import RunError, UsageError
+from smi_hf.environment import dependency_lane
+from smi_hf.errors import UsageError
 from smi_hf.evaluation.predictors import Logits
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
-from smi_hf.quantization.qdq import FLOAT_OUTPUTS, quantizer_told, wide, wide_tensors, with_standard_16_bits
+from smi_hf.quantization.qdq import FLOAT_OUTPUTS, QdqRequest, wide_tensors, with_standard_16_bits
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +41,9 @@ MODEL_FILE = "model.onnx"
 
 @register_backend("onnx")
 class OnnxBackend:
-    """Writes what `ORTModelForImageClassification.from_pretrained` reads."""
+    """Writes what the lane's own loader reads: Optimum's `ORTModelForImageClassification`, or transformers 5's
+    `ExportedModel`.
+    """
 
     extra = "onnx"
     widths = ((8, 8), (8, WIDE_BITS))
@@ -47,22 +53,24 @@ class OnnxBackend:
     has_wide_layers = True
     is_dynamic_possible = True
     is_simulation = False
-    runtime = Runtime("ONNX Runtime", "optimum", ("onnx", "onnxruntime"))
+    runtime = Runtime(
+        "ONNX Runtime", "optimum" if dependency_lane() == "full" else "transformers", ("onnx", "onnxruntime")
+    )
 
     def prepare(self, teacher: Teacher, work: Path) -> "OnnxFloatModel":
-        return OnnxFloatModel(teacher, export(teacher, work / "float"))
+        return OnnxFloatModel(teacher, exporter().export(teacher, work / "float"))
 
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / MODEL_FILE).is_file()
 
     def load(self, folder: Path) -> Logits:
-        """Logits of the stock ONNX Runtime model."""
-        from optimum.onnxruntime import ORTModelForImageClassification
+        """Logits of the model of either lane, by ONNX Runtime."""
+        import onnxruntime
 
-        model = ORTModelForImageClassification.from_pretrained(folder, trust_remote_code=False)
+        session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=["CPUExecutionProvider"])
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
-            return np.asarray(model(pixel_values=pixels_BCHW).logits)
+            return session.run(["logits"], {"pixel_values": pixels_BCHW})[0]
 
         return predict
 
@@ -97,8 +105,6 @@ class OnnxFloatModel:
         layers: Sequence[str],
         folder: Path,
     ) -> None:
-        from optimum.onnxruntime import AutoQuantizationConfig, ORTQuantizer
-
         target = settings.target or OnnxBackend.targets[0]
         if target == "tensorrt" and (settings.activations == WIDE_BITS or settings.wide_layers):
             raise UsageError("target 'tensorrt' has no activations of 16 bits; choose another target, or 8 bits")
@@ -108,24 +114,20 @@ class OnnxFloatModel:
                 target,
                 lack,
             )
-        types = sorted({self.layers[name] for name in layers})
-        options: dict[str, Any] = {"nodes_to_quantize": list(layers), "operators_to_quantize": types}
-        if target != "tensorrt":
-            options |= {"is_static": calibration is not None, "per_channel": True}
-        asked = getattr(AutoQuantizationConfig, target)(**options)
-        exported, told = self.exported, {} if settings.quantize_outputs else FLOAT_OUTPUTS
+        graph, options = self.exported, {} if settings.quantize_outputs else FLOAT_OUTPUTS
         if calibration is not None and (settings.activations == WIDE_BITS or settings.wide_layers):
-            exported, kind = self._standard_16_bits(), wide(asked.activations_dtype)
-            told = told | wide_tensors(exported, settings.wide_layers, kind)
-            if settings.activations == WIDE_BITS:
-                asked.activations_dtype = kind
-        with quantizer_told(told):
-            ORTQuantizer(exported, config=self.teacher.model.config).quantize(
-                asked,
-                save_dir=folder,
-                file_suffix=None,
-                calibration_tensors_range=None if calibration is None else self._ranges(calibration),
-            )
+            graph = self._standard_16_bits()
+            options = options | wide_tensors(graph, settings.wide_layers)
+        request = QdqRequest(
+            graph,
+            target,
+            tuple(layers),
+            tuple(sorted({self.layers[name] for name in layers})),
+            None if calibration is None else self._ranges(calibration),
+            options,
+            settings.activations == WIDE_BITS,
+        )
+        exporter().save_quantized(self.exported, request, self.teacher.model.config, folder)
 
     def _standard_16_bits(self) -> Path:
         if self._converted is None:
@@ -152,39 +154,15 @@ def _lacks_for_target(target: str) -> str | None:
     return None if supported() else f"the instruction set {target}"
 
 
-def export(teacher: Teacher, folder: Path) -> Path:
-    """The teacher as float32 ONNX in a new folder, with its configuration; returns the path of the graph.
+def exporter() -> ModuleType:
+    """What exports and quantizes in this lane: `export` and `save_quantized` of a module of `quantization.exports`."""
+    if dependency_lane() == "full":
+        from smi_hf.quantization.exports import optimum_onnx
 
-    Raises:
-        RunError: the exporter cannot (DINOv2 with registers interpolates its positions by an operator without ONNX
-            equivalent).
-    """
-    from optimum.exporters.onnx import main_export
-    from optimum.exporters.onnx.model_configs import ViTOnnxConfig
+        return optimum_onnx
+    from smi_hf.quantization.exports import transformers_onnx
 
-    # The exporter reads checkpoints, not models in memory.
-    checkpoint = folder.with_name(folder.name + "-checkpoint")
-    teacher.model.model.save_pretrained(checkpoint)
-    teacher.image_processor.save_pretrained(checkpoint)
-    # Every family here takes images and gives logits, as ViT does; the exporter knows some of them alone.
-    description = ViTOnnxConfig(teacher.model.config, task="image-classification")
-    try:
-        with warnings.catch_warnings():
-            # The tracer's remarks on transformers' code, and deprecations that are optimum's to mend.
-            warnings.simplefilter("ignore")
-            main_export(
-                str(checkpoint),
-                output=folder,
-                task="image-classification",
-                custom_onnx_configs={"model": description},
-                do_validation=False,
-            )
-    except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
-        raise RunError(
-            f"{teacher.model.config.model_type!r} could not be exported to ONNX: {type(error).__name__}: "
-            f"{str(error).strip().splitlines()[0]}"
-        ) from error
-    return folder / MODEL_FILE
+    return transformers_onnx
 
 
 def activation_ranges(exported: Path, teacher: Teacher, calibration: KeptImages) -> Any:

@@ -1,18 +1,18 @@
 """OpenVINO through NNCF: static int8, per-channel symmetric weights, min-max activations; or integer weights alone.
 
 A classifier is converted in two halves, the embeddings and all that is behind them. The second half takes any number
-of tokens, so it is calibrated on those of the kept patches; then the first is grafted before it. OpenVINO's converter
-is called directly, as optimum-intel's exporter fails on DINOv2 (1.27), or knows it and ViT-MSN no more (2.2).
+of tokens, so it is calibrated on those of the kept patches; then the first is grafted before it.
+
+OpenVINO's converter is called directly in both lanes: optimum-intel's exporter fails on DINOv2 (1.27), or knows it and
+ViT-MSN no more (2.2, for transformers below 5.6); that of transformers takes many times as long, and gives operators
+numbers for names. What is written is laid out as the lane's own exporter does.
 
 Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixels.
 """
 
-import io
-import logging
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from smi_hf.environment import dependency_lane
 from smi_hf.errors import RunError
 from smi_hf.evaluation.predictors import Logits
 from smi_hf.evaluation.record import Runtime
@@ -28,6 +29,13 @@ from smi_hf.models import Teacher
 from smi_hf.models.sparse import SparseClassifier, embeddings_bypassed
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
+from smi_hf.quantization.exports.halves import (
+    Embeddings,
+    examples,
+    positions_interpolated_once,
+    unmasked_attention,
+)
+from smi_hf.quantization.exports.quiet import quiet
 
 MODEL_FILE = "openvino_model.xml"
 # Types of operators that NNCF quantizes in a transformer; it leaves norms, GELU and residual sums alone.
@@ -36,7 +44,9 @@ _QUANTIZABLE = ("Convolution", "MatMul", "ScaledDotProductAttention")
 
 @register_backend("openvino")
 class OpenVINOBackend:
-    """Writes what `OVModelForImageClassification.from_pretrained` reads."""
+    """Writes what the lane's own loader reads: Optimum's `OVModelForImageClassification`, or transformers 5's
+    `ExportedModel`.
+    """
 
     extra = "openvino"
     widths = ((8, 8), (8, 32), (4, 32))
@@ -46,7 +56,7 @@ class OpenVINOBackend:
     has_wide_layers = False
     is_dynamic_possible = False
     is_simulation = False
-    runtime = Runtime("OpenVINO", "optimum", ("openvino", "nncf"))
+    runtime = Runtime("OpenVINO", "optimum" if dependency_lane() == "full" else "transformers", ("openvino", "nncf"))
 
     def prepare(self, teacher: Teacher, work: Path) -> "OpenVINOFloatModel":
         """Converts the teacher, in memory and on the CPU, for images of its grid's size and batches of any.
@@ -60,22 +70,16 @@ class OpenVINOBackend:
         return (folder / MODEL_FILE).is_file()
 
     def load(self, folder: Path) -> Logits:
-        """Logits of the stock OpenVINO model; what is in floating point is computed in float32.
+        """Logits of the model of either lane; what is in floating point is computed in float32.
 
         Left to itself, OpenVINO takes bfloat16 on CPUs that have it: then float32 would not be what it is called, and
         its time would say nothing of other CPUs.
         """
-        import_openvino()
-        from optimum.intel import OVModelForImageClassification
-
-        # Offline, optimum looks for every folder among the downloads of the Hub, and remarks that it is not there.
-        with _quiet("optimum"):
-            model = OVModelForImageClassification.from_pretrained(
-                folder, ov_config={"INFERENCE_PRECISION_HINT": "f32"}, trust_remote_code=False
-            )
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        model = import_openvino().Core().compile_model(folder / MODEL_FILE, "CPU", options)
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
-            return np.asarray(model(pixel_values=pixels_BCHW).logits)
+            return model({"pixel_values": pixels_BCHW})["logits"].copy()
 
         return predict
 
@@ -108,7 +112,7 @@ class OpenVINOFloatModel:
         layers: Sequence[str],
         folder: Path,
     ) -> None:
-        """Writes a quantized model that `OVModelForImageClassification.from_pretrained` reads.
+        """Writes a quantized model.
 
         Args:
             calibration: needed where activations are quantized; integer weights alone don't look at it.
@@ -129,10 +133,17 @@ class OpenVINOFloatModel:
         self._save(whole, folder)
 
     def _save(self, whole: Any, folder: Path) -> None:
-        from optimum.intel import OVModelForImageClassification
+        if dependency_lane() == "full":
+            from optimum.intel import OVModelForImageClassification
 
-        config = self.teacher.model.config
-        OVModelForImageClassification(whole, config=config, compile=False).save_pretrained(folder)
+            config = self.teacher.model.config
+            OVModelForImageClassification(whole, config=config, compile=False).save_pretrained(folder)
+        else:
+            from transformers.exporters import ExportFormat
+
+            from smi_hf.quantization.exports.manifest import exported_classifier
+
+            exported_classifier(self.teacher, whole, ExportFormat.OPENVINO, ("openvino",)).save_pretrained(folder)
 
 
 def import_openvino() -> Any:
@@ -154,54 +165,18 @@ def convert_halves(model: SparseClassifier) -> tuple[Any, Any]:
         RunError: it cannot be converted.
     """
     openvino = import_openvino()
-    height, width = model.grid.image_size
-    pixels_BCHW = torch.zeros(2, model.num_channels, height, width)
-    tokens_BTD = model.embed(model.grid.cut(pixels_BCHW), model.grid.all_patches(2))
-    module = _Embeddings(model).eval()
-    with _positions_interpolated_once(model.embeddings):
+    pixels_BCHW, tokens_BTD = examples(model)
+    module = Embeddings(model).eval()
+    unmasked = nullcontext() if dependency_lane() == "full" else unmasked_attention(model)
+    with unmasked, positions_interpolated_once(model.embeddings):
         module(pixels_BCHW)
-        embeddings = _convert(module, pixels_BCHW, [-1, model.num_channels, height, width], model)
-    with embeddings_bypassed(model.embeddings):
-        encoder = _convert(model.model, {"pixel_values": tokens_BTD}, [-1, -1, tokens_BTD.shape[-1]], model)
+        embeddings = _convert(module, pixels_BCHW, [-1, *pixels_BCHW.shape[1:]], model)
+        with embeddings_bypassed(model.embeddings):
+            encoder = _convert(model.model, {"pixel_values": tokens_BTD}, [-1, -1, tokens_BTD.shape[-1]], model)
     # A tensor has several names after conversion, and optimum takes any one of them.
     embeddings.input(0).get_tensor().set_names({"pixel_values"})
     # DeiT with a distillation head gives the logits of each head as well.
     return embeddings, openvino.Model([encoder.output("logits").get_node()], encoder.get_parameters())
-
-
-class _Embeddings(nn.Module):
-    """The embeddings of a classifier at its grid's image size, at the same place in the tree of modules."""
-
-    def __init__(self, model: SparseClassifier) -> None:
-        super().__init__()
-        self.backbone = model.family.backbone
-        self.arguments = model.family.embeddings_arguments(model.config, model.grid.image_size)
-        self.add_module(self.backbone, getattr(model.model, self.backbone))
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        return getattr(self, self.backbone).embeddings(pixel_values, **self.arguments)
-
-
-@contextmanager
-def _positions_interpolated_once(embeddings: nn.Module) -> Iterator[None]:
-    """While it lasts, positions are interpolated at the first forward, and are a constant in one that is traced.
-
-    DINOv2 would do it anew for each batch; and where OpenVINO folds that into a constant, it antialiases differently
-    from PyTorch, which moves logits in the fourth digit.
-    """
-    interpolate = embeddings.interpolate_pos_encoding
-    positions: list[Tensor] = []
-
-    def remember(*args: Any) -> Tensor:
-        if not positions:
-            positions.append(interpolate(*args))
-        return positions[0]
-
-    embeddings.interpolate_pos_encoding = remember
-    try:
-        yield
-    finally:
-        del embeddings.interpolate_pos_encoding
 
 
 def _convert(module: nn.Module, example: Any, shape: list[int], model: SparseClassifier) -> Any:
@@ -210,9 +185,7 @@ def _convert(module: nn.Module, example: Any, shape: list[int], model: SparseCla
 
     failures = (GeneralFailure, NotImplementedFailure, OpConversionFailure, OpValidationFailure, RuntimeError)
     try:
-        with _quiet("transformers"), warnings.catch_warnings():
-            # The tracer's remarks on transformers' code.
-            warnings.simplefilter("ignore")
+        with quiet("transformers"):
             return openvino.convert_model(module, example_input=example, input=shape)
     except failures as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
@@ -253,7 +226,7 @@ def _quantized(half: Any, batches: Iterable[Tensor], layers: Sequence[str]) -> A
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     data = [batch.numpy() for batch in batches]
-    with _quiet("nncf"):
+    with quiet("nncf"):
         return nncf.quantize(
             half,
             nncf.Dataset(data),
@@ -274,7 +247,7 @@ def _with_integer_weights(whole: Any, bits: int, layers: Sequence[str]) -> Any:
     import nncf
 
     skipped = nncf.IgnoredScope(names=sorted({name for name, _ in _layers(whole)} - set(layers)))
-    with _quiet("nncf"):
+    with quiet("nncf"):
         if bits == 8:
             return nncf.compress_weights(whole, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=skipped)
         return nncf.compress_weights(
@@ -285,19 +258,3 @@ def _with_integer_weights(whole: Any, bits: int, layers: Sequence[str]) -> Any:
             all_layers=True,
             ignored_scope=skipped,
         )
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """While it lasts, a package logs errors alone, and draws no progress bar on the standard output.
-
-    To be imported before: NNCF takes hold of the standard output, and of a logger of its own class, at its import.
-    """
-    package = logging.getLogger(name)
-    before = package.level
-    package.setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        package.setLevel(before)

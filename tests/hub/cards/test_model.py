@@ -13,7 +13,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from huggingface_hub.utils import validate_repo_id
 
 from smi_hf.data.record import DatasetRecord
-from smi_hf.environment import Environment
+from smi_hf.environment import Environment, dependency_lane
 from smi_hf.evaluation.record import DatasetReference, HeldOut, ModelRecord, Runtime
 from smi_hf.evaluation.table import Row, Scores
 from smi_hf.hub import render_model_card, save_model_record
@@ -171,8 +171,24 @@ def test_a_model_that_nobody_judged_claims_no_accuracy(quantized, distilled, tmp
 @pytest.mark.parametrize(
     ("backend", "bits", "library", "says"),
     [
-        ("onnx", 8, "optimum", "ORTModelForImageClassification.from_pretrained("),
-        ("openvino", 8, "optimum", "OVModelForImageClassification.from_pretrained("),
+        (
+            "onnx",
+            8,
+            *(
+                ("optimum", "ORTModelForImageClassification.from_pretrained(")
+                if dependency_lane() == "full"
+                else ("transformers", "ExportedModel.from_pretrained(")
+            ),
+        ),
+        (
+            "openvino",
+            8,
+            *(
+                ("optimum", "OVModelForImageClassification.from_pretrained(")
+                if dependency_lane() == "full"
+                else ("transformers", "ExportedModel.from_pretrained(")
+            ),
+        ),
         ("quanto", 4, "optimum-quanto", "load_model(Path(folder))"),
         ("simulated", 4, "smi_hf", "smi-hf evaluate --model_name_or_path"),
         ("of-a-plugin", 8, "its-own", "made by the back end `of-a-plugin`"),

@@ -115,8 +115,8 @@ def test_a_target_is_refused_where_there_are_none(backend, monkeypatch):
 @pytest.mark.parametrize(
     ("lane", "message"),
     [
-        ("latest", "'pretend' lacks optimum-onnx.* needs transformers 4: use the full lane"),
-        ("full", r'\'pretend\' lacks optimum-onnx, onnxruntime: pip install "smi-hf\[onnx\]"'),
+        ("latest", r'\'pretend\' needs onnxscript, onnx, onnxruntime .*: pip install "smi-hf\[onnx\]"'),
+        ("full", r'\'pretend\' needs optimum-onnx, onnx, onnxruntime .*: pip install "smi-hf\[onnx-full\]"'),
     ],
 )
 def test_a_missing_extra_names_the_command_or_the_lane(backend, monkeypatch, lane, message):
