@@ -47,7 +47,7 @@ def wide_tensors(exported: Path, layers: Iterable[str]) -> dict[str, Any]:
 
 
 def with_standard_16_bits(exported: Path, folder: Path) -> Path:
-    """A float32 graph in the first opset that has 16-bit QDQ: `exported` itself, or a copy in a new folder.
+    """A float32 graph in the first opset that has 16-bit QDQ: `exported` itself, or a copy in a folder.
 
     Nodes and tensors keep their names.
     """
@@ -56,7 +56,7 @@ def with_standard_16_bits(exported: Path, folder: Path) -> Path:
     model = onnx.load(str(exported))
     if any(entry.version >= _OPSET_OF_16_BITS for entry in model.opset_import if not entry.domain):
         return exported
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     onnx.save(onnx.version_converter.convert_version(model, _OPSET_OF_16_BITS), str(folder / exported.name))
     return folder / exported.name
 
