@@ -19,31 +19,31 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
+from worth_parts.sets import Judge
 
 from smi_hf import Teacher, UsageError, load_image_set, load_sparse_dataset, load_teacher
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.main import answer_errors
-from smi_hf.evaluation.predictors import pytorch_predictor
+from smi_hf.evaluation.predictors import Logits, pytorch_predictor
 from smi_hf.files import replaced_atomically
 from smi_hf.images.controls.base import ControlSpec, parse_controls
 from smi_hf.images.controls.real import real_images
 from smi_hf.images.kept import sparse_images
-from smi_hf.images.real import ImageSet
-from smi_hf.models.preprocessing import preprocess
 from smi_hf.registry import unknown_name
 
 # From a model, what it is traced with, the images to calibrate on (None for that sample alone) and a folder, to a
 # function from the pixels of one image (1, C, H, W), as the shape is fixed, to logits (1, L).
-Export = Callable[[Teacher, Tensor, Sequence[dict[str, Tensor]] | None, Path], Callable[[Tensor], Tensor]]
+Export = Callable[[Teacher, Tensor, Sequence[dict[str, Tensor]] | None, Path], Logits]
 
 
 def _with_onnx(quantizer: str, **options: Any) -> Export:
     def export(
         teacher: Teacher, sample_1CHW: Tensor, images: Sequence[dict[str, Tensor]] | None, folder: Path
-    ) -> Callable[[Tensor], Tensor]:
+    ) -> Logits:
         import onnxruntime
         from transformers import exporters
 
@@ -53,14 +53,14 @@ def _with_onnx(quantizer: str, **options: Any) -> Export:
         model = teacher.model.model
         exporters.OnnxExporter().export(model, {"pixel_values": sample_1CHW}, config).save_pretrained(folder)
         session = onnxruntime.InferenceSession(folder / "model.onnx")
-        return lambda pixels_1CHW: torch.from_numpy(session.run(None, {"pixel_values": pixels_1CHW.numpy()})[0])
+        return lambda pixels_1CHW: session.run(None, {"pixel_values": pixels_1CHW})[0]
 
     return export
 
 
 def _with_openvino(
     teacher: Teacher, sample_1CHW: Tensor, images: Sequence[dict[str, Tensor]] | None, folder: Path
-) -> Callable[[Tensor], Tensor]:
+) -> Logits:
     import openvino
     from transformers import exporters
 
@@ -69,7 +69,7 @@ def _with_openvino(
     model = teacher.model.model
     exporters.OpenVINOExporter().export(model, {"pixel_values": sample_1CHW}, config).save_pretrained(folder)
     compiled = openvino.Core().compile_model(next(folder.glob("*.xml")), "CPU")
-    return lambda pixels_1CHW: torch.from_numpy(compiled(pixels_1CHW.numpy())[0])
+    return lambda pixels_1CHW: compiled(pixels_1CHW)[0]
 
 
 QUANTIZERS: dict[str, tuple[str, Export]] = {
@@ -179,19 +179,9 @@ def make_runs(arguments: Arguments, teacher: Teacher) -> dict[str, list[Run]]:
     return rows
 
 
-class Judge:
-    """Photographs, preprocessed once."""
-
-    def __init__(self, images: ImageSet, teacher: Teacher) -> None:
-        self.batches = [
-            (torch.from_numpy(preprocess(pictures, teacher.image_processor)), torch.from_numpy(labels_B))
-            for pictures, labels_B in images.batches(1)
-        ]
-
-    def top1(self, predict: Callable[[Tensor], Tensor]) -> float:
-        """Share of the photographs whose label is the first choice, in [0, 1]."""
-        hits = [predict(pixels_BCHW).argmax(dim=1) == labels_B for pixels_BCHW, labels_B in self.batches]
-        return float(torch.cat(hits).float().mean())
+def one_by_one(answer: Logits) -> Logits:
+    """A graph that takes one image at a time, for batches."""
+    return lambda pixels_BCHW: np.concatenate([answer(pixels_1CHW) for pixels_1CHW in pixels_BCHW[:, None]])
 
 
 def measure(
@@ -208,9 +198,9 @@ def measure(
         for run in runs:
             with tempfile.TemporaryDirectory(prefix="smi-hf-") as work:
                 started = time.perf_counter()
-                predict = QUANTIZERS[name][1](teacher, run.sample_1CHW, run.images, Path(work) / "model")
+                answer = QUANTIZERS[name][1](teacher, run.sample_1CHW, run.images, Path(work) / "model")
                 seconds.append(time.perf_counter() - started)
-                top1.append(judge.top1(predict))
+                top1.append(judge.top1(one_by_one(answer)))
             bar.update()
         lines.append(Line(name, key, top1, round(statistics.median(seconds), 1)))
     return lines
@@ -233,11 +223,10 @@ def run(given: Sequence[str] | None = None) -> None:
     for name in ("transformers", "nncf", "torch.onnx", "root"):
         logging.getLogger(name).setLevel(logging.ERROR)
     teacher = load_teacher(arguments.model_name_or_path)
-    judge = Judge(load_image_set(arguments.judge, teacher.label_names, max_images=arguments.judge_images), teacher)
+    judge = Judge(arguments.judge, teacher, arguments.judge_images)
     rows = make_runs(arguments, teacher)
-    teacher.model.model.requires_grad_(False)
     in_float = pytorch_predictor(teacher.model, teacher.image_processor)
-    lines = [Line("float32", "", [judge.top1(lambda pixels: torch.from_numpy(in_float(pixels.numpy())))], 0.0)]
+    lines = [Line("float32", "", [judge.top1(in_float)], 0.0)]
     total = len(arguments.quantizers) * sum(map(len, rows.values()))
     with tqdm(total=total, desc="Measuring", unit="model", disable=arguments.disable_tqdm) as bar:
         for name in arguments.quantizers:

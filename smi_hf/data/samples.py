@@ -64,15 +64,23 @@ class WholeImages:
         """Pixels of image `number`, uint8 (C, H, W), and its label; None for a tile of images of several labels.
 
         Raises:
+            IndexError, UsageError: as `sources`.
+        """
+        batch = self.sources(number)
+        labels = set(batch["labels"].tolist())
+        return self._whole(batch["pixel_values"], batch["kept_patches"]), labels.pop() if len(labels) == 1 else None
+
+    def sources(self, number: int) -> "dict[str, Tensor]":
+        """The images that image `number` is made of, as `SparseDataset.decoded` gives them.
+
+        Raises:
             IndexError: there is no such image.
             UsageError: one cannot be decoded.
         """
         if not -len(self) <= number < len(self):
             raise IndexError(f"there are {len(self)} images, but number {number} was asked for")
         first = number % len(self) * self.num_sources
-        batch = self.dataset.decoded(range(first, min(first + self.num_sources, len(self.dataset))))
-        labels = set(batch["labels"].tolist())
-        return self._whole(batch["pixel_values"], batch["kept_patches"]), labels.pop() if len(labels) == 1 else None
+        return self.dataset.decoded(range(first, min(first + self.num_sources, len(self.dataset))))
 
     def _whole(self, pixels_MCHW: "Tensor", kept_MK: "Tensor") -> "Tensor":
         if self.shape != "tiled":
@@ -106,8 +114,11 @@ class CalibrationSamples(Sequence["dict[str, Tensor]"]):
         return len(self._images)
 
     def __getitem__(self, number: int) -> "dict[str, Tensor]":
-        pixels_CHW, _ = self._images[number]
-        sample = {"pixel_values": self.dataset.record.normalization.from_uint8(pixels_CHW[None]).contiguous()}
         if self.shape == "kept":
-            sample["kept_patches"] = self.dataset.decoded([number % len(self)])["kept_patches"]
-        return sample
+            batch = self._images.sources(number)
+            return {"pixel_values": self._normalized(batch["pixel_values"]), "kept_patches": batch["kept_patches"]}
+        pixels_CHW, _ = self._images[number]
+        return {"pixel_values": self._normalized(pixels_CHW[None])}
+
+    def _normalized(self, pixels_1CHW: "Tensor") -> "Tensor":
+        return self.dataset.record.normalization.from_uint8(pixels_1CHW).contiguous()

@@ -1,7 +1,6 @@
 """Writing a sparse dataset: a shard for each finished batch, at once and atomically, and in the end few large ones."""
 
 import hashlib
-import io
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import torch
-from PIL import Image
 
 from smi_hf.data.merging import (
     MAX_GROUP_ROWS,
@@ -26,6 +24,7 @@ from smi_hf.data.merging import (
     shard_range,
 )
 from smi_hf.data.parquet import READ_ERRORS, read_rows
+from smi_hf.data.png import encode_png
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import (
     CARD_FILE,
@@ -268,6 +267,4 @@ def encode_images(images: FinishedImages, grid: PatchGrid) -> Iterable[bytes]:
     """Each image as a PNG, its pruned patches black."""
     pixels_BCHW = grid.paste(torch.from_numpy(images.patches_BKCPQ), torch.from_numpy(images.kept_BK), fill=0)
     for pixels_HWC in pixels_BCHW.permute(0, 2, 3, 1).numpy():
-        buffer = io.BytesIO()
-        Image.fromarray(pixels_HWC).save(buffer, format="PNG")
-        yield buffer.getvalue()
+        yield encode_png(pixels_HWC)

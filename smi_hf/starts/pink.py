@@ -44,10 +44,15 @@ def pink_noise(random: np.random.Generator, image_size: tuple[int, int], *, slop
     """
     height, width = image_size
     white_CHW = random.standard_normal((3, height, width), dtype=np.float32)
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    frequency = frequencies(image_size)
     frequency[0, 0] = np.inf  # no mean
     fields_CHW = np.fft.irfft2(np.fft.rfft2(white_CHW) / frequency**slope, s=image_size)
     return _of_unit_std(np.einsum("dc,chw->dhw", COLOR_MIX, _of_unit_std(fields_CHW))).astype(np.float32)
+
+
+def frequencies(image_size: tuple[int, int]) -> np.ndarray:
+    """Of each coefficient of `np.fft.rfft2` of an image, in cycles a pixel, (H, W // 2 + 1)."""
+    return np.hypot(np.fft.fftfreq(image_size[0])[:, None], np.fft.rfftfreq(image_size[1]))
 
 
 def _of_unit_std(fields_CHW: np.ndarray) -> np.ndarray:

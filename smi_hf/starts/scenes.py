@@ -10,7 +10,7 @@ import numpy as np
 
 from smi_hf.starts.base import StartInputs, register_start
 from smi_hf.starts.dead_leaves import cover
-from smi_hf.starts.pink import COLOR_MIX, pink_noise
+from smi_hf.starts.pink import COLOR_MIX, frequencies, pink_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +64,5 @@ def scenes(inputs: StartInputs) -> "Tensor":
 def blurred(pixels_CHW: np.ndarray, width: float) -> np.ndarray:
     """An image under a Gaussian of that standard deviation in pixels, whose edges fit together."""
     size = pixels_CHW.shape[1:]
-    frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1]))
-    passed = np.exp(-2 * (math.pi * width * frequency) ** 2)
+    passed = np.exp(-2 * (math.pi * width * frequencies(size)) ** 2)
     return np.fft.irfft2(np.fft.rfft2(pixels_CHW) * passed, s=size)

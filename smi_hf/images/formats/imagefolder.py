@@ -1,15 +1,13 @@
 """PNGs in one folder a label, with the lists that `datasets` and RKNN read."""
 
-import io
 import json
 from typing import TYPE_CHECKING
 
+from smi_hf.data.png import encode_png
 from smi_hf.images.formats.base import NHWC, UINT8, FormatInputs, register_format
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
 
 UNLABELED = "unlabeled"
 
@@ -34,12 +32,3 @@ def imagefolder(inputs: FormatInputs, folder: "Path") -> None:
         rows.append({"file_name": paths[-1], "label": label, "label_name": name})
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (folder / "dataset.txt").write_text("".join(path + "\n" for path in paths), encoding="utf-8")
-
-
-def encode_png(pixels_HWC: "np.ndarray") -> bytes:
-    """An image of 8 bits as a PNG, which loses nothing."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels_HWC).save(buffer, format="PNG")
-    return buffer.getvalue()

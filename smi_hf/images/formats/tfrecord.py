@@ -8,8 +8,8 @@ features by name, each a list of bytes, floats or integers (tensorflow/core/exam
 import struct
 from typing import TYPE_CHECKING
 
+from smi_hf.data.png import encode_png
 from smi_hf.images.formats.base import NCHW, NHWC, NORMALIZED, UINT8, FormatInputs, register_format
-from smi_hf.images.formats.imagefolder import encode_png
 from smi_hf.images.formats.npz import DEFAULT_INPUT_NAME
 
 if TYPE_CHECKING:

@@ -29,9 +29,10 @@ def main() -> int:
             with tempfile.TemporaryDirectory() as home:
                 environment = {**os.environ, **client_variables(hub, Path(home))}
                 return subprocess.run(args.command, env=environment).returncode
-        print(hub.url, hub.token, flush=True)
+        # Before the address is told: who reads it may stop us at once.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
+            print(hub.url, hub.token, flush=True)
             threading.Event().wait()
     return 0
 
