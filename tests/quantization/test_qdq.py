@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 
-from smi_hf.quantization.qdq import wide_tensors, with_standard_16_bits
+from smi_hf.quantization.qdq import of_16_bits, wide_tensors, with_room, with_standard_16_bits
 
 
 @pytest.fixture
@@ -37,9 +38,17 @@ def graph_of(tmp_path):
 
 def test_what_a_named_node_reads_and_writes_is_wide_and_no_weight(graph_of):
     path = graph_of(18)
-    found = wide_tensors(path, ["first"])["TensorQuantOverrides"]
-    assert found == {"middle": [{"quant_type": QuantType.QUInt16}], "x": [{"quant_type": QuantType.QUInt16}]}
-    assert wide_tensors(path, []) == {}
+    assert wide_tensors(path, ["first"]) == ["middle", "x"]
+    assert wide_tensors(path, []) == []
+    assert of_16_bits(["x"]) == {"TensorQuantOverrides": {"x": [{"quant_type": QuantType.QUInt16}]}}
+
+
+def test_tensors_of_16_bits_have_room_beyond_what_calibration_saw():
+    found = {name: (np.float32(-1), np.float32(3)) for name in ("x", "y")}
+    ranges = TensorsData(CalibrationMethod.MinMax, found)
+    widened = with_room(ranges, ["x", "absent"])
+    assert {name: data.range_value for name, data in widened.items()} == {"x": (-2, 6), "y": (-1, 3)}
+    assert ranges["x"].range_value == (-1, 3)
 
 
 def test_an_old_graph_is_brought_to_the_opset_with_16_bits_and_a_new_one_is_left(graph_of, tmp_path):

@@ -27,7 +27,14 @@ from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
-from smi_hf.quantization.qdq import FLOAT_OUTPUTS, QdqRequest, wide_tensors, with_standard_16_bits
+from smi_hf.quantization.qdq import (
+    FLOAT_OUTPUTS,
+    QdqRequest,
+    of_16_bits,
+    wide_tensors,
+    with_room,
+    with_standard_16_bits,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -115,17 +122,20 @@ class OnnxFloatModel:
                 lack,
             )
         graph, options = self.exported, {} if settings.quantize_outputs else FLOAT_OUTPUTS
-        if calibration is not None and (settings.activations == WIDE_BITS or settings.wide_layers):
+        ranges, is_wide = None if calibration is None else self._ranges(calibration), settings.activations == WIDE_BITS
+        if ranges is not None and (is_wide or settings.wide_layers):
             graph = self._standard_16_bits()
-            options = options | wide_tensors(graph, settings.wide_layers)
+            named = wide_tensors(graph, settings.wide_layers)
+            options = options | of_16_bits(named)
+            ranges = with_room(ranges, ranges.keys() if is_wide else named)
         request = QdqRequest(
             graph,
             target,
             tuple(layers),
             tuple(sorted({self.layers[name] for name in layers})),
-            None if calibration is None else self._ranges(calibration),
+            ranges,
             options,
-            settings.activations == WIDE_BITS,
+            is_wide,
         )
         exporter().save_quantized(self.exported, request, self.teacher.model.config, folder)
 

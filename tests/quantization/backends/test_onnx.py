@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -230,6 +231,19 @@ def test_16_bits_are_nearer_to_float32_than_8(teacher, calibration, tmp_path, op
             errors.append(float(np.abs(quantizer.load(tmp_path / str(activations))(pixels) - reference).mean()))
     # What is left is the weights'.
     assert errors[1] < 0.8 * errors[0]
+
+
+def test_16_bits_have_room_for_more_than_calibration_saw(teacher, calibration, tmp_path):
+    seen = replace(calibration, pixels_BCHW=0.6 * calibration.pixels_BCHW)
+    pixels = calibration.pixels_BCHW.numpy()
+    config = QuantizationConfig(backend="onnx", activations=16, operators=["all"], quantize_outputs=True)
+    with Quantizer(teacher, config) as quantizer:
+        reference = quantizer.float_predictor()(pixels)
+        errors = []
+        for name, images in (("seen", seen), ("all", calibration)):
+            quantizer.quantize(images, tmp_path / name)
+            errors.append(float(np.abs(quantizer.load(tmp_path / name)(pixels) - reference).mean()))
+    assert errors[0] < 1.5 * errors[1]
 
 
 def test_a_wide_layer_reads_16_bits_among_others_of_8(quantize, teacher, calibration):
