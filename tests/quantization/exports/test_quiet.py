@@ -21,8 +21,18 @@ def test_remarks_are_not_heard_and_errors_are(capsys, caplog, recwarn):
 
 def test_all_is_as_before_also_after_a_failure(capsys, caplog):
     logging.getLogger("some.package").setLevel(logging.INFO)
-    with pytest.raises(KeyError), quiet("some.package"):
+    root = logging.getLogger()
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
+
+    def convert():
+        root.setLevel(logging.ERROR)
+        root.addFilter(lambda record: False)
+        root.addHandler(logging.NullHandler())
         raise KeyError
+
+    with pytest.raises(KeyError), quiet("some.package"):
+        convert()
+    assert (root.level, root.filters, root.handlers) == (level, filters, handlers)
     print("heard")
     logging.getLogger("some.package").warning("again")
     assert (capsys.readouterr().out, caplog.messages) == ("heard\n", ["again"])
