@@ -25,15 +25,17 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from worth_parts.sets import Judge
 
-from smi_hf import Teacher, UsageError, load_image_set, load_sparse_dataset, load_teacher
+from smi_hf import RunError, Teacher, UsageError, load_image_set, load_sparse_dataset, load_teacher
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.main import answer_errors
 from smi_hf.evaluation.predictors import Logits, pytorch_predictor
-from smi_hf.files import replaced_atomically
+from smi_hf.files import one_line, replaced_atomically
 from smi_hf.images.controls.base import ControlSpec, parse_controls
 from smi_hf.images.controls.real import real_images
 from smi_hf.images.kept import sparse_images
 from smi_hf.registry import unknown_name
+
+logger = logging.getLogger(__name__)
 
 # From a model, what it is traced with, the images to calibrate on (None for that sample alone) and a folder, to a
 # function from the pixels of one image (1, C, H, W), as the shape is fixed, to logits (1, L).
@@ -191,14 +193,21 @@ def measure(
     judge: Judge,
     bar: tqdm,
 ) -> list[Line]:
-    """One quantizer, calibrated on every set in turn."""
+    """One quantizer, calibrated on every set in turn.
+
+    Raises:
+        RunError: it fails on one of them.
+    """
     lines = []
     for key, runs in rows.items():
         top1, seconds = [], []
         for run in runs:
             with tempfile.TemporaryDirectory(prefix="smi-hf-") as work:
                 started = time.perf_counter()
-                answer = QUANTIZERS[name][1](teacher, run.sample_1CHW, run.images, Path(work) / "model")
+                try:
+                    answer = QUANTIZERS[name][1](teacher, run.sample_1CHW, run.images, Path(work) / "model")
+                except Exception as error:  # of quantizers that are not ours, of no common base
+                    raise RunError(f"{name} failed on {key}: {type(error).__name__}: {one_line(error)}") from error
                 seconds.append(time.perf_counter() - started)
                 top1.append(judge.top1(one_by_one(answer)))
             bar.update()
@@ -230,7 +239,10 @@ def run(given: Sequence[str] | None = None) -> None:
     total = len(arguments.quantizers) * sum(map(len, rows.values()))
     with tqdm(total=total, desc="Measuring", unit="model", disable=arguments.disable_tqdm) as bar:
         for name in arguments.quantizers:
-            lines += measure(teacher, name, rows, judge, bar)
+            try:
+                lines += measure(teacher, name, rows, judge, bar)
+            except RunError as error:
+                logger.error("no figures of this quantizer: %s", error)
             if arguments.output:
                 Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
                 with replaced_atomically(Path(arguments.output)) as temporary:

@@ -45,6 +45,15 @@ def test_every_set_of_images_is_a_row(run, photographs, capsys):
     assert "| onnxruntime | sparse images, tiled |" in capsys.readouterr().out
 
 
+def test_a_quantizer_that_fails_is_named_and_its_rows_are_left_out(run, monkeypatch, caplog):
+    def fails(*arguments):
+        raise AttributeError("type")
+
+    monkeypatch.setitem(importlib.import_module("exporters").QUANTIZERS, "broken", ("fails", fails))
+    assert [line["quantizer"] for line in run("--quantizers", "broken")] == ["float32"]
+    assert "broken failed on nothing, its sample is noise: AttributeError: type" in caplog.text
+
+
 def test_what_cannot_be_measured_is_refused_first(run):
     with pytest.raises(UsageError, match=r"there is no quantizer 'onnxruntme' \(did you mean 'onnxruntime'\?\)"):
         run("--quantizers", "onnxruntme")
