@@ -27,6 +27,7 @@ from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
+from smi_hf.quantization.exports.quiet import quiet
 from smi_hf.quantization.qdq import (
     FLOAT_OUTPUTS,
     QdqRequest,
@@ -137,7 +138,9 @@ class OnnxFloatModel:
             options,
             is_wide,
         )
-        exporter().save_quantized(self.exported, request, self.teacher.model.config, folder)
+        # ONNX Runtime's quantizer warns of each norm, through the root logger, which it thereby sets up for everybody.
+        with quiet("root"):
+            exporter().save_quantized(self.exported, request, self.teacher.model.config, folder)
 
     def _standard_16_bits(self) -> Path:
         if self._converted is None:
