@@ -74,8 +74,9 @@ class QuantizationConfig:
     backend: str = field(
         default="onnx",
         metadata={
-            "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), torch (torchao; transformers 5), quanto "
-            "(PyTorch), or simulated, which measures any width as papers do and makes no smaller model.",
+            "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), torch (torchao) and executorch (XNNPACK), "
+            "both with transformers 5, quanto (PyTorch), or simulated, which measures any width as papers do and "
+            "makes no smaller model.",
             "choices": BACKENDS.names(),
         },
     )

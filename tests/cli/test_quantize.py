@@ -13,6 +13,9 @@ from smi_hf.evaluation.record import DatasetReference, ModelRecord
 
 needs_openvino = pytest.mark.skipif(bool(missing_packages("openvino")), reason="the openvino extra is absent")
 needs_torchao = pytest.mark.skipif(bool(missing_packages("torch")), reason="needs the latest lane with extra torch")
+needs_executorch = pytest.mark.skipif(
+    bool(missing_packages("executorch")), reason="needs the latest lane with extra executorch"
+)
 needs_onnx = pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra is absent")
 
 
@@ -109,6 +112,7 @@ def test_images_of_no_steps_calibrate_and_are_named(smi, tiny_checkpoint, photog
         pytest.param("onnx", marks=needs_onnx),
         pytest.param("openvino", marks=needs_openvino),
         pytest.param("torch", marks=needs_torchao),
+        pytest.param("executorch", marks=needs_executorch),
         "quanto",
     ],
 )

@@ -30,6 +30,7 @@ from smi_hf.quantization.exports.pt2e import (
     export_encoder,
     import_pt2e,
     linear_layers,
+    min_max,
     quantized,
     whole_program,
 )
@@ -116,8 +117,7 @@ def _quantizer(layers: Sequence[str], target: str | None) -> Any:
     """
     x86 = import_pt2e("quantizer.x86_inductor_quantizer")
     usual = x86.get_default_x86_inductor_quantization_config(reduce_range=target == "avx2")
-    observer = import_pt2e("observer").MinMaxObserver.with_args(eps=2**-12)
-    settings = replace(usual, input_activation=replace(usual.input_activation, observer_or_fake_quant_ctr=observer))
+    settings = replace(usual, input_activation=min_max(usual.input_activation))
     quantizer = x86.X86InductorQuantizer()
     for name in layers:
         quantizer.set_module_name_qconfig(name, settings)

@@ -8,12 +8,13 @@ Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixel
 
 import importlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from smi_hf.errors import RunError
@@ -61,7 +62,18 @@ def export_encoder(teacher: Teacher) -> ExportedProgram:
 def linear_layers(encoder: ExportedProgram) -> dict[str, str]:
     """`LINEAR` by name of each module that is one, in the order of the calls."""
     calls = [node for node in encoder.graph.nodes if node.target is torch.ops.aten.linear.default]
-    return {list(node.meta["nn_module_stack"].values())[-1][0]: LINEAR for node in calls}
+    return {module_of(node): LINEAR for node in calls}
+
+
+def module_of(node: Node) -> str:
+    """Name of the innermost module that a node of an encoder was called in."""
+    return list(node.meta["nn_module_stack"].values())[-1][0]
+
+
+def min_max(activations: Any) -> Any:
+    """A PT2E `QuantizationSpec` with ranges from minimum to maximum, and all else as it is."""
+    observer = import_pt2e("observer").MinMaxObserver.with_args(eps=2**-12)
+    return replace(activations, observer_or_fake_quant_ctr=observer)
 
 
 def quantized(encoder: ExportedProgram, batches: Iterable[Tensor], quantizer: Any) -> GraphModule:
@@ -87,10 +99,10 @@ def whole_program(teacher: Teacher, encoder: GraphModule, batch: Any) -> Exporte
 
     Args:
         encoder: `ExportedProgram.module` of one, or of `quantized`; weights that it does not read are removed from it.
-        batch: a `torch.export.Dim` for the number of images.
+        batch: a `torch.export.Dim` for the number of images; None for one at a time.
     """
     model = teacher.model
-    pixels_BCHW, _ = examples(model)
+    pixels_BCHW, _ = examples(model, 1 if batch is None else 2)
     _drop_unused(encoder)
     whole = _Whole(model, encoder)
     with quiet("torch"), positions_interpolated_once(model.embeddings):
