@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -70,6 +71,9 @@ class TorchBackend:
     def load(self, folder: Path) -> Logits:
         """Logits of the program by PyTorch's ordinary operators."""
         import_pt2e()
+        # Of some files that are no archive, PyTorch dies instead of raising an error.
+        with ZipFile(folder / MODEL_FILE):
+            pass
         module = torch.export.load(folder / MODEL_FILE).module()
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
