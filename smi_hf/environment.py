@@ -50,6 +50,8 @@ EXTRAS: dict[str, Extra] = {
         "static int8 models for OpenVINO",
         {"full": ("optimum-intel", "openvino", "nncf"), "latest": ("openvino", "nncf")},
     ),
+    "torch": Extra("static int8 programs of torch.export", {"latest": ("torchao",)}),
+    "executorch": Extra("static int8 programs for phones", {"latest": ("executorch", "torchao")}),
     "quanto": Extra.of_both_lanes("int8, int4 and int2 weights in PyTorch", "optimum-quanto"),
     "tfrecord": Extra.of_both_lanes("images as TFRecord files", "google-crc32c"),
     "plots": Extra.of_both_lanes("charts as PNG", "matplotlib"),
@@ -88,8 +90,10 @@ def extra_packages(extra: str) -> tuple[str, ...]:
 
 
 def missing_packages(extra: str) -> list[str]:
-    """Distributions of an extra that are not installed."""
-    return [name for name in extra_packages(extra) if package_version(name) is None]
+    """What an extra lacks: distributions that are not installed, and the lane itself where this one cannot have it."""
+    absent = [name for name in extra_packages(extra) if package_version(name) is None]
+    packages = EXTRAS[extra].packages
+    return absent if dependency_lane() in packages else [LANES[next(iter(packages))], *absent]
 
 
 def how_to_install(extra: str) -> str:

@@ -58,6 +58,12 @@ def test_a_version_is_that_of_the_distribution_and_none_of_what_is_absent():
         ("5.0.0", "onnx", "this needs onnxscript, onnx (static int8 models for ONNX Runtime): pip install"),
         ("5.0.0", "onnx", 'pip install "smi-hf[onnx]"'),
         ("5.0.0", "old", "use the full lane, transformers 4 (constraints-full.txt); this is latest, transformers 5"),
+        (
+            "4.57.1",
+            "torch",
+            "this needs transformers 5, torchao (static int8 programs of torch.export): use the latest",
+        ),
+        ("5.0.0", "torch", 'this needs torchao (static int8 programs of torch.export): pip install "smi-hf[torch]"'),
         ("5.0.0", "plots", 'this needs matplotlib (charts as PNG): pip install "smi-hf[plots]"'),
     ],
 )
@@ -107,3 +113,10 @@ def test_a_records_environment_has_the_packages_of_its_extra_besides():
     assert more.packages.keys() - plain.packages.keys() == {"optimum-quanto"}
     assert set(CORE_PACKAGES) < plain.packages.keys()
     assert (plain.lane, plain.device) == (more.lane, more.device) == (dependency_lane(), describe_device("cpu"))
+
+
+def test_what_another_lane_alone_has_is_missed_though_its_packages_are_here(installed):
+    installed(transformers="4.57.1", torchao="0.18")
+    assert missing_packages("torch") == ["transformers 5"]
+    with pytest.raises(UsageError, match=r"this needs transformers 5 .*: use the latest lane, transformers 5 \("):
+        check_extra("torch", "this")

@@ -60,7 +60,9 @@ class QuantizationConfig:
     )
     target: str | None = field(
         default=None,
-        metadata={"help": "Preset of onnx: avx512_vnni (default), avx2, arm64 or tensorrt."},
+        metadata={
+            "help": "Preset of onnx: avx512_vnni (default), avx2, arm64 or tensorrt; of torch: one of the first two."
+        },
     )
     quantize_outputs: bool = field(
         default=False,
@@ -72,8 +74,9 @@ class QuantizationConfig:
     backend: str = field(
         default="onnx",
         metadata={
-            "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), quanto (PyTorch), or simulated, which "
-            "measures any width as papers do and makes no smaller model.",
+            "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), torch (torchao) and executorch (XNNPACK), "
+            "both with transformers 5, quanto (PyTorch), or simulated, which measures any width as papers do and "
+            "makes no smaller model.",
             "choices": BACKENDS.names(),
         },
     )

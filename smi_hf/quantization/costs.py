@@ -15,7 +15,7 @@ from smi_hf.evaluation.predictors import Predictor
 from smi_hf.images.kept import KeptImages
 from smi_hf.quantization.quantizer import Quantizer
 
-_WEIGHTS = (".onnx", ".onnx_data", ".data", ".safetensors", ".bin", ".xml")
+_WEIGHTS = (".onnx", ".onnx_data", ".data", ".safetensors", ".bin", ".xml", ".pt2", ".pte")
 
 
 @dataclass(frozen=True)

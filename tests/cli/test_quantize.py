@@ -12,6 +12,10 @@ from smi_hf.environment import missing_packages
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
 
 needs_openvino = pytest.mark.skipif(bool(missing_packages("openvino")), reason="the openvino extra is absent")
+needs_torchao = pytest.mark.skipif(bool(missing_packages("torch")), reason="needs the latest lane with extra torch")
+needs_executorch = pytest.mark.skipif(
+    bool(missing_packages("executorch")), reason="needs the latest lane with extra executorch"
+)
 needs_onnx = pytest.mark.skipif(bool(missing_packages("onnx")), reason="the onnx extra is absent")
 
 
@@ -40,7 +44,13 @@ def test_quantize_writes_the_model_and_a_table_with_its_controls(
 
 
 @pytest.mark.parametrize(
-    "backend", [pytest.param("onnx", marks=needs_onnx), pytest.param("openvino", marks=needs_openvino), "quanto"]
+    "backend",
+    [
+        pytest.param("onnx", marks=needs_onnx),
+        pytest.param("openvino", marks=needs_openvino),
+        pytest.param("torch", marks=needs_torchao),
+        "quanto",
+    ],
 )
 def test_every_back_ends_model_is_evaluated_by_the_one_evaluator(
     backend, tiny_checkpoint, sparse_folder, photographs, tmp_path
@@ -97,7 +107,14 @@ def test_images_of_no_steps_calibrate_and_are_named(smi, tiny_checkpoint, photog
 
 
 @pytest.mark.parametrize(
-    "backend", [pytest.param("onnx", marks=needs_onnx), pytest.param("openvino", marks=needs_openvino), "quanto"]
+    "backend",
+    [
+        pytest.param("onnx", marks=needs_onnx),
+        pytest.param("openvino", marks=needs_openvino),
+        pytest.param("torch", marks=needs_torchao),
+        pytest.param("executorch", marks=needs_executorch),
+        "quanto",
+    ],
 )
 def test_every_model_has_a_record_and_a_card_whose_code_runs(
     backend, tiny_checkpoint, sparse_folder, tmp_path, monkeypatch, capsys

@@ -46,7 +46,9 @@ def saved(request, tmp_path_factory, tiny_checkpoint, sparse_folder):
         pytest.skip(f"the extra {extra} is absent")
     teacher = load_teacher(str(tiny_checkpoint))
     dataset = load_sparse_dataset(sparse_folder, teacher=teacher)
-    quantize(teacher, dataset, QuantizationConfig(output_dir=str(folder), backend=request.param, disable_tqdm=True))
+    weights, activations = (BACKENDS.get(request.param).widths or ((8, 8),))[0]
+    config = QuantizationConfig(weights, activations, output_dir=str(folder), backend=request.param, disable_tqdm=True)
+    quantize(teacher, dataset, config)
     return folder
 
 

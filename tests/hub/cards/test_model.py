@@ -189,6 +189,8 @@ def test_a_model_that_nobody_judged_claims_no_accuracy(quantized, distilled, tmp
                 else ("transformers", "ExportedModel.from_pretrained(")
             ),
         ),
+        ("torch", 8, "transformers", "import torchao.quantization.pt2e"),
+        ("executorch", 8, "transformers", "`model.pte`"),
         ("quanto", 4, "optimum-quanto", "load_model(Path(folder))"),
         ("simulated", 4, "smi_hf", "smi-hf evaluate --model_name_or_path"),
         ("of-a-plugin", 8, "its-own", "made by the back end `of-a-plugin`"),
