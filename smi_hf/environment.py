@@ -50,7 +50,7 @@ EXTRAS: dict[str, Extra] = {
         "static int8 models for OpenVINO",
         {"full": ("optimum-intel", "openvino", "nncf"), "latest": ("openvino", "nncf")},
     ),
-    "torch": Extra("static int8 programs of torch.export", {"latest": ("torchao",)}),
+    "torch": Extra("int8 programs of torch.export, and integer weights, by torchao", {"latest": ("torchao",)}),
     "executorch": Extra("static int8 programs for phones", {"latest": ("executorch", "torchao")}),
     "quanto": Extra.of_both_lanes("int8, int4 and int2 weights in PyTorch", "optimum-quanto"),
     "tfrecord": Extra.of_both_lanes("images as TFRecord files", "google-crc32c"),

@@ -61,9 +61,13 @@ def test_a_version_is_that_of_the_distribution_and_none_of_what_is_absent():
         (
             "4.57.1",
             "torch",
-            "this needs transformers 5, torchao (static int8 programs of torch.export): use the latest",
+            "this needs transformers 5, torchao (int8 programs of torch.export, and integer weights, by torchao): use",
         ),
-        ("5.0.0", "torch", 'this needs torchao (static int8 programs of torch.export): pip install "smi-hf[torch]"'),
+        (
+            "5.0.0",
+            "torch",
+            'this needs torchao (int8 programs of torch.export, and integer weights, by torchao): pip install "smi-hf',
+        ),
         ("5.0.0", "plots", 'this needs matplotlib (charts as PNG): pip install "smi-hf[plots]"'),
     ],
 )

@@ -34,7 +34,9 @@ class QuantizationConfig:
 
     weights: int = field(
         default=8,
-        metadata={"help": "Bits of the weights: 8; quanto 8, 4, 2; simulated 2 to 8; 32 is floating point."},
+        metadata={
+            "help": "Bits of the weights: 8; quanto 8, 4, 2; torchao 8, 4; simulated 2 to 8; 32 is floating point."
+        },
     )
     activations: int = field(
         default=8,
@@ -74,9 +76,9 @@ class QuantizationConfig:
     backend: str = field(
         default="onnx",
         metadata={
-            "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), torch (torchao) and executorch (XNNPACK), "
-            "both with transformers 5, quanto (PyTorch), or simulated, which measures any width as papers do and "
-            "makes no smaller model.",
+            "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), torch (programs, by torchao), torchao "
+            "(weights alone), executorch (XNNPACK), quanto (PyTorch), or simulated, which measures any width as "
+            "papers do and makes no smaller model. torch, torchao and executorch need transformers 5.",
             "choices": BACKENDS.names(),
         },
     )

@@ -191,6 +191,7 @@ def test_a_model_that_nobody_judged_claims_no_accuracy(quantized, distilled, tmp
         ),
         ("torch", 8, "transformers", "import torchao.quantization.pt2e"),
         ("executorch", 8, "transformers", "`model.pte`"),
+        ("torchao", 4, "transformers", "each weight takes a byte"),
         ("quanto", 4, "optimum-quanto", "load_model(Path(folder))"),
         ("simulated", 4, "smi_hf", "smi-hf evaluate --model_name_or_path"),
         ("of-a-plugin", 8, "its-own", "made by the back end `of-a-plugin`"),
