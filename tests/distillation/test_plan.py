@@ -99,5 +99,5 @@ def test_a_curve_that_cannot_be_drawn_is_refused_before_anything_is_taught(make_
     monkeypatch.setattr(environment, "package_version", lambda name: "4.57" if name == "transformers" else None)
     check_request(make_args(), **FITTING)
     check_request(make_args(eval_strategy="epoch"), num_datasets=1)
-    with pytest.raises(UsageError, match=r"the learning curve \(eval_strategy\) lacks matplotlib"):
+    with pytest.raises(UsageError, match=r"the learning curve \(eval_strategy\) needs matplotlib"):
         check_request(make_args(eval_strategy="epoch"), **FITTING)
