@@ -63,14 +63,15 @@ def _with_onnx(quantizer: str, **options: Any) -> Export:
 def _with_openvino(
     teacher: Teacher, sample_1CHW: Tensor, images: Sequence[dict[str, Tensor]] | None, folder: Path
 ) -> Logits:
-    import openvino
     from transformers import exporters
+
+    from smi_hf.quantization.backends.openvino import openvino_core
 
     made = exporters.NNCFOpenVINOQuantizer(calibration_dataset=images)
     config = exporters.OpenVINOConfig(quantizer=made)
     model = teacher.model.model
     exporters.OpenVINOExporter().export(model, {"pixel_values": sample_1CHW}, config).save_pretrained(folder)
-    compiled = openvino.Core().compile_model(next(folder.glob("*.xml")), "CPU")
+    compiled = openvino_core().compile_model(next(folder.glob("*.xml")), "CPU")
     return lambda pixels_1CHW: compiled(pixels_1CHW)[0]
 
 

@@ -13,6 +13,7 @@ Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixel
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class OpenVINOBackend:
         its time would say nothing of other CPUs.
         """
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        model = import_openvino().Core().compile_model(folder / MODEL_FILE, "CPU", options)
+        model = openvino_core().compile_model(folder / MODEL_FILE, "CPU", options)
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
             return model({"pixel_values": pixels_BCHW})["logits"].copy()
@@ -153,6 +154,16 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@cache
+def openvino_core() -> Any:
+    """The one `openvino.Core` of this process.
+
+    A Core gives the thread a stack for signals, and takes it away when it ends. When two end in another order than they
+    began (each lives as long as its models), that stack is gone: the next signal, as of Ctrl-C, would end the process.
+    """
+    return import_openvino().Core()
 
 
 @torch.no_grad()

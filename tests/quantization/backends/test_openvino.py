@@ -24,7 +24,7 @@ from smi_hf.quantization.config import QuantizationConfig
 if missing_packages("openvino"):
     pytest.skip("the openvino extra is absent", allow_module_level=True)
 
-from smi_hf.quantization.backends.openvino import MODEL_FILE, import_openvino
+from smi_hf.quantization.backends.openvino import MODEL_FILE, import_openvino, openvino_core
 
 openvino = import_openvino()
 
@@ -77,7 +77,7 @@ def quantize(prepared, calibration, tmp_path):
 
 
 def read(folder):
-    return openvino.Core().read_model(folder / MODEL_FILE)
+    return openvino_core().read_model(folder / MODEL_FILE)
 
 
 def activation_ranges(folder) -> dict[str, tuple[float, float]]:
@@ -351,3 +351,25 @@ assert sys.modules["openvino_telemetry"] is None
     result = run_command("python", "-c", program)
     assert result.returncode == 0, result.stderr
     assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_a_signal_reaches_a_process_whose_models_are_gone(tiny_checkpoint, tmp_path, run_command):
+    program = f"""
+import os, signal
+from pathlib import Path
+from smi_hf import load_teacher
+from smi_hf.quantization.backends.base import BACKENDS
+from smi_hf.quantization.config import QuantizationConfig
+from smi_hf.images.controls.gaussian import gaussian_noise
+backend, teacher = BACKENDS.get("openvino"), load_teacher({str(tiny_checkpoint)!r})
+prepared = backend.prepare(teacher, Path({str(tmp_path)!r}))
+folder = Path({str(tmp_path)!r}) / "int8"
+prepared.quantize(gaussian_noise(teacher.model, 2), QuantizationConfig(), list(prepared.layers), folder)
+first, second = prepared.load(), backend.load(folder)
+del first
+del second
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    result = run_command("python", "-c", program)
+    assert (result.returncode, result.stdout) == (0, "heard\n"), result.stderr
