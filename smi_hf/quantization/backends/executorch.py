@@ -70,6 +70,7 @@ class ExecutorchBackend:
         """Logits by ExecuTorch's runtime on the CPU, one image after the other."""
         from executorch.runtime import Runtime as Executorch
 
+        _check_is_program(folder / MODEL_FILE)
         method = Executorch.get().load_program(folder / MODEL_FILE).load_method("forward")
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
@@ -114,6 +115,18 @@ class ExecutorchFloatModel:
         assert calibration is not None, "back end 'executorch' has no dynamic quantization"
         encoder = quantized(self.encoder, calibration.tokens(self.teacher.model), _quantizer(layers))
         _save(self.teacher, encoder, folder)
+
+
+def _check_is_program(path: Path) -> None:
+    """ExecuTorch quotes the identifier of a file that is no program of its own, and dies if that is no text.
+
+    Raises:
+        ValueError: a file has another identifier.
+    """
+    with path.open("rb") as file:
+        # A FlatBuffer: the offset of its root, then four characters, of which two are a version.
+        if file.read(8)[4:6] != b"ET":
+            raise ValueError(f"{path.name} is no program of ExecuTorch")
 
 
 def _quantizer(layers: Sequence[str]) -> Any:
