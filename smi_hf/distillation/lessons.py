@@ -4,7 +4,6 @@ A lesson is one training. Its folder holds the checkpoints while it lasts, and t
 first, so that the folder is known as ours, and last, so that a student with a finished marker is whole.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -13,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from smi_hf.data.schema import CARD_FILE
@@ -207,15 +204,6 @@ def discard(folder: Path) -> None:
     for path in folder.iterdir():
         if is_checkpoint(path) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-
-
-def weights_sha256(model: nn.Module) -> str:
-    """A digest of a model's weights and their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:

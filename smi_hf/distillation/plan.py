@@ -15,7 +15,7 @@ from smi_hf.distillation.checkpoints import checkpoint_to_resume
 from smi_hf.distillation.checks import check_student, size_made_for
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.judging import SPARSE_KEY
-from smi_hf.distillation.lessons import as_json, weights_sha256
+from smi_hf.distillation.lessons import as_json
 from smi_hf.distillation.loading import StudentModel
 from smi_hf.distillation.quantization import StudentQuantization
 from smi_hf.distillation.rounds import Rounds
@@ -28,6 +28,7 @@ from smi_hf.images.controls.base import parse_controls
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
 from smi_hf.models import SparseClassifier, Teacher
+from smi_hf.models.classifier import weights_sha256
 from smi_hf.models.preprocessing import normalization_of
 
 UNTRAINED_KEY, PLAIN_KEY = "untrained", "quantizer alone"

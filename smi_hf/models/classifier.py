@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from smi_hf.errors import UsageError
@@ -49,13 +50,20 @@ class Classifier:
         )
 
 
-def weights_sha256(model: PreTrainedModel) -> str:
-    """A digest of all weights of a model and of their names: equal digests, equal answers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+def weights_sha256(model: nn.Module) -> str:
+    """A digest of all weights of a model, the same under every version of transformers.
+
+    Versions name modules differently, and order them differently: `vit.encoder.layer.0.attention.attention.query.bias`
+    is `vit.layers.0.attention.q_proj.bias` under transformers 5. So of a name only numbers and the last part count.
+    """
+    digests = []
+    for name, tensor in model.state_dict().items():
+        *path, last = name.split(".")
+        place = ".".join([*filter(str.isdigit, path), last])
+        digest = hashlib.sha256(f"{place} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+        digests.append(digest.digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def load_classifier(

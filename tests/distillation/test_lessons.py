@@ -4,10 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 
 from smi_hf import UsageError
-from smi_hf.distillation.lessons import Lesson, as_json, check_output_folder, discard, weights_sha256
+from smi_hf.distillation.lessons import Lesson, as_json, check_output_folder, discard
 from smi_hf.files import file_sha256
 
 SETTINGS = {"temperature": 2.0, "loss": "kl", "teacher": "tiny"}
@@ -93,28 +92,6 @@ def test_nothing_is_discarded_in_a_folder_without_a_marker(taught):
     before = {path.name for path in taught.iterdir()}
     discard(taught)
     assert {path.name for path in taught.iterdir()} == before
-
-
-def test_a_digest_of_weights_changes_with_value_name_and_type_and_not_with_a_copy(make_vit):
-    model = make_vit()
-    digest = weights_sha256(model)
-    assert weights_sha256(make_vit()) == weights_sha256(model.eval()) == digest
-    changed = make_vit()
-    with torch.no_grad():
-        changed.classifier.bias[0] += 1
-    others = [changed, make_vit(2), make_vit().half(), make_vit().vit]
-    assert len({digest, *map(weights_sha256, others)}) == 5
-
-
-def test_a_digest_tells_apart_equal_bytes_of_other_types_and_shapes():
-    def holding(values):
-        module = torch.nn.Module()
-        module.register_buffer("values", values)
-        return module
-
-    values = torch.arange(4.0)
-    others = [values, values.view(torch.int32), values.view(2, 2)]
-    assert len({weights_sha256(holding(each)) for each in others}) == 3
 
 
 def test_settings_are_those_that_will_be_read_back(make_args):

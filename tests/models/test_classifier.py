@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
 from transformers import (
     ConvNextConfig,
     ConvNextForImageClassification,
@@ -19,6 +21,7 @@ from transformers import (
 
 from smi_hf import UsageError
 from smi_hf.models import License, load_classifier
+from smi_hf.models.classifier import weights_sha256
 
 MODELS = {
     "resnet": lambda: ResNetForImageClassification(
@@ -134,3 +137,54 @@ def test_a_reference_names_the_folder_and_the_weights(save):
         next(again.model.parameters()).add_(1)
     assert len(first.weights_sha256) == 64
     assert again.reference().weights_sha256 != first.weights_sha256
+
+
+# The digest of the weights
+
+
+def test_a_digest_of_weights_changes_with_value_place_and_type_and_not_with_a_copy(make_vit):
+    model = make_vit()
+    digest = weights_sha256(model)
+    assert weights_sha256(make_vit()) == weights_sha256(model.eval()) == digest
+    changed = make_vit()
+    with torch.no_grad():
+        changed.classifier.bias[0] += 1
+    moved = make_vit()
+    layers = [module.weight for name, module in moved.named_modules() if name.endswith("layernorm_before")]
+    with torch.no_grad():
+        layers[0].data, layers[1].data = layers[1].data, layers[0].data
+    others = [changed, moved, make_vit().half(), make_vit().vit]
+    assert len({digest, *map(weights_sha256, others)}) == 5
+
+
+def test_a_digest_tells_apart_equal_bytes_of_other_types_and_shapes():
+    def holding(values):
+        module = torch.nn.Module()
+        module.register_buffer("values", values)
+        return module
+
+    values = torch.arange(4.0)
+    others = [values, values.view(torch.int32), values.view(2, 2)]
+    assert len({weights_sha256(holding(each)) for each in others}) == 3
+
+
+DIGESTS = {
+    "ViTForImageClassification": "f6fbf55b9b9bafbd",
+    "DeiTForImageClassification": "0c892e7b96f5ba8a",
+    "ViTMSNForImageClassification": "f6fbf55b9b9bafbd",
+    "Dinov2ForImageClassification": "cd23f1ed57d2511b",
+    "Dinov2WithRegistersForImageClassification": "41053a836ef0aae9",
+}
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_the_digest_is_the_same_under_every_version_of_transformers(tiny, tmp_path, name):
+    classifier = getattr(transformers, name)
+    classifier(classifier.config_class(**tiny)).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    # transformers 5 leaves out the prefix of some names of a ViT-MSN.
+    for number, key in enumerate(sorted(weights, key=lambda key: key.removeprefix("vit."))):
+        weights[key] = (torch.arange(weights[key].numel()) / 1024 + number).reshape(weights[key].shape)
+    save_file(weights, path, metadata={"format": "pt"})
+    assert weights_sha256(classifier.from_pretrained(tmp_path))[:16] == DIGESTS[name]
