@@ -324,6 +324,9 @@ class SparseDistillationTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
+        # transformers 5 calls this in every process, and two of them would write one file.
+        if not self.args.should_save:
+            return
         settings = self._settings() | {"seconds": round(self.seconds, 3)}
         add_to_saved(Path(output_dir or self.args.output_dir), self.model, settings)
 
