@@ -486,6 +486,13 @@ def test_the_best_model_can_be_kept(make_trainer, real_images, image_processor):
 # What a user gets
 
 
+def test_a_process_that_should_not_save_completes_nothing(make_trainer, monkeypatch, tmp_path):
+    trainer = make_trainer()
+    monkeypatch.setattr(type(trainer.args), "should_save", False)
+    trainer._save(str(tmp_path / "saved"))
+    assert not (tmp_path / "saved" / SETTINGS_FILE).exists()
+
+
 def test_a_saved_student_is_loaded_by_transformers_alone(make_trainer, image_processor, tmp_path):
     trainer = make_trainer(image_processor=image_processor)
     trainer.train()
