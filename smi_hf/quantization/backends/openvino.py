@@ -291,8 +291,11 @@ def _with_integer_weights(whole: Any, bits: int, layers: Sequence[str]) -> Any:
 def _quiet(name: str) -> Iterator[None]:
     """While it lasts, a package logs errors alone, and draws no progress bar on the standard output.
 
-    To be imported before: NNCF takes hold of the standard output, and of a logger of its own class, at its import.
+    To be imported before: NNCF takes hold of the standard output, and of a logger of its own class, at its import. The
+    root logger is put back as it was: OpenVINO's converter raises its level, and leaves it so when it fails.
     """
+    root = logging.getLogger()
+    of_root = root.level, list(root.filters), list(root.handlers)
     package = logging.getLogger(name)
     before = package.level
     package.setLevel(logging.ERROR)
@@ -301,3 +304,5 @@ def _quiet(name: str) -> Iterator[None]:
             yield
     finally:
         package.setLevel(before)
+        level, root.filters, root.handlers = of_root
+        root.setLevel(level)
