@@ -189,7 +189,7 @@ class SparseDistillationTrainer(Trainer):
             resume_from_checkpoint,
             Path(self.args.output_dir),
             self._settings(),
-            has_optimizer=not self._is_divided and not self.args.save_only_model,
+            has_optimizer=self._saves_all_state,
         )
         self._seconds_before = 0.0
         if checkpoint is not None:
@@ -207,8 +207,7 @@ class SparseDistillationTrainer(Trainer):
 
         If there is none, from the one that `resume_from_checkpoint` of the arguments names, if it names one.
         """
-        has_all = not self._is_divided and not self.args.save_only_model
-        found = last_checkpoint(Path(self.args.output_dir)) if has_all else None
+        found = last_checkpoint(Path(self.args.output_dir)) if self._saves_all_state else None
         if found is not None and self.is_world_process_zero():
             logger.info("continues from %s", found)
         given = self.args.resume_from_checkpoint
@@ -229,6 +228,11 @@ class SparseDistillationTrainer(Trainer):
     def _is_divided(self) -> bool:
         """Whether processes divide the model's state among them."""
         return self.is_fsdp_enabled or self.is_deepspeed_enabled
+
+    @property
+    def _saves_all_state(self) -> bool:
+        """Whether a checkpoint has the optimizer, too, in files that `checkpoints` knows."""
+        return not self._is_divided and not self.args.save_only_model
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None

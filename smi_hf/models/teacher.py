@@ -92,7 +92,7 @@ class Teacher:
         )
 
     def weights_sha256(self) -> str:
-        """A digest of all weights and their names: two checkpoints with one digest give the same images."""
+        """A digest of all weights and their places: checkpoints with one digest give the same images."""
         return weights_sha256(self.model.model)
 
 

@@ -1,3 +1,5 @@
+"""A PNG gives back the pixels that it was made of."""
+
 import io
 
 import numpy as np

@@ -160,7 +160,7 @@ def import_openvino() -> Any:
 def openvino_core() -> Any:
     """The one `openvino.Core` of this process.
 
-    A Core gives the thread a stack for signals, and takes it away when it ends. When two end in another order than they
+    A Core gives the thread a stack for signals, and takes it away when it ends. If two end in another order than they
     began (each lives as long as its models), that stack is gone: the next signal, as of Ctrl-C, would end the process.
     """
     return import_openvino().Core()

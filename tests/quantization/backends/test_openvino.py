@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -317,7 +319,7 @@ def test_the_teacher_is_left_as_it_was(backend, teacher, calibration, tmp_path):
     assert not {"forward", "interpolate_pos_encoding"} & set(vars(teacher.model.embeddings))
 
 
-def test_a_failed_conversion_says_why_in_one_sentence(backend, teacher, tmp_path):
+def test_a_failed_conversion_says_why_in_one_sentence_and_mutes_nobody(backend, teacher, tmp_path, caplog):
     class Bessel(nn.Module):
         def forward(self, hidden_BD):
             return torch.special.bessel_j0(hidden_BD)
@@ -326,6 +328,8 @@ def test_a_failed_conversion_says_why_in_one_sentence(backend, teacher, tmp_path
     with pytest.raises(RunError, match=r"^'vit' could not be converted to OpenVINO: OpConversionFailure: .*$"):
         backend.prepare(teacher, tmp_path)
     assert list(tmp_path.iterdir()) == []
+    logging.getLogger("smi_hf").warning("heard")
+    assert caplog.messages[-1] == "heard"
 
 
 def test_it_says_nothing_and_reports_nothing(tiny_checkpoint, tmp_path, run_command):
