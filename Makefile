@@ -2,7 +2,7 @@
 # Two dependency lanes (CONTRIBUTING.md, "Dependency lanes"): .venv has `full`, .venv-latest has `latest`.
 PYTHON ?= python3
 FULL_EXTRAS = onnx-full,openvino-full,quanto,tfrecord,plots,demo,test
-LATEST_EXTRAS = onnx,openvino,quanto,tfrecord,plots,demo,test
+LATEST_EXTRAS = onnx,openvino,torch,executorch,quanto,tfrecord,plots,demo,test
 PYTEST_FLAGS ?= -n 2
 
 .PHONY: install install-latest demo test test-latest test-slow lint format clean
