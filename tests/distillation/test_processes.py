@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForImageClassification, Dinov2Config, Dinov2ForImageClassification
+import transformers  # its classes when they are used: smi_hf first, so that torchao's remarks are not heard
 
 NUM_EPOCHS = 2
 # Settings by name; a DINOv2 has a mask token that no loss reaches.
@@ -87,7 +87,8 @@ def students(make_vit, tiny_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("students")
     sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
     torch.manual_seed(0)
-    dinov2 = Dinov2ForImageClassification(Dinov2Config(mlp_ratio=2, num_labels=5, **sizes))
+    config = transformers.Dinov2Config(mlp_ratio=2, num_labels=5, **sizes)
+    dinov2 = transformers.Dinov2ForImageClassification(config)
     for name, model in (("vit", make_vit()), ("dinov2", dinov2)):
         model.save_pretrained(folder / name)
         load_image_processor(str(tiny_checkpoint)).save_pretrained(folder / name)
@@ -124,7 +125,8 @@ def test_two_processes_teach_what_one_does(case, of_two, students, tiny_checkpoi
             if "loss" in name or name.startswith("eval_top"):
                 # Sums in another order, and Trainer rounds what it logs to 4 digits.
                 assert entry_of_two[name] == pytest.approx(value, abs=2e-4), name
-    students_of = (AutoModelForImageClassification.from_pretrained(folder / case) for folder in (of_two[0], tmp_path))
+    stock = transformers.AutoModelForImageClassification
+    students_of = (stock.from_pretrained(folder / case) for folder in (of_two[0], tmp_path))
     weights_of_two, weights_of_one = (student.state_dict() for student in students_of)
     for name, value in weights_of_one.items():
         assert torch.allclose(weights_of_two[name], value, atol=1e-5), name
