@@ -210,6 +210,16 @@ def _remove_unfinished(work: Path) -> None:
             path.unlink()
 
 
+def check_folder_name(name: str) -> None:
+    """Checks that the option `output_dir` can name a folder.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not name or "\0" in name:
+        raise UsageError(f"output_dir must name a folder, but {name!r} was given")
+
+
 def check_new_folder(folder: Path) -> None:
     """Checks, without writing, that a folder can be made.
 

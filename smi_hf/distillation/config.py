@@ -6,10 +6,11 @@ from typing import Any
 from transformers import TrainingArguments
 
 from smi_hf.distillation.losses import ANSWER_LOSSES
-from smi_hf.distillation.trainer_settings import check_number, check_trainer_settings
+from smi_hf.distillation.trainer_settings import check_trainer_settings
 from smi_hf.distillation.views import AUGMENTATIONS
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
+from smi_hf.images.controls.base import check_control_seeds
 from smi_hf.registry import unknown_name
 
 # Of Trainer's arguments, those that decide what a student learns.
@@ -130,7 +131,7 @@ class SparseDistillationConfig(TrainingArguments):
         # Which figures there are to choose by depends on what judges: the trainer knows.
         self.metric_for_best_model, self.greater_is_better = metric, is_greater_better
         self._check_names()
-        self._check_seeds()
+        check_control_seeds(self.control_seeds)
         if self.remove_unused_columns:
             raise UsageError("remove_unused_columns must be false: the kept patches would be dropped")
         if self.freeze_backbone and (given := self.token_losses):
@@ -166,12 +167,6 @@ class SparseDistillationConfig(TrainingArguments):
                 raise UsageError(
                     f"report_to {name!r} needs a package that is not installed; install it, or leave it out"
                 )
-
-    def _check_seeds(self) -> None:
-        if not self.control_seeds:
-            raise UsageError("control_seeds is empty, but each control needs at least one; leave it out for seed 0")
-        for seed in self.control_seeds:
-            check_number("control_seeds", seed, "from 0 to 2**63 - 1", lambda value: 0 <= value < 2**63)
 
     def _settle_views(self) -> None:
         if self.freeze_backbone and self.num_views == 0:

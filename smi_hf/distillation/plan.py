@@ -24,7 +24,8 @@ from smi_hf.distillation.trainer import SparseDistillationTrainer
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import DatasetReference
-from smi_hf.images.controls.base import parse_controls
+from smi_hf.files import check_folder_name
+from smi_hf.images.controls.base import control_sets, parse_controls
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
 from smi_hf.models import SparseClassifier, Teacher
@@ -69,8 +70,7 @@ def check_request(
         checkpoint_to_resume(
             config.resume_from_checkpoint, Path(config.output_dir), {}, has_optimizer=not config.save_only_model
         )
-    if not config.output_dir or "\0" in config.output_dir:
-        raise UsageError(f"output_dir must name a folder, but {config.output_dir!r} was given")
+    check_folder_name(config.output_dir)
     if has_images and config.eval_strategy != IntervalStrategy.NO:
         check_extra("plots", "the learning curve (eval_strategy)")
     if quantization is not None:
@@ -193,8 +193,7 @@ class Plan:
         if self.quantization is not None:
             labels |= {UNTRAINED_KEY: "rounded, not trained", PLAIN_KEY: f"{self.quantization.name} alone"}
         sparse = [sparse_images(dataset) for dataset in self.datasets] if self.controls else []
-        for key, control in parse_controls(self.controls).items():
-            made = control.make(self.teacher, sparse, self.config.control_seeds)
+        for key, made in control_sets(self.controls, self.teacher, sparse, self.config.control_seeds).items():
             sets[key], labels[key] = list(made), made[0].source
         return sets, labels
 

@@ -30,3 +30,18 @@ def latencies_ms(
                 predict(pixels)
                 times[name].append(1000 * (time.perf_counter() - started))
     return {name: median(values) for name, values in times.items()}
+
+
+def speed_figures(models: Mapping[str, Predictor], image_shape: tuple[int, int, int]) -> dict[str, dict[str, float]]:
+    """The speed of each model, by the keys of a result table's columns: one image, and batches of 32."""
+    single, batch = (
+        latencies_ms(models, image_shape, batch_size=size, repeats=repeats) for size, repeats in ((1, 30), (32, 5))
+    )
+    return {
+        name: {
+            "latency_ms_1": single[name],
+            "latency_ms_32": batch[name],
+            "images_per_second": 32_000 / batch[name],
+        }
+        for name in models
+    }

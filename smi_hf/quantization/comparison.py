@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from smi_hf.evaluation.comparison import compare
-from smi_hf.evaluation.latency import latencies_ms
+from smi_hf.evaluation.latency import speed_figures
 from smi_hf.evaluation.predictors import Predictor
 from smi_hf.evaluation.table import Row
 from smi_hf.images.kept import KeptImages
@@ -65,16 +65,5 @@ def _costs(
 ) -> dict[str, dict[str, float]]:
     """Size and speed of one model a row, by the keys of columns."""
     model = quantizer.teacher.model
-    shape = (model.num_channels, *model.grid.image_size)
-    single, batch = (
-        latencies_ms(models, shape, batch_size=size, repeats=repeats) for size, repeats in ((1, 30), (32, 5))
-    )
-    return {
-        key: {
-            "size_mb": folder_size(folders[key]) / 1e6,
-            "latency_ms_1": single[key],
-            "latency_ms_32": batch[key],
-            "images_per_second": 32_000 / batch[key],
-        }
-        for key in models
-    }
+    speeds = speed_figures(models, (model.num_channels, *model.grid.image_size))
+    return {key: {"size_mb": folder_size(folders[key]) / 1e6, **speeds[key]} for key in models}

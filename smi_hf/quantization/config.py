@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from smi_hf.errors import UsageError
+from smi_hf.files import check_folder_name
+from smi_hf.images.controls.base import check_control_seeds
 from smi_hf.quantization.backends import BACKENDS
 
 # Instead of bits: floating point.
@@ -144,8 +146,7 @@ class QuantizationConfig:
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
 
     def __post_init__(self) -> None:
-        if not self.output_dir or "\0" in self.output_dir:
-            raise UsageError(f"output_dir must name a folder, but {self.output_dir!r} was given")
+        check_folder_name(self.output_dir)
         if self.backend not in BACKENDS:
             BACKENDS.get(self.backend)  # raises, and names those that there are
         for option in ("num_images", "sensitivity_images", "batch_size"):
@@ -158,11 +159,7 @@ class QuantizationConfig:
             raise UsageError(
                 f"calibration_patches is {self.calibration_patches!r}, but can be {' or '.join(CALIBRATION_PATCHES)}"
             )
-        if not self.control_seeds:
-            raise UsageError("control_seeds is empty, but each control needs at least one; leave it out for seed 0")
-        for seed in self.control_seeds:
-            if not 0 <= seed < 2**63:
-                raise UsageError(f"control_seeds must be from 0 to 2**63 - 1, but {seed} was given")
+        check_control_seeds(self.control_seeds)
 
     def _check_mixture(self) -> None:
         if self.mixed is not None and self.mixed not in MIXTURES:

@@ -14,7 +14,7 @@ from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
 from smi_hf.files import folder_made_whole
 from smi_hf.hub.cards.model import save_model_record
-from smi_hf.images.controls.base import parse_controls
+from smi_hf.images.controls.base import control_sets, parse_controls
 from smi_hf.images.controls.filled import all_patches
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
@@ -177,12 +177,9 @@ def _calibrations(
     """Calibration sets and label of each row by its key, the sparse datasets first; None is dynamic quantization."""
     rows: dict[str, Sequence[KeptImages | None]] = {SPARSE_KEY: sparse}
     labels = {SPARSE_KEY: sparse[0].source}
-    for key, control in parse_controls(controls, also=(DYNAMIC_KEY,)).items():
-        if control is None:
-            rows[key], labels[key] = [None], DYNAMIC_KEY
-            continue
-        made = control.make(teacher, sparse, config.control_seeds)
-        rows[key], labels[key] = made, made[0].source
+    made = control_sets(controls, teacher, sparse, config.control_seeds, also=(DYNAMIC_KEY,))
+    for key, sets in made.items():
+        rows[key], labels[key] = ([None], DYNAMIC_KEY) if sets is None else (sets, sets[0].source)
     return rows, labels
 
 

@@ -132,3 +132,33 @@ def parse_controls(texts: Sequence[str], *, also: Sequence[str] = ()) -> dict[st
         same = sum(key == other or other.startswith(f"{key} (") for other in rows)
         rows[f"{key} ({same + 1})" if same else key] = spec
     return rows
+
+
+def control_sets(
+    controls: Sequence[str],
+    teacher: "Teacher",
+    sparse: "Sequence[KeptImages]",
+    seeds: Sequence[int],
+    *,
+    also: Sequence[str] = (),
+) -> "dict[str, list[KeptImages] | None]":
+    """The images of each run of each control, by the key of its row; None for what the caller serves itself.
+
+    Raises:
+        UsageError: as `parse_controls` and `ControlSpec.make`.
+    """
+    rows = parse_controls(controls, also=also)
+    return {key: spec and spec.make(teacher, sparse, seeds) for key, spec in rows.items()}
+
+
+def check_control_seeds(seeds: Sequence[int]) -> None:
+    """Checks the option `control_seeds`.
+
+    Raises:
+        UsageError: there is none, or one is out of range.
+    """
+    if not seeds:
+        raise UsageError("control_seeds is empty, but each control needs at least one; leave it out for seed 0")
+    for seed in seeds:
+        if not 0 <= seed < 2**63:
+            raise UsageError(f"control_seeds must be from 0 to 2**63 - 1, but {seed} was given")
