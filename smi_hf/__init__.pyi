@@ -9,11 +9,13 @@ from .images.export import ExportConfig, export_images
 from .images.real import load_image_set
 from .inversion import SparseInversionCallback, SparseInversionConfig, SparseInversionTrainer, invert
 from .models import SparseClassifier, Teacher, load_teacher
+from .pruning import PruningConfig, prune
 from .quantization import QuantizationConfig, load_predictor, quantize
 
 __all__ = [
     "ExportConfig",
     "ModelRecord",
+    "PruningConfig",
     "QuantizationConfig",
     "RunError",
     "SparseClassifier",
@@ -36,6 +38,7 @@ __all__ = [
     "load_student",
     "load_teacher",
     "make_calibration_images",
+    "prune",
     "push",
     "quantize",
 ]

@@ -27,6 +27,7 @@ CROSSING = {
     "hub/test_loopback.py": "the Hub on 127.0.0.1 that other tests use",
     "inversion/test_kills.py": "kill -9 at each change of a file",
     "inversion/test_real_checkpoint.py": "slow: the real DeiT-Tiny",
+    "pruning/test_kills.py": "kill -9 while a model is pruned",
     "quantization/test_kills.py": "kill -9 at each change of a file",
     "quantization/test_lanes.py": "one accuracy in both lanes of dependencies",
     "test_layers.py": "imports of every module",

@@ -112,6 +112,7 @@ def adapted(text: str, checkpoint: Path) -> str:
 SMALL = {
     "invert": ["--num_images", "4", "--num_steps", "6"],
     "quantize": ["--backend", "quanto"] if missing_packages("onnx") else [],
+    "prune": [],
     "distill": ["--num_train_epochs", "1", "--use_cpu", "true"],
     "export-images": [],
     "evaluate": [],
@@ -143,7 +144,7 @@ def test_the_readme_runs_from_top_to_bottom(workspace, tiny_checkpoint, run_comm
             ran.append("python")
         else:
             ran += [command.split()[1] for command in commands(text) if run_here(command, run_command, workspace)]
-    assert set(ran) == {"python", "doctor", "invert", "quantize", "distill", "evaluate", "launch"}
+    assert set(ran) == {"python", "doctor", "invert", "quantize", "prune", "distill", "evaluate", "launch"}
 
 
 def test_the_examples_of_contributing_run(monkeypatch):

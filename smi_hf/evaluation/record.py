@@ -49,7 +49,7 @@ class DatasetReference:
         """What a record says of a dataset.
 
         Args:
-            teacher: the model that was quantized, or that taught.
+            teacher: the model that was quantized or pruned, or that taught.
         """
         record = dataset.record
         return cls(
@@ -125,9 +125,9 @@ class ModelRecord(JsonRecord):
     """What a compressed model was made from, how, and what it is worth.
 
     Args:
-        kind: "quantized" or "distilled". A student that was quantized as it learned is "distilled" where it is in
-            floating point, and "quantized", with its `student`, where it is in integers.
-        teacher: the model that was quantized, or that taught.
+        kind: "quantized", "distilled" or "pruned". A student that was quantized as it learned is "distilled" where it
+            is in floating point, and "quantized", with its `student`, where it is in integers.
+        teacher: the model that was quantized or pruned, or that taught.
         datasets: those of further runs behind that of the model.
         settings: every option that decides what the model is.
         environment: of the machine that made it.
@@ -147,9 +147,9 @@ class ModelRecord(JsonRecord):
     version = SCHEMA_VERSION
     noun = "model"
     described = "a compressed model of smi_hf"
-    made_with = "smi-hf quantize or smi-hf distill"
+    made_with = "smi-hf quantize, smi-hf prune or smi-hf distill"
 
-    kind: Literal["quantized", "distilled"]
+    kind: Literal["quantized", "distilled", "pruned"]
     teacher: CheckpointReference
     datasets: tuple[DatasetReference, ...]
     settings: dict[str, Any]
@@ -199,7 +199,7 @@ class ModelRecord(JsonRecord):
     def check(self) -> None:
         if self.kind == "distilled" and self.student is None:
             raise ValueError("its kind is 'distilled', but it has no student")
-        wanted = "backend" if self.kind == "quantized" else "loss"
+        wanted = {"quantized": "backend", "distilled": "loss", "pruned": "compensation"}[self.kind]
         if not isinstance(self.settings.get(wanted), str):
             raise ValueError(f"settings lacks {wanted}")
         if not self.datasets:

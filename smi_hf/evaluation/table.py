@@ -83,6 +83,8 @@ COLUMNS = (
     Column("top1", "top-1 %", 1, 100),
     Column("top5", "top-5 %", 1, 100),
     Column("agreement", "agreement %", 1, 100),
+    Column("parameters", "M parameters", 1),
+    Column("macs", "GMACs", 2),
     Column("size_mb", "MB", 1),
     Column("latency_ms_1", "ms at 1", 1),
     Column("latency_ms_32", "ms at 32", 0),

@@ -20,6 +20,15 @@ def find_blocks(model: SparseClassifier) -> list[nn.Module]:
     """The blocks, in the order of the forward pass.
 
     Raises:
+        UsageError: as of `find_block_list`.
+    """
+    return list(find_block_list(model))
+
+
+def find_block_list(model: SparseClassifier) -> nn.ModuleList:
+    """The module that holds the blocks, in the order of the forward pass.
+
+    Raises:
         UsageError: the model has no list of as many modules as its configuration has layers.
     """
     num_blocks = model.config.num_hidden_layers
@@ -30,7 +39,7 @@ def find_blocks(model: SparseClassifier) -> list[nn.Module]:
             f"no list of {num_blocks} blocks was found in this {model.config.model_type!r} model, so they cannot be "
             f"run one by one"
         )
-    return list(lists[0])
+    return lists[0]
 
 
 @dataclass

@@ -1,3 +1,5 @@
-from .halving import halve_mlps
+from .config import PruningConfig
+from .run import prune, prune_model
+from .width import prune_mlps
 
-__all__ = ["halve_mlps"]
+__all__ = ["PruningConfig", "prune", "prune_mlps", "prune_model"]

@@ -25,6 +25,10 @@ class Mlp:
     first: str
     second: str
 
+    def num_units(self, model: SparseClassifier) -> int:
+        """Hidden units that it has."""
+        return model.model.get_submodule(self.second).in_features
+
 
 def find_mlps(model: SparseClassifier) -> list[Mlp]:
     """The MLP of every block, in the order of the forward pass: the last two Linear layers that a block calls.

@@ -102,6 +102,10 @@ def base(command: str, option: str, world) -> list[object]:
             "--teacher", teacher, "--student", teacher, "--dataset", world["set"], "--output_dir", work / "out",
             *(judged if needs_images and option != "--batch_size" else ()), *QUICK_DISTILL,
         ],
+        "prune": [
+            "--model_name_or_path", teacher, "--dataset", world["set"], "--output_dir", work / "out",
+            *(judged if needs_images else ()), "--disable_tqdm",
+        ],
         "evaluate": [
             "--model_name_or_path", teacher, "--dataset", world["photographs"], "--max_images", "4", "--disable_tqdm",
         ],
@@ -170,6 +174,12 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--label_smoothing_factor": ("0.1", "nan"), "--report_to": WORDS, "--remove_unused_columns": ("true",),
         "--load_best_model_at_end": ("true",), "--lr_scheduler_type": WORDS, "--warmup_steps": ("-1", "nan", "x"),
         "--gradient_accumulation_steps": NUMBERS, "--config": PATHS,
+    },
+    "prune": {
+        "--model_name_or_path": FEW_PATHS, "--dataset": PATHS, "--output_dir": FEW_PATHS, "--keep_mlp": NUMBERS,
+        "--num_layers": (*NUMBERS, "1"), "--layers": (*NUMBERS, "0 0", "1 0", "0 1", "0 9"), "--ridge": NUMBERS,
+        "--num_images": NUMBERS, "--controls": ("gausian", "real=", "dynamic", "gaussian gaussian", "dense={foreign}"),
+        "--control_seeds": NUMBERS, "--batch_size": NUMBERS, "--config": PATHS, "--eval_dataset": FEW_PATHS,
     },
     "evaluate": {
         "--model_name_or_path": PATHS, "--dataset": PATHS, "--split": WORDS, "--image_column": WORDS,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from smi_hf.pruning.compensation import Moments, importance, refit
+from smi_hf.pruning.compensation import Moments, choose_inputs, refit
 
 NUM_TOKENS, NUM_INPUTS, NUM_OUTPUTS = 300, 12, 5
 
@@ -85,14 +85,44 @@ def test_moments_do_not_depend_on_the_batches(inputs):
     assert torch.allclose(whole.covariance_II, expected, atol=1e-10)
 
 
-def test_importance_is_the_variance_that_dropping_an_input_takes_from_the_output(inputs, weights):
-    expected = [
-        float(
-            (inputs[:, number : number + 1].double() @ weights[:, number : number + 1].double().T).var(0, False).sum()
-        )
-        for number in range(NUM_INPUTS)
-    ]
-    assert importance(moments_of(inputs), weights).tolist() == pytest.approx(expected)
+def error_without(inputs, weights, kept, ridge) -> float:
+    """Of the output, when the kept inputs' weights are the best: tokens, and a row that keeps each weight as it is."""
+    centered = inputs.double().numpy() - inputs.double().numpy().mean(axis=0)
+    strength = np.sqrt(len(centered) * ridge * centered.var(axis=0).mean())
+    rows = np.vstack([centered, strength * np.eye(centered.shape[1])])
+    wanted = rows @ weights.double().numpy().T
+    found = np.linalg.lstsq(rows[:, kept], wanted, rcond=None)[0]
+    return float(((rows[:, kept] @ found - wanted) ** 2).sum())
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 0.1])
+def test_those_go_that_the_rest_can_best_make_up_for(inputs, weights, ridge):
+    left = list(range(NUM_INPUTS))
+    while len(left) > 1:
+        left.remove(min(left, key=lambda gone: error_without(inputs, weights, [i for i in left if i != gone], ridge)))
+        assert choose_inputs(moments_of(inputs), weights, len(left), ridge=ridge).tolist() == left
+
+
+def test_of_many_inputs_several_go_at_a_time_and_as_many_stay_as_are_asked_for(weights):
+    many = torch.randn(1000, 450, generator=torch.Generator().manual_seed(2))
+    weights = torch.randn(NUM_OUTPUTS, 450, generator=torch.Generator().manual_seed(3))
+    # Inputs without weights say nothing, however many go together.
+    weights[:, ::2] = 0
+    assert choose_inputs(moments_of(many), weights, 225).tolist() == list(range(1, 450, 2))
+    kept = choose_inputs(moments_of(many), weights, 101)
+    assert len(kept) == 101 and kept.tolist() == sorted(set(kept.tolist()))
+
+
+def test_a_copy_of_an_input_goes_first_and_one_that_never_changes(inputs, weights):
+    doubled = torch.cat([inputs, inputs[:, 3:4], torch.full((NUM_TOKENS, 1), 50.0)], dim=1)
+    weights = torch.cat([weights, 2 * weights[:, 3:4], 9 * weights[:, :1]], dim=1)
+    for ridge in (0.0, 1e-6):
+        kept = choose_inputs(moments_of(doubled), weights, NUM_INPUTS, ridge=ridge).tolist()
+        assert set(range(NUM_INPUTS)) - {3} <= set(kept) and len({3, NUM_INPUTS} & set(kept)) == 1
+
+
+def test_all_inputs_are_kept_where_as_many_are_asked_for(inputs, weights):
+    assert choose_inputs(moments_of(inputs), weights, NUM_INPUTS).tolist() == list(range(NUM_INPUTS))
 
 
 def test_inputs_that_never_change_are_no_obstacle(weights, bias):

@@ -103,9 +103,9 @@ def test_a_second_run_runs_nothing_again_but_what_is_new(run, parts, monkeypatch
     first = run()
     assert "4 of 4 models were made" in capsys.readouterr().out
     tasks, made = parts("worth_parts.tasks"), []
-    halve = tasks.halve_mlps
+    halve = tasks.prune_mlps
     monkeypatch.setattr(
-        tasks, "halve_mlps", lambda model, images, **more: (made.append(1), halve(model, images, **more))[1]
+        tasks, "prune_mlps", lambda model, images, **more: (made.append(1), halve(model, images, **more))[1]
     )
     assert accuracies(run()) == accuracies(first)
     assert not made

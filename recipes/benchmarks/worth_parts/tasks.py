@@ -28,7 +28,7 @@ from smi_hf.images.controls.filled import all_patches
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
 from smi_hf.models.blocks import BlockInputs, find_blocks, first_block_inputs
-from smi_hf.pruning import halve_mlps
+from smi_hf.pruning import prune_mlps
 from smi_hf.quantization import Quantizer
 from smi_hf.quantization.qat.gptq import round_with_feedback
 
@@ -110,7 +110,7 @@ _HALVING: dict[str, Any] = {"keep": 0.5}
 @contextmanager
 def _halving(teacher: Teacher, judge: ImageSet) -> Iterator[Make]:
     def make(images: KeptImages, run: int) -> Predictor:
-        pruned = halve_mlps(teacher.model, images, **_HALVING, disable_tqdm=True)
+        pruned = prune_mlps(teacher.model, images, **_HALVING, disable_tqdm=True)
         return pytorch_predictor(pruned, teacher.image_processor)
 
     yield make

@@ -1,4 +1,4 @@
-"""The card `README.md` of a quantized model or a student, rendered from its record alone."""
+"""The card `README.md` of a quantized or pruned model or a student, rendered from its record alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +34,10 @@ _LONGEST_TAG = 100
 _FILES = {
     "quantized": ("*",),
     "distilled": ("*config.json", "model*.safetensors", "model.safetensors.index.json"),
+    "pruned": ("*",),
 }
+# The Hub's words for what a model is to the one that it was made from. It has none for a pruned one.
+_RELATIONS = {"quantized": "quantized", "distilled": "finetune", "pruned": "finetune"}
 
 
 def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> ModelCard:
@@ -53,7 +56,7 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
         library_name=_library(record),
         pipeline_tag="image-classification",
         base_model=[source.name] if has_source else None,
-        base_model_relation={"quantized": "quantized", "distilled": "finetune"}[record.kind] if has_source else None,
+        base_model_relation=_RELATIONS[record.kind] if has_source else None,
         datasets=_unique(each.name for each in record.datasets if is_on_hub(each.name, each.revision)) or None,
         tags=_tags(record),
         metrics=["accuracy"] if record.rows else None,
@@ -77,8 +80,8 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
             num_runs=len(own_row.runs) if own_row else 0,
             own_figures=_own_figures(record) if own_row else None,
             own_top1=f"{100 * own_row.runs[0].top1:.1f}" if own_row else None,
-            reference_words="the teacher" if record.student else "the model in floating point under the same runtime",
-            reference_short="the teacher's" if record.student else "in floating point",
+            reference_words=_reference(record)[0],
+            reference_short=_reference(record)[1],
             interval=_interval(own_row.runs[0].top1, record.measured.num_images) if own_row else None,
             has_speed=any("latency_ms_1" in row.figures for row in record.rows),
             device=record.environment.device,
@@ -122,6 +125,15 @@ def is_record_of(folder: Path) -> bool:
     return bool(record.files) and record.changed_file(folder) is None
 
 
+def _reference(record: ModelRecord) -> tuple[str, str]:
+    """What the first row of the table is, and whose first choices others are compared with."""
+    if record.student:
+        return "the teacher", "the teacher's"
+    if record.kind == "pruned":
+        return "the whole model", "the whole model's"
+    return "the model in floating point under the same runtime", "in floating point"
+
+
 def _short(name: str) -> str:
     return name.rpartition("/")[2]
 
@@ -130,6 +142,8 @@ def _model_name(record: ModelRecord) -> str:
     start = _short((record.student or record.teacher).name or "student")
     if record.kind == "distilled":
         return f"{start}-taught-by-{_short(record.teacher.name)}"
+    if record.kind == "pruned":
+        return f"{start}-pruned"
     settings = record.settings
     return f"{start}-{settings['backend']}-w{settings['weights']}a{settings['activations']}"
 
@@ -137,6 +151,8 @@ def _model_name(record: ModelRecord) -> str:
 def _title(record: ModelRecord) -> str:
     if record.kind == "distilled":
         return f"{_short(record.student.name or 'A student')}, taught by {record.teacher.name} without data"
+    if record.kind == "pruned":
+        return f"{_short(record.teacher.name)}, pruned without data"
     name = _short((record.student or record.teacher).name or "A student")
     widths = f"W{record.settings['weights']}/A{record.settings['activations']}"
     return f"{name}, {widths} ({_runtime(record).words}), made without data"
@@ -161,6 +177,8 @@ def _widths(settings: dict[str, Any]) -> str:
 def _library(record: ModelRecord) -> str:
     if record.kind == "distilled":
         return "smi_hf" if "quantization" in record.settings else "transformers"
+    if record.kind == "pruned":
+        return "transformers"
     return _runtime(record).library
 
 
@@ -170,6 +188,8 @@ def _loading(record: ModelRecord) -> list[str]:
         return [
             "loading/rounded_student.md.jinja" if "quantization" in record.settings else "loading/student.md.jinja"
         ]
+    if record.kind == "pruned":
+        return ["loading/student.md.jinja"]
     return [f"loading/{record.settings['backend']}.md.jinja", "loading/any.md.jinja"]
 
 
@@ -179,6 +199,8 @@ def _tags(record: ModelRecord) -> list[str]:
         weights = record.settings["weights"]
         tags += _runtime(record).tags
         tags += [f"int{weights}", f"{weights}-bit"] if weights != _FLOAT_BITS else []
+    if record.kind == "pruned":
+        tags += ["pruning"]
     if record.student is not None:
         tags += ["knowledge-distillation"]
         tags += [f"teacher:{record.teacher.name}"] if is_on_hub(record.teacher.name, record.teacher.revision) else []

@@ -11,7 +11,7 @@ from smi_hf.images.controls.gaussian import gaussian_noise
 from smi_hf.images.controls.random import random_patches
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
-from smi_hf.pruning import halve_mlps
+from smi_hf.pruning import prune_mlps
 from smi_hf.pruning.mlps import find_mlps
 
 
@@ -40,14 +40,28 @@ def inputs_of(layer: torch.nn.Linear, model: SparseClassifier, images: KeptImage
     return torch.cat(seen)
 
 
+def chosen_slowly(hidden: np.ndarray, weight: np.ndarray, num_kept: int, ridge: float) -> list[int]:
+    """One unit after another goes, that without which a least-squares solver leaves the smallest error."""
+    centered = hidden - hidden.mean(axis=0)
+    rows = np.vstack([centered, np.sqrt(len(hidden) * ridge * centered.var(axis=0).mean()) * np.eye(hidden.shape[1])])
+    wanted = rows @ weight.T
+
+    def error(kept: list[int]) -> float:
+        return float(np.square(rows[:, kept] @ np.linalg.lstsq(rows[:, kept], wanted, rcond=None)[0] - wanted).sum())
+
+    kept = list(range(hidden.shape[1]))
+    while len(kept) > num_kept:
+        kept.remove(min(kept, key=lambda unit: error([each for each in kept if each != unit])))
+    return kept
+
+
 def halved_slowly(model: SparseClassifier, images: KeptImages, ridge: float) -> SparseClassifier:
     """Unit by unit and by whole forward passes, with float64 and a least-squares solver; units are zeroed."""
     pruned = SparseClassifier(copy.deepcopy(model.model), model.grid.image_size)
     for _, second in mlp_layers(pruned):
         hidden = inputs_of(second, pruned, images).double().numpy()
         weight, bias = (each.detach().double().numpy() for each in (second.weight, second.bias))
-        gains = [hidden[:, unit].var() * (weight[:, unit] ** 2).sum() for unit in range(hidden.shape[1])]
-        kept = sorted(np.argsort(gains)[::-1][: hidden.shape[1] // 2])
+        kept = chosen_slowly(hidden, weight, hidden.shape[1] // 2, ridge)
         outputs = hidden @ weight.T + bias
         strength = np.sqrt(len(hidden) * ridge * hidden[:, kept].var(axis=0).mean())
         system = np.hstack([hidden[:, kept], np.ones((len(hidden), 1))])
@@ -64,7 +78,7 @@ def halved_slowly(model: SparseClassifier, images: KeptImages, ridge: float) -> 
 @pytest.mark.parametrize("ridge", [1e-3, 0.1])
 def test_halving_is_what_a_slow_reference_makes_of_every_family(case, make_classifier, images, ridge):
     model = make_classifier(case)
-    fast, slow = halve_mlps(model, images, ridge=ridge, disable_tqdm=True), halved_slowly(model, images, ridge)
+    fast, slow = prune_mlps(model, images, ridge=ridge, disable_tqdm=True), halved_slowly(model, images, ridge)
     others = gaussian_noise(model, 3, seed=1)
     # Layers are in float32 in both.
     assert torch.allclose(logits(fast, others), logits(slow, others), rtol=1e-3, atol=1e-3)
@@ -74,7 +88,7 @@ def test_halving_is_what_a_slow_reference_makes_of_every_family(case, make_class
 def test_half_of_the_hidden_units_are_really_gone(case, make_classifier, images):
     model = make_classifier(case)
     before = [first.out_features for first, _ in mlp_layers(model)]
-    layers = mlp_layers(halve_mlps(model, images, disable_tqdm=True))
+    layers = mlp_layers(prune_mlps(model, images, disable_tqdm=True))
     assert [first.out_features for first, _ in layers] == [count // 2 for count in before]
     assert all(second.in_features == first.out_features for first, second in layers)
     assert [first.out_features for first, _ in mlp_layers(model)] == before, "the model itself is left as it is"
@@ -83,7 +97,7 @@ def test_half_of_the_hidden_units_are_really_gone(case, make_classifier, images)
 def test_the_model_that_is_pruned_is_left_as_it_is(make_classifier, images):
     model = make_classifier("vit")
     weights = copy.deepcopy(model.model.state_dict())
-    halve_mlps(model, images, disable_tqdm=True)
+    prune_mlps(model, images, disable_tqdm=True)
     after = model.model.state_dict()
     assert weights.keys() == after.keys()
     assert all(torch.equal(weights[name], after[name]) for name in weights)
@@ -98,26 +112,26 @@ def test_units_that_never_change_can_go_for_nothing_however_much_they_add(case, 
             first.weight[still], first.bias[still] = 0.0, 2.0
             second.weight[:, still] *= 3
     others = gaussian_noise(model, 3, seed=1)
-    pruned = halve_mlps(model, images, ridge=1e-9, disable_tqdm=True)
+    pruned = prune_mlps(model, images, ridge=1e-9, disable_tqdm=True)
     assert torch.allclose(logits(pruned, others), logits(model, others), rtol=1e-3, atol=1e-3)
 
 
 def test_all_units_kept_is_the_model_itself(case, make_classifier, images):
     model = make_classifier(case)
-    pruned = halve_mlps(model, images, keep=1.0, ridge=0.0, disable_tqdm=True)
+    pruned = prune_mlps(model, images, keep=1.0, ridge=0.0, disable_tqdm=True)
     assert torch.allclose(logits(pruned, images), logits(model, images), rtol=1e-3, atol=1e-3)
 
 
 def test_it_is_nearer_to_the_model_than_without_refitting_and_on_its_own_images_nearest(make_classifier, images):
     model = make_classifier("vit")
-    refitted, shrunk = (halve_mlps(model, images, ridge=ridge, disable_tqdm=True) for ridge in (1e-3, 1e6))
+    refitted, shrunk = (prune_mlps(model, images, ridge=ridge, disable_tqdm=True) for ridge in (1e-3, 1e6))
     errors = [float((logits(each, images) - logits(model, images)).square().mean()) for each in (refitted, shrunk)]
     assert errors[0] < 0.5 * errors[1]
 
 
 @pytest.mark.parametrize(("keep", "num_units"), [(0.25, 10), (0.01, 1), (0.99, 40), (1.0, 40)])
 def test_the_share_that_stays_is_rounded_and_at_least_one_unit(keep, num_units, make_classifier, images):
-    pruned = halve_mlps(make_classifier("vit"), images, keep=keep, disable_tqdm=True)
+    pruned = prune_mlps(make_classifier("vit"), images, keep=keep, disable_tqdm=True)
     assert {first.out_features for first, _ in mlp_layers(pruned)} == {num_units}
 
 
@@ -125,7 +139,7 @@ def test_stock_transformers_reads_what_is_saved(case, make_classifier, images, t
     model = make_classifier(case)
     if case == "deit" and dependency_lane() == "latest":
         model.model.config.architectures = ["DeiTForImageClassification"]
-    pruned = halve_mlps(model, images, disable_tqdm=True)
+    pruned = prune_mlps(model, images, disable_tqdm=True)
     pruned.model.save_pretrained(tmp_path)
     loaded = type(pruned.model).from_pretrained(tmp_path).eval()
     assert isinstance(AutoModelForImageClassification.from_pretrained(tmp_path).config, type(pruned.config))
@@ -137,17 +151,17 @@ def test_what_is_not_kept_is_not_looked_at(make_classifier, images):
     model = make_classifier("vit")
     black = model.grid.paste(model.grid.cut(images.pixels_BCHW, images.kept_BK), images.kept_BK, fill=0)
     filled = KeptImages(black, images.kept_BK, "black")
-    first, second = (halve_mlps(model, each, disable_tqdm=True).model.state_dict() for each in (images, filled))
+    first, second = (prune_mlps(model, each, disable_tqdm=True).model.state_dict() for each in (images, filled))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("keep", [0.0, -0.5, 1.5, float("nan")])
 def test_a_share_out_of_range_is_refused(keep, make_classifier, images):
     with pytest.raises(UsageError, match=r"keep is .* above 0 and at most 1"):
-        halve_mlps(make_classifier("vit"), images, keep=keep)
+        prune_mlps(make_classifier("vit"), images, keep=keep)
 
 
 @pytest.mark.parametrize("ridge", [-1e-3, float("inf"), float("nan")])
 def test_a_ridge_out_of_range_is_refused(ridge, make_classifier, images):
     with pytest.raises(UsageError, match=r"ridge is .* 0 or more, and finite"):
-        halve_mlps(make_classifier("vit"), images, ridge=ridge)
+        prune_mlps(make_classifier("vit"), images, ridge=ridge)

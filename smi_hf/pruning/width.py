@@ -1,4 +1,4 @@
-"""Half of the hidden units of every MLP cut, without training: what is left is refitted in closed form.
+"""Narrower MLPs without training: hidden units go, and what is left is refitted in closed form.
 
 Legend: `B` images, `K` kept patches, `T` tokens, `D` hidden size, `I` hidden units of an MLP.
 """
@@ -14,13 +14,14 @@ from smi_hf.errors import UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
 from smi_hf.models.blocks import BlockInputs, first_block_inputs
-from smi_hf.pruning.compensation import RIDGE, Moments, importance, refit
+from smi_hf.pruning.compensation import Moments, choose_inputs, refit
+from smi_hf.pruning.config import RIDGE
 from smi_hf.pruning.mlps import Mlp, find_mlps
 
 _BATCH_SIZE = 16
 
 
-def halve_mlps(
+def prune_mlps(
     model: SparseClassifier,
     images: KeptImages,
     *,
@@ -28,10 +29,10 @@ def halve_mlps(
     ridge: float = RIDGE,
     disable_tqdm: bool = False,
 ) -> SparseClassifier:
-    """A copy of a classifier whose MLPs have half of their hidden units, and compute as nearly the same as they can.
+    """A copy of a classifier whose MLPs have a part of their hidden units, and compute as nearly the same as they can.
 
-    Block after block, for what enters it from the pruned blocks before: the units that matter least for the output
-    go (`importance`), and the second Linear layer becomes the ridge regression of the original one's output on the
+    Block after block, for what enters it from the pruned blocks before: the units go that the others can best make up
+    for (`choose_inputs`), and the second Linear layer becomes the ridge regression of the original one's output on the
     units that stay (`refit`). Both layers are smaller then. No step is random.
 
     Args:
@@ -80,10 +81,7 @@ def _moments(model: nn.Module, mlp: Mlp, batches: list[BlockInputs]) -> Moments:
 def _cut(model: nn.Module, mlp: Mlp, moments: Moments, keep: float, ridge: float) -> None:
     """Replaces the two layers of an MLP by smaller ones."""
     first, second = model.get_submodule(mlp.first), model.get_submodule(mlp.second)
-    num_kept = max(1, round(keep * second.in_features))
-    scores_I = importance(moments, second.weight)
-    # Ties, such as units that are constant, go to the first: nothing depends on how a sort is made.
-    kept_K = scores_I.argsort(descending=True, stable=True)[:num_kept].sort().values
+    kept_K = choose_inputs(moments, second.weight, _num_kept(keep, second.in_features), ridge=ridge)
     bias_O = torch.zeros(second.out_features) if second.bias is None else second.bias
     weights_OK, bias_O = refit(moments, kept_K, second.weight, bias_O, ridge=ridge)
     first_bias_K = None if first.bias is None else first.bias[kept_K]
@@ -99,6 +97,29 @@ def _linear(weights_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
     if bias_O is not None:
         layer.bias.copy_(bias_O)
     return layer.requires_grad_(False)
+
+
+def check_stock_width(model: SparseClassifier, keep: float) -> None:
+    """Checks that a configuration of the family can say how wide the MLPs would be: a stock checkpoint needs that.
+
+    Raises:
+        UsageError: it cannot; names the shares that it can.
+    """
+    config = model.config
+    if hasattr(config, "intermediate_size"):
+        return
+    num_units = find_mlps(model)[0].num_units(model)
+    if _num_kept(keep, num_units) % config.hidden_size:
+        ratio = num_units // config.hidden_size
+        shares = ", ".join(f"{part / ratio:g}" for part in range(1, ratio + 1))
+        raise UsageError(
+            f"MLPs of a {config.model_type!r} checkpoint are a whole multiple of its {config.hidden_size} hidden "
+            f"dimensions wide, and {keep:g} of {num_units} units is none; keep_mlp can be {shares}"
+        )
+
+
+def _num_kept(keep: float, num_units: int) -> int:
+    return max(1, round(keep * num_units))
 
 
 def _tell_configuration(config: Any, num_units: int) -> None:

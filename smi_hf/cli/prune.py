@@ -1,0 +1,97 @@
+"""`smi-hf prune`: a checkpoint and images of it in, a smaller checkpoint out."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.models import JudgeArguments, ModelArguments
+from smi_hf.files import check_new_folder
+from smi_hf.images.controls.base import CONTROLS, ControlSpec
+from smi_hf.pruning.config import PruningConfig
+
+if TYPE_CHECKING:
+    from smi_hf.evaluation.record import ModelRecord
+
+_EPILOG = """examples:
+  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
+      --output_dir out/three-quarters --keep_mlp 0.75
+  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
+      --output_dir out/pruned --eval_dataset photographs.parquet --controls gaussian real=photographs.parquet
+  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
+      --output_dir out/shallow --keep_mlp 1 --num_layers 11
+
+Nothing is trained: hidden units that matter least go, and ridge regression refits the rest to the kept patches of the
+images. The result loads with transformers as any checkpoint does. What it lost can be taught to it on the same images,
+and it can be quantized:
+  smi-hf distill --teacher facebook/deit-tiny-patch16-224 --student out/pruned --dataset out/deit-tiny \\
+      --output_dir out/recovered
+  smi-hf quantize --model_name_or_path out/recovered --output_dir out/recovered-int8
+
+Controls prune the same model, on as many images, of
+{controls}
+"""
+
+
+@dataclass
+class DataArguments:
+    """What the model is pruned on and compared with."""
+
+    dataset: list[str] = field(
+        metadata={
+            "help": "Sparse dataset of that model: a folder, or a dataset on the Hub. More, inverted with other "
+            "seeds, become further runs of the table's row; the first makes the model."
+        },
+    )
+    controls: list[str] = field(
+        default_factory=list,
+        metadata={"help": f"Rows to compare with: {', '.join(CONTROLS.names())}. Need --eval_dataset."},
+    )
+
+
+def make_parser() -> ArgumentParser:
+    """The parser of this command; tests and documentation read it too."""
+    return ArgumentParser(
+        (ModelArguments, DataArguments, JudgeArguments, PruningConfig),
+        prog="smi-hf prune",
+        description="Make a Vision Transformer smaller without training: fewer hidden units, fewer layers.",
+        epilog=_EPILOG.format(controls=ControlSpec.help()),
+    )
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Parses the arguments, prunes, and prints what came of it."""
+    model, data, judge, config = make_parser().parse(arguments)
+
+    from smi_hf.data import load_sparse_dataset
+    from smi_hf.pruning.run import check_controls, prune
+
+    # What can be checked without loading a model comes first; `prune` checks it again.
+    check_controls(data.controls, has_images=judge.eval_dataset is not None)
+    check_new_folder(Path(config.output_dir))
+    teacher = model.load_teacher()
+    images = judge.load_images(teacher)
+    datasets = [load_sparse_dataset(name) for name in data.dataset]
+    record = prune(teacher, datasets, config, images=images, controls=data.controls)
+    _show_pruned(record, config, model.model_name_or_path, data.dataset[0])
+
+
+def _show_pruned(record: "ModelRecord", config: PruningConfig, teacher: str, dataset: str) -> None:
+    from smi_hf.cli.tables import make_console, result_table
+
+    settings, folder = record.settings, Path(config.output_dir)
+    if record.measured is not None:
+        title = f"pruned, judged on {record.measured.num_images} images"
+        make_console().print(result_table(record, title))
+    share = settings["parameters"] / settings["parameters_before"]
+    print(
+        f"Pruned model in {folder}: {len(settings['layers'])} of {settings['layers_before']} layers, "
+        f"{100 * settings['keep_mlp']:g} % of the MLPs' hidden units, {100 * share:.0f} % of the parameters. "
+        f"Its card: {folder / 'README.md'}"
+    )
+    recover = ["smi-hf", "distill", "--teacher", teacher, "--student", str(folder), "--dataset", dataset]
+    recover += ["--output_dir", f"{folder}-recovered"]
+    quantize = ["smi-hf", "quantize", "--model_name_or_path", str(folder), "--output_dir", f"{folder}-int8"]
+    print(f"Next:\n  teach it what it lost: {shlex.join(recover)}\n  quantize it: {shlex.join(quantize)}")

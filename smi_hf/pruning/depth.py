@@ -1,0 +1,111 @@
+"""Fewer layers: which of a Vision Transformer's blocks its answers can do without, and a copy that lacks them.
+
+Legend: `B` images, `L` labels.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers import PretrainedConfig
+
+from smi_hf.errors import UsageError
+from smi_hf.images.kept import KeptImages
+from smi_hf.models import SparseClassifier
+from smi_hf.models.blocks import find_block_list
+
+_BATCH_SIZE = 16
+
+
+def choose_layers(
+    model: SparseClassifier, images: KeptImages, num_layers: int, *, disable_tqdm: bool = False
+) -> tuple[int, ...]:
+    """Numbers of the layers that stay: one after another, that goes without which the answers change least.
+
+    How much they change is the mean Kullback-Leibler divergence from the whole model's. No step is random; of layers
+    that cost the same, the first goes.
+
+    Args:
+        images: judged on, kept patches alone; labels are not looked at.
+        num_layers: that stay, from 1 to those that there are.
+
+    Returns:
+        Numbers from 0, ascending.
+
+    Raises:
+        UsageError: there are not so many layers, or no list of them.
+    """
+    left = list(range(len(find_block_list(model))))
+    if not 1 <= num_layers <= len(left):
+        raise UsageError(f"num_layers is {num_layers}, but the model has {len(left)} layers; from 1 to that many stay")
+    wanted_BL = _answers(model, images)
+    with tqdm(
+        total=sum(range(num_layers + 1, len(left) + 1)), desc="Choosing layers", unit="trial", disable=disable_tqdm
+    ) as progress:
+        while len(left) > num_layers:
+            costs = {}
+            for layer in left:
+                with _layers_alone(model, [each for each in left if each != layer]):
+                    costs[layer] = _divergence(wanted_BL, _answers(model, images))
+                progress.update()
+            left.remove(min(left, key=lambda layer: costs[layer]))
+    return tuple(left)
+
+
+def with_layers(model: SparseClassifier, layers: Sequence[int]) -> SparseClassifier:
+    """A copy of a classifier with some of its layers, whose configuration says how many: a stock checkpoint.
+
+    Args:
+        model: left as it is.
+        layers: numbers from 0, ascending, none twice.
+
+    Raises:
+        UsageError: `layers` is empty, not ascending, or names one that there is not.
+    """
+    total = len(find_block_list(model))
+    if not layers or sorted(set(layers)) != list(layers) or not 0 <= layers[0] <= layers[-1] < total:
+        raise UsageError(
+            f"layers is {', '.join(map(str, layers)) or 'empty'}, but names those that stay, ascending, each once, "
+            f"from 0 to {total - 1}"
+        )
+    shallow = SparseClassifier(copy.deepcopy(model.model).eval(), model.grid.image_size)
+    blocks = find_block_list(shallow)
+    for number in reversed(range(total)):
+        if number not in layers:
+            del blocks[number]
+    _tell_configuration(shallow.config, len(layers))
+    return shallow
+
+
+def _tell_configuration(config: PretrainedConfig, num_layers: int) -> None:
+    config.num_hidden_layers = num_layers
+    if hasattr(config, "stage_names"):
+        # A backbone's names of its stages, of which the last was its output.
+        config.stage_names = config.stage_names[: num_layers + 1]
+        config.out_features = config.stage_names[-1:]
+
+
+@contextmanager
+def _layers_alone(model: SparseClassifier, layers: Sequence[int]) -> Iterator[None]:
+    """While it lasts, the model runs some of its layers and no other."""
+    blocks = find_block_list(model)
+    before = blocks._modules
+    blocks._modules = {str(place): before[str(number)] for place, number in enumerate(layers)}
+    try:
+        yield
+    finally:
+        blocks._modules = before
+
+
+@torch.no_grad()
+def _answers(model: nn.Module, images: KeptImages) -> Tensor:
+    """Log-probabilities (B, L), float64."""
+    logits = [model(pixels_BCHW, kept_BK).logits for pixels_BCHW, kept_BK in images.batches(_BATCH_SIZE)]
+    return torch.cat(logits).double().log_softmax(dim=1)
+
+
+def _divergence(wanted_BL: Tensor, found_BL: Tensor) -> float:
+    return float((wanted_BL.exp() * (wanted_BL - found_BL)).sum(dim=1).mean())

@@ -1,0 +1,182 @@
+"""`prune`: a teacher and its sparse images in, a smaller model of the same kind with its record out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from smi_hf.data import SparseDataset
+from smi_hf.data.validation import check_made_from
+from smi_hf.environment import describe_environment
+from smi_hf.errors import UsageError
+from smi_hf.evaluation.comparison import compare
+from smi_hf.evaluation.cost import forward_macs
+from smi_hf.evaluation.latency import speed_figures
+from smi_hf.evaluation.predictors import predictor_of, pytorch_predictor
+from smi_hf.evaluation.record import DatasetReference, ModelRecord
+from smi_hf.evaluation.table import Row
+from smi_hf.files import folder_made_whole
+from smi_hf.hub.cards.model import save_model_record
+from smi_hf.images.controls.base import control_sets, parse_controls
+from smi_hf.images.kept import KeptImages, sparse_images
+from smi_hf.images.real import ImageSet
+from smi_hf.models import SparseClassifier, Teacher
+from smi_hf.models.blocks import find_block_list
+from smi_hf.pruning.config import PruningConfig
+from smi_hf.pruning.depth import choose_layers, with_layers
+from smi_hf.pruning.width import check_stock_width, prune_mlps
+
+# Keys of the rows that are no controls of `smi_hf.images.controls`.
+WHOLE_KEY = "whole"
+SPARSE_KEY = "sparse"
+
+
+def prune(
+    teacher: Teacher,
+    datasets: SparseDataset | Sequence[SparseDataset],
+    config: PruningConfig | None = None,
+    *,
+    images: ImageSet | None = None,
+    controls: Sequence[str] = (),
+) -> ModelRecord:
+    """Makes a teacher smaller, without training: layers go, then hidden units, and what is left is refitted.
+
+    `config.output_dir` appears when all is done, or not at all: a checkpoint that stock transformers reads, its image
+    processor, its record (`results.json`) and its card. It is a student that `distill` can teach, and a model that
+    `quantize` can quantize.
+
+    Args:
+        teacher: in float32.
+        datasets: sparse datasets of the teacher. The first makes the model; more, inverted with other seeds, are
+            further runs of its row in the table.
+        config: the defaults if None.
+        images: labeled images to judge on; without them there is no table.
+        controls: rows to compare with, as `smi_hf.images.controls` names them ("gaussian", "real=DATASET").
+
+    Returns:
+        The record, with the table if there are images.
+
+    Raises:
+        UsageError: a setting does not fit the teacher, a dataset is not its own, or `output_dir` cannot be used.
+    """
+    config = config or PruningConfig()
+    datasets = [datasets] if isinstance(datasets, SparseDataset) else list(datasets)
+    check_controls(controls, has_images=images is not None)
+    if not datasets:
+        raise UsageError("there is no dataset to prune on; give at least one")
+    for dataset in datasets:
+        check_made_from(dataset.record, teacher, other_teacher=config.other_teacher)
+    _check_fits(teacher.model, config)
+    output_dir = Path(config.output_dir)
+    with folder_made_whole(output_dir) as folder:
+        # All that can be wrong with the input is found before anything is computed.
+        datasets = [dataset.first(config.num_images) for dataset in datasets]
+        sets = {SPARSE_KEY: [sparse_images(dataset) for dataset in datasets]}
+        sets |= control_sets(controls, teacher, sets[SPARSE_KEY], config.control_seeds)
+        pruned, layers = prune_model(teacher.model, sets[SPARSE_KEY][0], config)
+        pruned.model.save_pretrained(folder)
+        teacher.image_processor.save_pretrained(folder)
+        references = [DatasetReference.of(dataset, teacher) for dataset in datasets]
+        record = _record(teacher, pruned, layers, references, config)
+        if images is not None:
+            record = record.judged(_judge(teacher, pruned, sets, images, config), images)
+        save_model_record(record, folder)
+    return ModelRecord.load(output_dir)
+
+
+def prune_model(
+    model: SparseClassifier, images: KeptImages, config: PruningConfig
+) -> tuple[SparseClassifier, tuple[int, ...]]:
+    """A smaller copy of a classifier, and the numbers of the layers that stayed.
+
+    Raises:
+        UsageError: the model has not so many layers, or no plain MLPs.
+    """
+    layers = tuple(config.layers) or tuple(range(len(find_block_list(model))))
+    if config.num_layers is not None:
+        layers = choose_layers(model, images, config.num_layers, disable_tqdm=config.disable_tqdm)
+    pruned = with_layers(model, layers)
+    if config.keep_mlp < 1:
+        pruned = prune_mlps(pruned, images, keep=config.keep_mlp, ridge=config.ridge, disable_tqdm=config.disable_tqdm)
+    return pruned.freeze(), layers
+
+
+def check_controls(controls: Sequence[str], *, has_images: bool) -> None:
+    """Checks how controls are written, and that they can be judged; reads nothing.
+
+    Raises:
+        UsageError: one does not exist, comes twice, or there is nothing to judge it on.
+    """
+    parse_controls(controls)
+    if controls and not has_images:
+        raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
+
+
+def _check_fits(model: SparseClassifier, config: PruningConfig) -> None:
+    """Refuses what the model has not, before a file is written."""
+    total = len(find_block_list(model))
+    if config.num_layers is not None and config.num_layers > total:
+        raise UsageError(f"num_layers is {config.num_layers}, but the model has {total} layers")
+    if config.layers and (sorted(set(config.layers)) != config.layers or config.layers[-1] >= total):
+        raise UsageError(
+            f"layers is {' '.join(map(str, config.layers))}, but names those that stay, ascending, each once, from 0 "
+            f"to {total - 1}"
+        )
+    if config.keep_mlp < 1:
+        check_stock_width(model, config.keep_mlp)
+
+
+def _record(
+    teacher: Teacher,
+    pruned: SparseClassifier,
+    layers: Sequence[int],
+    datasets: Sequence[DatasetReference],
+    config: PruningConfig,
+) -> ModelRecord:
+    settings = {
+        **config.model_settings(),
+        "layers": list(layers),
+        "layers_before": teacher.model.config.num_hidden_layers,
+        "parameters": _num_parameters(pruned),
+        "parameters_before": _num_parameters(teacher.model),
+        "control_seeds": list(config.control_seeds),
+    }
+    return ModelRecord(
+        "pruned",
+        teacher.reference(),
+        tuple(datasets),
+        settings,
+        describe_environment("cpu"),
+        num_labels=len(teacher.label_names),
+    )
+
+
+def _judge(
+    teacher: Teacher,
+    pruned: SparseClassifier,
+    sets: dict[str, list[KeptImages]],
+    images: ImageSet,
+    config: PruningConfig,
+) -> list[Row]:
+    """The table: the whole model, this one, then models that are pruned as it is on other images."""
+    processor = teacher.image_processor
+    models = {WHOLE_KEY: [predictor_of(teacher)]}
+    for key, runs in sets.items():
+        rest = runs[1:] if key == SPARSE_KEY else runs
+        made = [prune_model(teacher.model, each, config)[0] for each in rest]
+        made = [pruned, *made] if key == SPARSE_KEY else made
+        models[key] = [pytorch_predictor(each, processor) for each in made]
+    labels = {WHOLE_KEY: "whole model"} | {key: runs[0].source for key, runs in sets.items()}
+    shape = (teacher.model.num_channels, *teacher.model.grid.image_size)
+    both = {WHOLE_KEY: teacher.model, SPARSE_KEY: pruned}
+    figures = speed_figures({key: models[key][0] for key in both}, shape)
+    for key, model in both.items():
+        figures[key] |= {
+            "parameters": _num_parameters(model) / 1e6,
+            "macs": forward_macs(model, model.grid.num_patches) / 1e9,
+        }
+    return compare(
+        models, images, labels, figures=figures, batch_size=config.batch_size, disable_tqdm=config.disable_tqdm
+    )
+
+
+def _num_parameters(model: SparseClassifier) -> int:
+    return sum(parameter.numel() for parameter in model.model.parameters())

@@ -1,0 +1,45 @@
+"""`smi-hf prune` in this process."""
+
+from smi_hf.evaluation.record import ModelRecord
+
+
+def test_it_says_what_was_made_and_what_can_be_done_next(tiny_checkpoint, sparse_folder, photographs, smi, tmp_path):
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "small"]
+    answer = smi("prune", *given, "--eval_dataset", photographs, "--controls", "gaussian", "--disable_tqdm")
+    assert answer.code == 0
+    for words in ("pruned, judged on 20 images", "(whole model)", "inverted, kept patches", "Gaussian noise"):
+        assert words in answer.out
+    assert "50 % of the MLPs' hidden units" in answer.out and "M parameters" in answer.out
+    commands = [line.partition(": ")[2] for line in answer.out.splitlines() if ": smi-hf " in line]
+    assert [command.split()[1] for command in commands] == ["distill", "quantize"]
+    record = ModelRecord.load(tmp_path / "small")
+    assert (record.kind, record.datasets[0].is_from_teacher) == ("pruned", True)
+
+
+def test_the_commands_that_it_names_work(tiny_checkpoint, sparse_folder, smi, tmp_path):
+    import shlex
+
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "small"]
+    answer = smi("prune", *given, "--disable_tqdm")
+    commands = [line.partition(": smi-hf ")[2] for line in answer.out.splitlines() if ": smi-hf " in line]
+    quick = {
+        "distill": ["--num_train_epochs", "1", "--report_to", "none", "--disable_tqdm", "true"],
+        "quantize": ["--backend", "simulated", "--dataset", str(sparse_folder), "--other_teacher", "true"],
+    }
+    for command in map(shlex.split, commands):
+        assert smi(*command, *quick[command[0]]).code == 0, command
+    recovered = ModelRecord.load(tmp_path / "small-recovered")
+    assert (recovered.kind, recovered.student.name) == ("distilled", "small")
+    assert ModelRecord.load(tmp_path / "small-int8").teacher.name == "small"
+
+
+def test_a_mistake_is_one_sentence_and_writes_nothing(tiny_checkpoint, sparse_folder, smi, tmp_path):
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "small"]
+    for mistake, message in (
+        (["--keep_mlp", "0"], "keep_mlp must be above 0 and at most 1"),
+        (["--num_layers", "99"], "num_layers is 99, but the model has"),
+        (["--controls", "gaussian"], "give --eval_dataset as well"),
+    ):
+        answer = smi("prune", *given, *mistake)
+        assert (answer.code, message in answer.sentence) == (2, True), answer
+    assert list(tmp_path.iterdir()) == []

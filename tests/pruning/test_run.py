@@ -1,0 +1,171 @@
+"""`prune`: what it writes, what it refuses, and that the command is the verb."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    Dinov2Config,
+    Dinov2ForImageClassification,
+)
+
+from smi_hf import (
+    PruningConfig,
+    UsageError,
+    load_image_set,
+    load_predictor,
+    load_sparse_dataset,
+    load_student,
+    load_teacher,
+    prune,
+)
+from smi_hf.cli.main import main
+from smi_hf.evaluation.record import ModelRecord
+from smi_hf.evaluation.run import evaluate
+from smi_hf.images.kept import sparse_images
+from smi_hf.models import Teacher
+from smi_hf.pruning import prune_mlps
+
+
+@pytest.fixture
+def dataset(sparse_folder, teacher):
+    return load_sparse_dataset(sparse_folder, teacher=teacher)
+
+
+@pytest.fixture
+def images(photographs, teacher):
+    return load_image_set(str(photographs), teacher.label_names)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return PruningConfig(output_dir=str(tmp_path / "pruned"), disable_tqdm=True)
+
+
+def timeless(record: ModelRecord) -> ModelRecord:
+    """A record without what no two runs have in common: times."""
+    kept = ("parameters", "macs")
+    rows = (replace(row, figures={key: row.figures[key] for key in kept if key in row.figures}) for row in record.rows)
+    return replace(record, rows=tuple(rows))
+
+
+def test_the_model_is_that_of_its_parts_and_stock_transformers_reads_it(teacher, dataset, config, tmp_path):
+    record = prune(teacher, dataset, config)
+    expected = prune_mlps(teacher.model, sparse_images(dataset), keep=0.5, disable_tqdm=True)
+    loaded = AutoModelForImageClassification.from_pretrained(tmp_path / "pruned").eval()
+    pixels = torch.randn(2, 3, *teacher.model.grid.image_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(loaded(pixels).logits, expected.model(pixels).logits)
+    assert loaded.config.id2label == teacher.model.config.id2label
+    assert AutoImageProcessor.from_pretrained(tmp_path / "pruned").image_mean == teacher.image_processor.image_mean
+    assert record == ModelRecord.load(tmp_path / "pruned")
+    assert record.changed_file(tmp_path / "pruned") is None
+    assert {"config.json", "model.safetensors", "preprocessor_config.json"} <= record.files.keys()
+    assert record.settings["parameters"] == sum(weight.numel() for weight in loaded.parameters())
+    assert record.settings["layers"] == list(range(teacher.model.config.num_hidden_layers))
+
+
+def test_the_table_has_the_whole_model_this_one_and_its_controls(teacher, dataset, config, images, tmp_path):
+    record = prune(teacher, [dataset, dataset], config, images=images, controls=["gaussian"])
+    assert [(row.key, len(row.runs)) for row in record.rows] == [("whole", 1), ("sparse", 2), ("gaussian", 1)]
+    whole, own, noise = record.rows
+    assert whole.runs[0].top1 == evaluate(teacher, images, disable_tqdm=True).top1
+    assert own.runs[0] == own.runs[1]
+    assert own.runs[0].top1 == evaluate(load_predictor(str(tmp_path / "pruned")), images, disable_tqdm=True).top1
+    for figure in ("parameters", "macs"):
+        assert own.figures[figure] < whole.figures[figure] and figure not in noise.figures
+    assert own.figures["latency_ms_1"] > 0
+    card = (tmp_path / "pruned" / "README.md").read_text()
+    for words in (
+        "pruned without data",
+        "50 % of the hidden units",
+        "the same pruning with as many",
+        "Gaussian noise",
+    ):
+        assert words in card
+    assert f"{record.settings['parameters']:,} parameters instead of {record.settings['parameters_before']:,}" in card
+
+
+def test_the_command_and_the_verb_write_the_same_record(
+    teacher, dataset, images, sparse_folder, tiny_checkpoint, photographs, tmp_path
+):
+    config = PruningConfig(
+        keep_mlp=0.75, num_layers=1, output_dir=str(tmp_path / "verb"), control_seeds=[0, 1], disable_tqdm=True
+    )
+    verb = prune(teacher, dataset, config, images=images, controls=["gaussian", "filled"])
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--disable_tqdm", "--keep_mlp", 0.75]
+    given += ["--num_layers", 1, "--output_dir", tmp_path / "command", "--control_seeds", 0, 1]
+    given += ["--eval_dataset", photographs, "--controls", "gaussian", "filled"]
+    assert main(["prune", *map(str, given)]) == 0
+    assert timeless(ModelRecord.load(tmp_path / "command")) == timeless(verb)
+    assert len(verb.settings["layers"]) == 1
+
+
+def test_what_is_pruned_is_a_student_and_a_model_to_quantize(teacher, dataset, config, tmp_path):
+    prune(teacher, dataset, config)
+    assert load_student(str(tmp_path / "pruned"), teacher).origin.name == "pruned"
+    smaller = load_teacher(str(tmp_path / "pruned"))
+    assert smaller.weights_sha256() != teacher.weights_sha256()
+    pixels = np.zeros((1, 3, *teacher.model.grid.image_size), np.float32)
+    assert load_predictor(str(tmp_path / "pruned"))(pixels).shape == (1, len(teacher.label_names))
+
+
+def test_layers_may_be_named(teacher, dataset, config, tmp_path):
+    last = teacher.model.config.num_hidden_layers - 1
+    record = prune(teacher, dataset, replace(config, keep_mlp=1.0, layers=[0, last]))
+    assert record.settings["layers"] == [0, last]
+    card = (tmp_path / "pruned" / "README.md").read_text()
+    assert f"Layers that stayed, numbered from 0: 0, {last}." in card or last == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_layers": 9}, "num_layers is 9, but the model has . layers"),
+        ({"layers": [0, 9]}, "layers is 0 9, but names those that stay, ascending, each once, from 0 to"),
+        ({"layers": [1, 0]}, "layers is 1 0, but names those that stay"),
+        ({"num_images": 1000}, "1000"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_leaves_nothing(changes, message, teacher, dataset, config, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        prune(teacher, dataset, replace(config, **changes))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_of_another_model_are_refused_unless_that_is_said(dataset, config, tiny_checkpoint, tmp_path):
+    other = load_teacher(str(tiny_checkpoint))
+    with torch.no_grad():
+        other.model.model.classifier.bias += 1
+    with pytest.raises(UsageError, match="other_teacher"):
+        prune(other, dataset, config)
+    assert list(tmp_path.iterdir()) == []
+    assert not prune(other, dataset, replace(config, other_teacher=True)).datasets[0].is_from_teacher
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"controls": ["gaussian"]}, "controls are rows of a table of accuracies; give --eval_dataset as well"),
+        ({"controls": ["gausian"]}, "gaussian"),
+        ({"datasets": []}, "there is no dataset to prune on; give at least one"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(arguments, message, teacher, dataset, config):
+    with pytest.raises(UsageError, match=message):
+        prune(teacher, **{"datasets": dataset, "config": config} | arguments)
+
+
+def test_a_width_that_no_checkpoint_can_say_is_refused_with_those_that_can(teacher, dataset, config, tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 4, "num_labels": 5}
+    model = Dinov2ForImageClassification(Dinov2Config(**sizes, image_size=32, patch_size=8))
+    dinov2 = Teacher.from_model(model, teacher.image_processor, name="dinov2")
+    config = replace(config, other_teacher=True, keep_mlp=0.6)
+    with pytest.raises(UsageError, match=r"0\.6 of 64 units is none; keep_mlp can be 0\.25, 0\.5, 0\.75, 1$"):
+        prune(dinov2, dataset, config)
+    assert list(tmp_path.iterdir()) == []
+    prune(dinov2, dataset, replace(config, keep_mlp=0.75))
+    assert AutoModelForImageClassification.from_pretrained(tmp_path / "pruned").config.mlp_ratio == 3
