@@ -88,7 +88,8 @@ def test_a_file_is_changed_if_its_digest_is(tmp_path):
     [
         ({"schema_version": 99}, "has schema version 99, but this smi_hf reads versions 1 to 2"),
         ({"schema_version": "2"}, "has schema version '2'"),
-        ({"kind": "pruned"}, "kind: Input should be 'quantized' or 'distilled'"),
+        ({"kind": "baked"}, "kind: Input should be 'quantized', 'distilled' or 'pruned'"),
+        ({"kind": "pruned"}, "settings lacks compensation"),
         ({"kind": "distilled", "settings": {"loss": "kl"}, "student": None}, "'distilled', but it has no student"),
         ({"teacher": {"name": "vit"}}, "teacher.revision: Field required"),
         ({"teacher": "vit"}, "teacher: "),
@@ -116,7 +117,7 @@ def test_a_record_that_is_none_is_refused_with_the_reason(tmp_path, changes, mes
     [
         (b"not json", "is not a record of a compressed model of smi_hf: it is not valid JSON"),
         (b"[]", "it has no schema_version"),
-        (b'{"accuracy": 0.9}', "it has no schema_version; make one with smi-hf quantize or smi-hf distill"),
+        (b'{"accuracy": 0.9}', "it has no schema_version; make one with smi-hf quantize, smi-hf prune or"),
         (b"\xff\xfe", "cannot be read"),
         (b"[" * 100_000, "it is not valid JSON"),
     ],
