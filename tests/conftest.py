@@ -167,6 +167,22 @@ def teacher(_loaded_teacher):
 
 
 @pytest.fixture
+def dataset(sparse_folder, teacher):
+    """The sparse dataset of the tiny checkpoint, loaded."""
+    from smi_hf import load_sparse_dataset
+
+    return load_sparse_dataset(sparse_folder, teacher=teacher)
+
+
+@pytest.fixture
+def images(photographs, teacher):
+    """The photographs, with the labels of the tiny checkpoint."""
+    from smi_hf import load_image_set
+
+    return load_image_set(str(photographs), teacher.label_names)
+
+
+@pytest.fixture
 def run_command():
     """Runs a command from the repository's root as a user would, offline and with one thread; returns the result."""
 

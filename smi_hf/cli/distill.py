@@ -1,14 +1,13 @@
 """`smi-hf distill`: a teacher and a sparse dataset of it in, a student out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.distill_options import QuantizeArguments, RoundsArguments, StudentArguments, TeacherArguments
-from smi_hf.cli.models import JudgeArguments
-from smi_hf.images.controls.base import CONTROLS, ControlSpec
+from smi_hf.cli.models import ImagesArguments, JudgeArguments
+from smi_hf.images.controls.base import ControlSpec
 
 if TYPE_CHECKING:
     from smi_hf.evaluation.record import ModelRecord
@@ -27,22 +26,6 @@ The same command, run again, continues an unfinished run, and teaches nothing ag
 """
 
 
-@dataclass
-class DistillArguments:
-    """What is learned from, and what that is compared with."""
-
-    dataset: list[str] = field(
-        metadata={
-            "help": "Sparse dataset of the teacher: a folder, or a dataset on the Hub. More are further runs of the "
-            "table's row; the first makes the student."
-        }
-    )
-    controls: list[str] = field(
-        default_factory=list,
-        metadata={"help": f"Rows to compare with: {', '.join(CONTROLS.names())}. Need --eval_dataset."},
-    )
-
-
 def make_parser() -> ArgumentParser:
     """The parser of this command, with every option of `TrainingArguments`."""
     from smi_hf.distillation.config import SparseDistillationConfig
@@ -51,7 +34,7 @@ def make_parser() -> ArgumentParser:
         (
             TeacherArguments,
             StudentArguments,
-            DistillArguments,
+            ImagesArguments,
             JudgeArguments,
             QuantizeArguments,
             RoundsArguments,

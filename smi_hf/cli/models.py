@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smi_hf.errors import UsageError
+from smi_hf.images.controls.base import CONTROLS
 
 if TYPE_CHECKING:
     from smi_hf.images.real import ImageSet
@@ -42,6 +43,22 @@ class ModelArguments:
             image_size=self.image_size,
             allow_pickle=self.allow_pickle,
         )
+
+
+@dataclass
+class ImagesArguments:
+    """Which synthetic images a smaller model is made on, and what they are compared with."""
+
+    dataset: list[str] = field(
+        metadata={
+            "help": "Sparse dataset of the whole model, the teacher: a folder, or a dataset on the Hub. More, "
+            "inverted with other seeds, are further runs of the table's row; the first makes what is written."
+        }
+    )
+    controls: list[str] = field(
+        default_factory=list,
+        metadata={"help": f"Rows to compare with: {', '.join(CONTROLS.names())}. Need --eval_dataset."},
+    )
 
 
 @dataclass

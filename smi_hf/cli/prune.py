@@ -2,14 +2,13 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
-from smi_hf.cli.models import JudgeArguments, ModelArguments
+from smi_hf.cli.models import ImagesArguments, JudgeArguments, ModelArguments
 from smi_hf.files import check_new_folder
-from smi_hf.images.controls.base import CONTROLS, ControlSpec
+from smi_hf.images.controls.base import ControlSpec
 from smi_hf.pruning.config import PruningConfig
 
 if TYPE_CHECKING:
@@ -35,26 +34,10 @@ Controls prune the same model, on as many images, of
 """
 
 
-@dataclass
-class DataArguments:
-    """What the model is pruned on and compared with."""
-
-    dataset: list[str] = field(
-        metadata={
-            "help": "Sparse dataset of that model: a folder, or a dataset on the Hub. More, inverted with other "
-            "seeds, become further runs of the table's row; the first makes the model."
-        },
-    )
-    controls: list[str] = field(
-        default_factory=list,
-        metadata={"help": f"Rows to compare with: {', '.join(CONTROLS.names())}. Need --eval_dataset."},
-    )
-
-
 def make_parser() -> ArgumentParser:
     """The parser of this command; tests and documentation read it too."""
     return ArgumentParser(
-        (ModelArguments, DataArguments, JudgeArguments, PruningConfig),
+        (ModelArguments, ImagesArguments, JudgeArguments, PruningConfig),
         prog="smi-hf prune",
         description="Make a Vision Transformer smaller without training: fewer hidden units, fewer layers.",
         epilog=_EPILOG.format(controls=ControlSpec.help()),
@@ -92,6 +75,6 @@ def _show_pruned(record: "ModelRecord", config: PruningConfig, teacher: str, dat
         f"Its card: {folder / 'README.md'}"
     )
     recover = ["smi-hf", "distill", "--teacher", teacher, "--student", str(folder), "--dataset", dataset]
-    recover += ["--output_dir", f"{folder}-recovered"]
+    recover += ["--output_dir", f"{folder}-recovered", *(["--other_teacher", "true"] if config.other_teacher else [])]
     quantize = ["smi-hf", "quantize", "--model_name_or_path", str(folder), "--output_dir", f"{folder}-int8"]
     print(f"Next:\n  teach it what it lost: {shlex.join(recover)}\n  quantize it: {shlex.join(quantize)}")

@@ -25,7 +25,7 @@ from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import DatasetReference
 from smi_hf.files import check_folder_name
-from smi_hf.images.controls.base import control_sets, parse_controls
+from smi_hf.images.controls.base import check_controls_judged, control_sets, parse_controls
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
 from smi_hf.models import SparseClassifier, Teacher
@@ -50,8 +50,7 @@ def check_request(
         UsageError: it does not.
     """
     parse_controls(controls)
-    if controls and not has_images:
-        raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
+    check_controls_judged(controls, has_images=has_images)
     if has_rounds and (num_datasets or config.num_images is not None or controls):
         raise UsageError("rounds grow one dataset of their own: give neither more datasets, num_images nor controls")
     if has_rounds and quantization is not None:

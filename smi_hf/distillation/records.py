@@ -40,7 +40,7 @@ def distillation_record(
         model_type=model.config.model_type,
         license=origin.license,
         from_scratch=origin.from_scratch,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_parameters=model.num_parameters(),
         sees=trainer.student.sees,
     )
     settings = {

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import PretrainedConfig
 
@@ -38,9 +39,8 @@ def choose_layers(
     Raises:
         UsageError: there are not so many layers, or no list of them.
     """
+    check_num_layers(model, num_layers)
     left = list(range(len(find_block_list(model))))
-    if not 1 <= num_layers <= len(left):
-        raise UsageError(f"num_layers is {num_layers}, but the model has {len(left)} layers; from 1 to that many stay")
     wanted_BL = _answers(model, images)
     with tqdm(
         total=sum(range(num_layers + 1, len(left) + 1)), desc="Choosing layers", unit="trial", disable=disable_tqdm
@@ -49,7 +49,8 @@ def choose_layers(
             costs = {}
             for layer in left:
                 with _layers_alone(model, [each for each in left if each != layer]):
-                    costs[layer] = _divergence(wanted_BL, _answers(model, images))
+                    found_BL = _answers(model, images)
+                costs[layer] = float(F.kl_div(found_BL, wanted_BL, reduction="batchmean", log_target=True))
                 progress.update()
             left.remove(min(left, key=lambda layer: costs[layer]))
     return tuple(left)
@@ -65,19 +66,39 @@ def with_layers(model: SparseClassifier, layers: Sequence[int]) -> SparseClassif
     Raises:
         UsageError: `layers` is empty, not ascending, or names one that there is not.
     """
-    total = len(find_block_list(model))
-    if not layers or sorted(set(layers)) != list(layers) or not 0 <= layers[0] <= layers[-1] < total:
-        raise UsageError(
-            f"layers is {', '.join(map(str, layers)) or 'empty'}, but names those that stay, ascending, each once, "
-            f"from 0 to {total - 1}"
-        )
+    check_layers(model, layers)
     shallow = SparseClassifier(copy.deepcopy(model.model).eval(), model.grid.image_size)
     blocks = find_block_list(shallow)
-    for number in reversed(range(total)):
+    for number in reversed(range(len(blocks))):
         if number not in layers:
             del blocks[number]
     _tell_configuration(shallow.config, len(layers))
     return shallow
+
+
+def check_num_layers(model: SparseClassifier, num_layers: int) -> None:
+    """Checks that so many layers of a model can stay.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    total = len(find_block_list(model))
+    if not 1 <= num_layers <= total:
+        raise UsageError(f"num_layers is {num_layers}, but the model has {total} layers; from 1 to that many stay")
+
+
+def check_layers(model: SparseClassifier, layers: Sequence[int]) -> None:
+    """Checks that layers of these numbers can stay.
+
+    Raises:
+        UsageError: there are none, they are not ascending, or there is no such layer.
+    """
+    total = len(find_block_list(model))
+    if not layers or sorted(set(layers)) != list(layers) or not 0 <= layers[0] <= layers[-1] < total:
+        raise UsageError(
+            f"layers is {' '.join(map(str, layers)) or 'empty'}, but names those that stay, ascending, each once, "
+            f"from 0 to {total - 1}"
+        )
 
 
 def _tell_configuration(config: PretrainedConfig, num_layers: int) -> None:
@@ -105,7 +126,3 @@ def _answers(model: nn.Module, images: KeptImages) -> Tensor:
     """Log-probabilities (B, L), float64."""
     logits = [model(pixels_BCHW, kept_BK).logits for pixels_BCHW, kept_BK in images.batches(_BATCH_SIZE)]
     return torch.cat(logits).double().log_softmax(dim=1)
-
-
-def _divergence(wanted_BL: Tensor, found_BL: Tensor) -> float:
-    return float((wanted_BL.exp() * (wanted_BL - found_BL)).sum(dim=1).mean())

@@ -15,13 +15,13 @@ from smi_hf.evaluation.record import DatasetReference, ModelRecord
 from smi_hf.evaluation.table import Row
 from smi_hf.files import folder_made_whole
 from smi_hf.hub.cards.model import save_model_record
-from smi_hf.images.controls.base import control_sets, parse_controls
+from smi_hf.images.controls.base import check_controls_judged, control_sets, parse_controls
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
 from smi_hf.models import SparseClassifier, Teacher
-from smi_hf.models.blocks import find_block_list
+from smi_hf.models.blocks import find_blocks
 from smi_hf.pruning.config import PruningConfig
-from smi_hf.pruning.depth import choose_layers, with_layers
+from smi_hf.pruning.depth import check_layers, check_num_layers, choose_layers, with_layers
 from smi_hf.pruning.width import check_stock_width, prune_mlps
 
 # Keys of the rows that are no controls of `smi_hf.images.controls`.
@@ -90,10 +90,11 @@ def prune_model(
     Raises:
         UsageError: the model has not so many layers, or no plain MLPs.
     """
-    layers = tuple(config.layers) or tuple(range(len(find_block_list(model))))
+    pruned, layers = model, tuple(config.layers) or tuple(range(len(find_blocks(model))))
     if config.num_layers is not None:
         layers = choose_layers(model, images, config.num_layers, disable_tqdm=config.disable_tqdm)
-    pruned = with_layers(model, layers)
+    if config.num_layers is not None or config.layers:
+        pruned = with_layers(model, layers)
     if config.keep_mlp < 1:
         pruned = prune_mlps(pruned, images, keep=config.keep_mlp, ridge=config.ridge, disable_tqdm=config.disable_tqdm)
     return pruned.freeze(), layers
@@ -106,20 +107,15 @@ def check_controls(controls: Sequence[str], *, has_images: bool) -> None:
         UsageError: one does not exist, comes twice, or there is nothing to judge it on.
     """
     parse_controls(controls)
-    if controls and not has_images:
-        raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
+    check_controls_judged(controls, has_images=has_images)
 
 
 def _check_fits(model: SparseClassifier, config: PruningConfig) -> None:
     """Refuses what the model has not, before a file is written."""
-    total = len(find_block_list(model))
-    if config.num_layers is not None and config.num_layers > total:
-        raise UsageError(f"num_layers is {config.num_layers}, but the model has {total} layers")
-    if config.layers and (sorted(set(config.layers)) != config.layers or config.layers[-1] >= total):
-        raise UsageError(
-            f"layers is {' '.join(map(str, config.layers))}, but names those that stay, ascending, each once, from 0 "
-            f"to {total - 1}"
-        )
+    if config.num_layers is not None:
+        check_num_layers(model, config.num_layers)
+    if config.layers:
+        check_layers(model, config.layers)
     if config.keep_mlp < 1:
         check_stock_width(model, config.keep_mlp)
 
@@ -135,8 +131,8 @@ def _record(
         **config.model_settings(),
         "layers": list(layers),
         "layers_before": teacher.model.config.num_hidden_layers,
-        "parameters": _num_parameters(pruned),
-        "parameters_before": _num_parameters(teacher.model),
+        "parameters": pruned.model.num_parameters(),
+        "parameters_before": teacher.model.model.num_parameters(),
         "control_seeds": list(config.control_seeds),
     }
     return ModelRecord(
@@ -157,26 +153,20 @@ def _judge(
     config: PruningConfig,
 ) -> list[Row]:
     """The table: the whole model, this one, then models that are pruned as it is on other images."""
-    processor = teacher.image_processor
+    own = sets[SPARSE_KEY][0]
     models = {WHOLE_KEY: [predictor_of(teacher)]}
     for key, runs in sets.items():
-        rest = runs[1:] if key == SPARSE_KEY else runs
-        made = [prune_model(teacher.model, each, config)[0] for each in rest]
-        made = [pruned, *made] if key == SPARSE_KEY else made
-        models[key] = [pytorch_predictor(each, processor) for each in made]
+        made = (pruned if each is own else prune_model(teacher.model, each, config)[0] for each in runs)
+        models[key] = [pytorch_predictor(each, teacher.image_processor) for each in made]
     labels = {WHOLE_KEY: "whole model"} | {key: runs[0].source for key, runs in sets.items()}
     shape = (teacher.model.num_channels, *teacher.model.grid.image_size)
     both = {WHOLE_KEY: teacher.model, SPARSE_KEY: pruned}
     figures = speed_figures({key: models[key][0] for key in both}, shape)
     for key, model in both.items():
         figures[key] |= {
-            "parameters": _num_parameters(model) / 1e6,
+            "parameters": model.model.num_parameters() / 1e6,
             "macs": forward_macs(model, model.grid.num_patches) / 1e9,
         }
     return compare(
         models, images, labels, figures=figures, batch_size=config.batch_size, disable_tqdm=config.disable_tqdm
     )
-
-
-def _num_parameters(model: SparseClassifier) -> int:
-    return sum(parameter.numel() for parameter in model.model.parameters())

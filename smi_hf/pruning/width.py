@@ -61,7 +61,7 @@ def prune_mlps(
             _cut(pruned.model, mlp, _moments(pruned.model, mlp, batches), keep, ridge)
             for batch in batches:
                 batch.advance(mlp.block)
-    _tell_configuration(pruned.config, pruned.model.get_submodule(mlps[0].second).in_features)
+    _tell_configuration(pruned.config, mlps[0].num_units(pruned))
     return pruned
 
 

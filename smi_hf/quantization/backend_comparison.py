@@ -16,7 +16,7 @@ import numpy as np
 
 from smi_hf.errors import RunError, UsageError
 from smi_hf.evaluation.accuracy import rank_labels
-from smi_hf.evaluation.latency import latencies_ms
+from smi_hf.evaluation.latency import speed_figures
 from smi_hf.evaluation.predictors import Predictor, predictor_of
 from smi_hf.files import replaced_atomically
 from smi_hf.images.kept import KeptImages
@@ -180,11 +180,11 @@ def compare_backends(
         if not models:
             raise RunError(f"no back end could convert this model: {'; '.join(left_out.values())}")
         scores, num_images = _scores(teacher, models, calibration, config, images)
-        shape = (teacher.model.num_channels, *teacher.model.grid.image_size)
-        single, batch = (
-            latencies_ms(models, shape, batch_size=size, repeats=repeats) for size, repeats in ((1, 30), (_BATCH, 5))
-        )
-    figures = tuple(ModelFigures(*key, *scores[key], sizes[key], single[key], batch[key]) for key in models)
+        speeds = speed_figures(models, (teacher.model.num_channels, *teacher.model.grid.image_size))
+    figures = tuple(
+        ModelFigures(*key, *scores[key], sizes[key], speeds[key]["latency_ms_1"], speeds[key]["latency_ms_32"])
+        for key in models
+    )
     recommended, reason = recommend(figures)
     return BackendComparison(figures, num_images, images is not None, recommended, reason, left_out)
 

@@ -14,7 +14,7 @@ from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
 from smi_hf.files import folder_made_whole
 from smi_hf.hub.cards.model import save_model_record
-from smi_hf.images.controls.base import control_sets, parse_controls
+from smi_hf.images.controls.base import check_controls_judged, control_sets, parse_controls
 from smi_hf.images.controls.filled import all_patches
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
@@ -145,8 +145,7 @@ def check_controls(controls: Sequence[str], config: QuantizationConfig, *, has_i
         raise UsageError(
             "controls compare what one back end is calibrated on, and compare back ends; give one of the two"
         )
-    if controls and not has_images:
-        raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
+    check_controls_judged(controls, has_images=has_images)
 
 
 def _write_model(quantizer: Quantizer, calibration: KeptImages, images: ImageSet | None, folder: Path) -> None:

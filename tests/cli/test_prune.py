@@ -20,12 +20,13 @@ def test_the_commands_that_it_names_work(tiny_checkpoint, sparse_folder, smi, tm
     import shlex
 
     given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "small"]
-    answer = smi("prune", *given, "--disable_tqdm")
+    answer = smi("prune", *given, "--disable_tqdm", "--other_teacher", "true")
     commands = [line.partition(": smi-hf ")[2] for line in answer.out.splitlines() if ": smi-hf " in line]
     quick = {
         "distill": ["--num_train_epochs", "1", "--report_to", "none", "--disable_tqdm", "true"],
         "quantize": ["--backend", "simulated", "--dataset", str(sparse_folder), "--other_teacher", "true"],
     }
+    assert "--other_teacher true" in commands[0]
     for command in map(shlex.split, commands):
         assert smi(*command, *quick[command[0]]).code == 0, command
     recovered = ModelRecord.load(tmp_path / "small-recovered")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from timeless import timeless
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageClassification,
@@ -15,9 +16,7 @@ from transformers import (
 from smi_hf import (
     PruningConfig,
     UsageError,
-    load_image_set,
     load_predictor,
-    load_sparse_dataset,
     load_student,
     load_teacher,
     prune,
@@ -31,25 +30,8 @@ from smi_hf.pruning import prune_mlps
 
 
 @pytest.fixture
-def dataset(sparse_folder, teacher):
-    return load_sparse_dataset(sparse_folder, teacher=teacher)
-
-
-@pytest.fixture
-def images(photographs, teacher):
-    return load_image_set(str(photographs), teacher.label_names)
-
-
-@pytest.fixture
 def config(tmp_path):
     return PruningConfig(output_dir=str(tmp_path / "pruned"), disable_tqdm=True)
-
-
-def timeless(record: ModelRecord) -> ModelRecord:
-    """A record without what no two runs have in common: times."""
-    kept = ("parameters", "macs")
-    rows = (replace(row, figures={key: row.figures[key] for key in kept if key in row.figures}) for row in record.rows)
-    return replace(record, rows=tuple(rows))
 
 
 def test_the_model_is_that_of_its_parts_and_stock_transformers_reads_it(teacher, dataset, config, tmp_path):

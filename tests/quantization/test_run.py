@@ -4,8 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from timeless import timeless
 
-from smi_hf import QuantizationConfig, UsageError, load_image_set, load_predictor, load_sparse_dataset, quantize
+from smi_hf import QuantizationConfig, UsageError, load_predictor, quantize
 from smi_hf.cli.main import main
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.evaluation.run import evaluate
@@ -14,24 +15,8 @@ from smi_hf.quantization.run import check_controls
 
 
 @pytest.fixture
-def dataset(sparse_folder, teacher):
-    return load_sparse_dataset(sparse_folder, teacher=teacher)
-
-
-@pytest.fixture
-def images(photographs, teacher):
-    return load_image_set(str(photographs), teacher.label_names)
-
-
-@pytest.fixture
 def config(tmp_path):
     return QuantizationConfig(output_dir=str(tmp_path / "int8"), backend="simulated", disable_tqdm=True)
-
-
-def timeless(record: ModelRecord) -> ModelRecord:
-    """A record without what no two runs have in common: times."""
-    rows = (replace(row, figures={k: v for k, v in row.figures.items() if k == "size_mb"}) for row in record.rows)
-    return replace(record, rows=tuple(rows))
 
 
 def test_the_record_is_returned_and_lies_beside_the_model_with_its_card(teacher, dataset, config, images, tmp_path):

@@ -64,6 +64,7 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
         eval_results=_eval_results(record) or None,
     )
     own_row = record.rows[1] if record.rows else None
+    reference, of_reference = _reference(record)
     text = (
         template_environment()
         .get_template("model_card.md.jinja")
@@ -80,8 +81,8 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
             num_runs=len(own_row.runs) if own_row else 0,
             own_figures=_own_figures(record) if own_row else None,
             own_top1=f"{100 * own_row.runs[0].top1:.1f}" if own_row else None,
-            reference_words=_reference(record)[0],
-            reference_short=_reference(record)[1],
+            reference_words=reference,
+            reference_short=of_reference,
             interval=_interval(own_row.runs[0].top1, record.measured.num_images) if own_row else None,
             has_speed=any("latency_ms_1" in row.figures for row in record.rows),
             device=record.environment.device,

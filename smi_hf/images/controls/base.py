@@ -151,6 +151,16 @@ def control_sets(
     return {key: spec and spec.make(teacher, sparse, seeds) for key, spec in rows.items()}
 
 
+def check_controls_judged(controls: Sequence[str], *, has_images: bool) -> None:
+    """Checks that there are images to judge controls on, if there are controls.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if controls and not has_images:
+        raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
+
+
 def check_control_seeds(seeds: Sequence[int]) -> None:
     """Checks the option `control_seeds`.
 
