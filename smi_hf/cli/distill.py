@@ -19,6 +19,9 @@ _EPILOG = """examples:
   smi-hf distill --teacher out/vit --student out/vit --dataset out/vit-smi --quantize_weights 2 --output_dir out/w2a8
   accelerate launch recipes/distill.py --config recipes/demo/distill.yaml --teacher vit --student vit --dataset smi
 
+Presets, for what is left open of epochs, batch size, learning rate and views
+{presets}
+
 Controls teach further students of the same kind, with as many images, on
 {controls}
 
@@ -29,6 +32,7 @@ The same command, run again, continues an unfinished run, and teaches nothing ag
 def make_parser() -> ArgumentParser:
     """The parser of this command, with every option of `TrainingArguments`."""
     from smi_hf.distillation.config import SparseDistillationConfig
+    from smi_hf.distillation.presets import preset_help
 
     return ArgumentParser(
         (
@@ -42,7 +46,7 @@ def make_parser() -> ArgumentParser:
         ),
         prog="smi-hf distill",
         description="Teach a student the answers that a teacher gives to sparse synthetic images of itself.",
-        epilog=_EPILOG.format(controls=ControlSpec.help()),
+        epilog=_EPILOG.format(controls=ControlSpec.help(), presets=preset_help()),
     )
 
 

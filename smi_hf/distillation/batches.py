@@ -102,11 +102,16 @@ class RealImages(Dataset):
     Args:
         images: with the teacher's labels.
         image_processor: the student's.
+
+    Attributes:
+        summaries: by the image's number, what the head of a student with frozen backbone reads of it, (S, D), and its
+            label; an image of which it is known is not decoded again.
     """
 
     def __init__(self, images: ImageSet, image_processor: Any) -> None:
         self.images = images
         self.image_processor = image_processor
+        self.summaries: dict[int, tuple[Tensor, int]] = {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -115,7 +120,27 @@ class RealImages(Dataset):
         return item
 
     def collate(self, items: list[int]) -> dict[str, Tensor]:
-        """`pixel_values` float32 (B, C, H, W) and `labels` int64 (B,)."""
+        """A batch: `image_index` and `labels` int64 (B,), `summary` if known, else `pixel_values` (B, C, H, W)."""
+        numbers = torch.tensor(items)
+        if all(item in self.summaries for item in items):
+            known = [self.summaries[item] for item in items]
+            summary_BSD = torch.stack([summary for summary, _ in known])
+            return {
+                "image_index": numbers,
+                "summary": summary_BSD,
+                "labels": torch.tensor([each for _, each in known]),
+            }
         pictures, labels_B = self.images.batch(items)
         pixels_BCHW = preprocess(pictures, self.image_processor)
-        return {"pixel_values": torch.from_numpy(pixels_BCHW), "labels": torch.from_numpy(labels_B)}
+        return {
+            "image_index": numbers,
+            "pixel_values": torch.from_numpy(pixels_BCHW),
+            "labels": torch.from_numpy(labels_B),
+        }
+
+    def remember(self, batch: dict[str, Tensor], summary_BSD: Tensor) -> None:
+        """Keeps what was computed for a batch, in main memory."""
+        for number, summary_SD, label in zip(
+            batch["image_index"].tolist(), summary_BSD.cpu(), batch["labels"].tolist()
+        ):
+            self.summaries[number] = (summary_SD, label)

@@ -1,11 +1,14 @@
 """Settings of a distillation: those of `transformers.TrainingArguments`, and what is taught and how."""
 
+import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import SchedulerType
 
 from smi_hf.distillation.losses import ANSWER_LOSSES
+from smi_hf.distillation.presets import AUTO, DEFAULTS, HEAD, PRESETS, TRAINER, preset_settings
 from smi_hf.distillation.trainer_settings import check_trainer_settings
 from smi_hf.distillation.views import AUGMENTATIONS
 from smi_hf.errors import UsageError
@@ -41,16 +44,34 @@ _TRAINING = (
 _TOKEN_LOSSES = ("feature_weight", "hidden_state_weight", "attention_weight")
 
 
+def _open(words: str, **more: Any) -> dict[str, Any]:
+    """Metadata of a field that `preset` fills in where it is None."""
+    return {"help": f"{words} Default: as preset chooses.", **more}
+
+
 @dataclass
 class SparseDistillationConfig(TrainingArguments):
     """Settings of a `SparseDistillationTrainer`, and of `distill`, which makes one or several.
+
+    What a preset chooses (`smi_hf.distillation.presets.DEFAULTS`) may be left open, as None. Until the trainer knows
+    student and images and fills it in (`filled_in`), it reads as preset "trainer" has it.
 
     Raises:
         UsageError: a value is out of range, or two do not fit each other.
     """
 
-    temperature: float = field(
-        default=20.0, metadata={"help": "Softens both answers before they are compared (the paper: 20)."}
+    preset: str = field(
+        default=AUTO,
+        metadata={
+            "help": "Chooses what is left open of epochs, batch, learning rate and its schedule, temperature, "
+            "augmentations, views and hidden_state_weight, from the number of images and from what is taught: a head "
+            "on a frozen backbone, a pruned teacher or layers of it (recover), another checkpoint (finetune), or "
+            "scratch. auto looks at the student; trainer takes the values of TrainingArguments.",
+            "choices": [AUTO, *PRESETS],
+        },
+    )
+    temperature: float | None = field(
+        default=None, metadata=_open("Softens both answers before they are compared (the paper: 20).")
     )
     loss: str = field(default="kl", metadata={"help": "How answers are compared.", "choices": sorted(ANSWER_LOSSES)})
     hard_label_weight: float = field(
@@ -59,9 +80,9 @@ class SparseDistillationConfig(TrainingArguments):
     feature_weight: float = field(
         default=0.0, metadata={"help": "Weight of matching how tokens of the last layer lie to each other."}
     )
-    hidden_state_weight: float = field(
-        default=0.0,
-        metadata={"help": "Weight of matching every layer's tokens; for a student of the teacher's architecture."},
+    hidden_state_weight: float | None = field(
+        default=None,
+        metadata=_open("Weight of matching every layer's tokens; for a student of the teacher's architecture."),
     )
     attention_weight: float = field(
         default=0.0, metadata={"help": "Weight of matching the CLS token's attention in the last block."}
@@ -70,17 +91,16 @@ class SparseDistillationConfig(TrainingArguments):
         default=False,
         metadata={"help": "Only the head learns (the paper's setting). What it reads is computed once a view."},
     )
-    augmentations: list[str] = field(
-        default_factory=lambda: ["flip", "shift", "color"],
-        metadata={"help": f"What makes a view of an image: {', '.join(AUGMENTATIONS)}; none with 'none'."},
+    augmentations: list[str] | None = field(
+        default=None, metadata=_open(f"What makes a view of an image: {', '.join(AUGMENTATIONS)}; none with 'none'.")
     )
-    num_views: int = field(
-        default=0,
-        metadata={
-            "help": "Views of an image, drawn once, whose teacher's answers are computed once; one epoch shows them "
-            "all, and the first is the image as it is. 0 draws a new view each epoch and runs the teacher at every "
-            "step, which with frozen backbone is never worth it: there 0 means 16."
-        },
+    num_views: int | None = field(
+        default=None,
+        metadata=_open(
+            "Views of an image, drawn once, whose teacher's answers are computed once; one epoch shows them all, and "
+            "the first is the image as it is. 0 draws a new view each epoch and runs the teacher at every step, which "
+            "with frozen backbone is never worth it: there 0 means 16."
+        ),
     )
     held_out: float = field(
         default=0.1,
@@ -103,7 +123,12 @@ class SparseDistillationConfig(TrainingArguments):
     report_to: None | str | list[str] = field(  # noqa: RUF036, HfArgumentParser wants None first
         default="none", metadata={"help": "Trackers: tensorboard, wandb, trackio, ..., all, or none."}
     )
-    learning_rate: float = field(default=1e-3, metadata={"help": "Initial learning rate."})
+    learning_rate: float | None = field(default=None, metadata=_open("Initial learning rate."))
+    num_train_epochs: float | None = field(default=None, metadata=_open("Epochs: how often each view is seen."))
+    per_device_train_batch_size: int | None = field(default=None, metadata=_open("Views in a batch of each process."))
+    lr_scheduler_type: str | None = field(
+        default=None, metadata=_open("How the learning rate goes on.", choices=[each.value for each in SchedulerType])
+    )
     overwrite_output_dir: bool = field(
         default=False,
         metadata={
@@ -121,6 +146,10 @@ class SparseDistillationConfig(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        self._open = tuple(name for name in DEFAULTS if getattr(self, name) is None)
+        for name, value in preset_settings(TRAINER, num_images=1).items():
+            if name in self._open:
+                setattr(self, name, value)
         check_trainer_settings(self)
         metric, is_greater_better = self.metric_for_best_model, self.greater_is_better
         try:
@@ -131,6 +160,7 @@ class SparseDistillationConfig(TrainingArguments):
         # Which figures there are to choose by depends on what judges: the trainer knows.
         self.metric_for_best_model, self.greater_is_better = metric, is_greater_better
         self._check_names()
+        self._settle_preset()
         check_control_seeds(self.control_seeds)
         if self.remove_unused_columns:
             raise UsageError("remove_unused_columns must be false: the kept patches would be dropped")
@@ -167,6 +197,44 @@ class SparseDistillationConfig(TrainingArguments):
                 raise UsageError(
                     f"report_to {name!r} needs a package that is not installed; install it, or leave it out"
                 )
+
+    def _settle_preset(self) -> None:
+        if self.preset not in (AUTO, *PRESETS):
+            raise unknown_name("preset", self.preset, [AUTO, *PRESETS])
+        if self.preset == HEAD:
+            self.freeze_backbone = True
+        elif self.freeze_backbone and self.preset not in (AUTO, TRAINER):
+            raise UsageError(
+                f"preset {self.preset} teaches the backbone, but freeze_backbone lets only the head learn; leave one "
+                f"of them out"
+            )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a preset has yet to fill in a setting."""
+        return bool(self._open)
+
+    def filled_in(self, preset: str, num_images: int, *, compares_layers: bool = True) -> Self:
+        """A copy in which a preset has filled in what was left open.
+
+        Args:
+            preset: one of `PRESETS`.
+            num_images: that teach.
+            compares_layers: whether the student's layers can be compared with the teacher's.
+        """
+        # Not dataclasses.replace: some fields of TrainingArguments are not what they were given as.
+        filled = copy.copy(self)
+        chosen = preset_settings(preset, num_images)
+        chosen["lr_scheduler_type"] = SchedulerType(chosen["lr_scheduler_type"])
+        if not compares_layers:
+            chosen["hidden_state_weight"] = 0.0
+        if "augmentations" not in self._open and not self.augmentations:
+            chosen["num_views"] = 1  # all views would be alike
+        for name in self._open:
+            setattr(filled, name, chosen[name])
+        filled.preset, filled._open = preset, ()
+        filled._settle_views()
+        return filled
 
     def _settle_views(self) -> None:
         if self.freeze_backbone and self.num_views == 0:

@@ -13,6 +13,7 @@ from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
 from smi_hf.distillation.checkpoints import checkpoint_to_resume
 from smi_hf.distillation.checks import check_student, size_made_for
+from smi_hf.distillation.choosing import with_preset
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.judging import SPARSE_KEY
 from smi_hf.distillation.lessons import as_json
@@ -78,7 +79,7 @@ def check_request(
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked request; the fields are `distill`'s arguments."""
+    """A checked request; the fields are `distill`'s arguments, `config` with what a preset fills in."""
 
     teacher: Teacher
     student: StudentModel
@@ -102,6 +103,9 @@ class Plan:
             check_made_from(dataset.record, self.teacher, other_teacher=self.config.other_teacher)
         check_student(self.student.model, self.teacher)
         size_made_for(self.student.model, self.student.image_processor)
+        num_images = self.rounds.num_images if self.rounds else len(self.datasets[0])
+        filled = with_preset(self.config, self.student.model, self.student.origin, self.teacher, num_images)
+        object.__setattr__(self, "config", filled)
         if self.quantization is not None and not isinstance(self._seen_by_trainer(), SparseStudent):
             raise UsageError(
                 "quantization calibrates on the kept patches alone, which this student cannot be shown; give a "

@@ -44,6 +44,7 @@ def distillation_record(
         sees=trainer.student.sees,
     )
     settings = {
+        "preset": args.preset,
         **args.distillation_settings,
         **args.training_settings,
         "has_new_head": origin.has_new_head,

@@ -5,14 +5,14 @@ Legend: `B` images, `K` kept patches, `T` tokens, `S` summary tokens, `D` hidden
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 
 from smi_hf.models import SparseClassifier, Teacher
@@ -60,11 +60,18 @@ class SparseStudent:
         with embeddings_bypassed(self.sparse.embeddings):
             return through(pixel_values=tokens_BTD, **kwargs)
 
-    @torch.no_grad()
     def summarize(self, patches_BKCPQ: Tensor, kept_BK: Tensor) -> Tensor:
         """What a head can read of the last layer: each prefix token and the mean of the patches, (B, S, D)."""
+        return self._summary_of(lambda: self.sparse.forward_patches(self._rescale(patches_BKCPQ), kept_BK))
+
+    def summarize_images(self, pixels_BCHW: Tensor) -> Tensor:
+        """As `summarize`, of whole images as the student's own image processor makes them."""
+        return self._summary_of(lambda: self.model(pixel_values=pixels_BCHW))
+
+    @torch.no_grad()
+    def _summary_of(self, forward: Callable[[], Any]) -> Tensor:
         with self._last_layer() as seen:
-            self.sparse.forward_patches(self._rescale(patches_BKCPQ), kept_BK)
+            forward()
         (hidden_BTD,) = seen
         num_prefix = self.sparse.num_prefix_tokens
         return torch.cat([hidden_BTD[:, :num_prefix], hidden_BTD[:, num_prefix:].mean(dim=1, keepdim=True)], dim=1)
@@ -131,17 +138,25 @@ def make_student(
     grid = teacher.model.grid
     rescale = Rescale(teacher.normalization, normalization or teacher.normalization)
     config = model.config
-    native, patch = (_pair(getattr(config, name, None)) for name in ("image_size", "patch_size"))
-    is_served = config.model_type in FAMILIES
-    if is_served and FAMILIES.get(config.model_type).interpolates_by_itself:
-        # What such a configuration names is what it was trained on last (DINOv2: 518), not what it is used with.
-        native = grid.image_size
-    if is_served and (native or grid.image_size) == grid.image_size and patch == grid.patch_size:
+    if sees_patches(config, grid):
         return SparseStudent(model, grid, rescale)
+    native = _pair(getattr(config, "image_size", None))
+    is_served = config.model_type in FAMILIES
     reason = "has another patch grid than its teacher" if is_served else "cannot be shown some patches alone"
     logger.info("the student (%s) %s: it is shown images whose pruned patches are filled", config.model_type, reason)
     # It learns in the size in which it will be used.
     return DenseStudent(model, grid, rescale, image_size or native or grid.image_size)
+
+
+def sees_patches(config: PretrainedConfig, grid: PatchGrid) -> bool:
+    """Whether a classifier of a configuration can be shown some patches of a grid alone."""
+    if config.model_type not in FAMILIES:
+        return False
+    native, patch = (_pair(getattr(config, name, None)) for name in ("image_size", "patch_size"))
+    if FAMILIES.get(config.model_type).interpolates_by_itself:
+        # What such a configuration names is what it was trained on last (DINOv2: 518), not what it is used with.
+        native = grid.image_size
+    return (native or grid.image_size) == grid.image_size and patch == grid.patch_size
 
 
 def _pair(size: int | Sequence[int] | None) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import EvalPrediction, PreTrainedModel, Trainer
+from transformers.trainer_utils import IntervalStrategy
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
@@ -28,7 +29,9 @@ from smi_hf.distillation.checkpoints import (
     load_weights,
 )
 from smi_hf.distillation.checks import check_grid, check_same_shape, check_student, size_made_for
+from smi_hf.distillation.choosing import with_preset
 from smi_hf.distillation.config import SparseDistillationConfig
+from smi_hf.distillation.forecast import Forecast
 from smi_hf.distillation.loading import StudentModel, StudentOrigin, head_modules
 from smi_hf.distillation.matching import answer_losses, compare
 from smi_hf.distillation.publishing import open_model_repository, publish_student
@@ -93,6 +96,7 @@ class SparseDistillationTrainer(Trainer):
             model = model.model
         check_student(model, teacher)
         self.taught_on = self._check_images(train_dataset, args)
+        args = with_preset(args, model, self.origin, teacher, len(self.taught_on))
         if eval_dataset is not None and image_processor is None:
             raise UsageError("an eval_dataset of real images needs the student's image_processor; give it as well")
         self.student = self._make_student(model, image_processor, args)
@@ -167,10 +171,12 @@ class SparseDistillationTrainer(Trainer):
         return super().get_train_dataloader()
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader:
-        self.data_collator = (eval_dataset or self.eval_dataset).collate
+        self._judged = eval_dataset or self.eval_dataset
+        self.data_collator = self._judged.collate
         return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Any) -> torch.utils.data.DataLoader:
+        self._judged = test_dataset
         self.data_collator = test_dataset.collate
         return super().get_test_dataloader(test_dataset)
 
@@ -197,10 +203,25 @@ class SparseDistillationTrainer(Trainer):
         self._started = time.perf_counter()
         if self.args.num_views and self.train_dataset.answers is None:
             self.train_dataset.answers = self._answer_all(self.train_dataset)
+        self._add_forecast()
         try:
             return super().train(resume_from_checkpoint=checkpoint and str(checkpoint), **kwargs)
         finally:
             self._seconds_before, self._started = self.seconds, None
+
+    def _add_forecast(self) -> None:
+        """Lets the first steps say how long the rest will take."""
+        seconds = 0.0
+        if self.args.eval_strategy != IntervalStrategy.NO:
+            # Not through a loader: to begin one draws from the random numbers of the training.
+            self._judged = self.eval_dataset
+            items = list(range(min(len(self._judged), self.args.eval_batch_size)))
+            self.model.eval()
+            start = time.perf_counter()
+            self.prediction_step(self.model, self._judged.collate(items), prediction_loss_only=False)
+            seconds = (time.perf_counter() - start) * len(self._judged) / len(items) / self.args.world_size
+        self.remove_callback(Forecast)
+        self.add_callback(Forecast(seconds, is_judged_once=self._summarizes))
 
     def begin_or_continue(self) -> Any:
         """As `train`, from the last complete checkpoint in `output_dir` if one has all of the run's state.
@@ -223,6 +244,11 @@ class SparseDistillationTrainer(Trainer):
         """(epoch, top-1 in [0, 1]) at every evaluation on real images."""
         entries = self.state.log_history
         return tuple((float(each["epoch"]), float(each["eval_top1"])) for each in entries if "eval_top1" in each)
+
+    @property
+    def _summarizes(self) -> bool:
+        """Whether what the head reads of an image never changes, and can be told."""
+        return self.args.freeze_backbone and isinstance(self.student, SparseStudent)
 
     @property
     def _is_divided(self) -> bool:
@@ -294,7 +320,7 @@ class SparseDistillationTrainer(Trainer):
         patches_BKCPQ, kept_BK = self._views(inputs, self.args.augmentations)
         logits_BL = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.float().cpu()
         summary_BSD = None
-        if self.args.freeze_backbone and isinstance(self.student, SparseStudent):
+        if self._summarizes:
             summary_BSD = self.student.summarize(patches_BKCPQ, kept_BK).cpu()
         return logits_BL, inputs["labels"].cpu(), summary_BSD
 
@@ -305,12 +331,22 @@ class SparseDistillationTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             if "kept_patches" not in inputs:
-                return None, model(pixel_values=inputs["pixel_values"]).logits, inputs["labels"]
+                return None, self._answer_real(model, inputs), inputs["labels"]
             # All kept patches: students of different augmentations are judged on the same images.
             patches_BKCPQ, kept_BK = self._views(inputs, augmentations=())
             output, parts = compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
             choice_B = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.argmax(dim=-1)
         return sum(parts.values()), output.logits, choice_B
+
+    def _answer_real(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Logits of real images; what a frozen backbone makes of an image is computed once."""
+        if not self._summarizes:
+            return model(pixel_values=inputs["pixel_values"]).logits
+        summary_BSD = inputs.get("summary")
+        if summary_BSD is None:
+            summary_BSD = self.student.summarize_images(inputs["pixel_values"])
+            self._judged.remember(inputs, summary_BSD)
+        return self.student.forward_summary(model, summary_BSD).logits
 
     def floating_point_ops(self, inputs: dict[str, Tensor]) -> int:
         """0: `Trainer` counts tokens of a text model; costs are in `smi_hf.evaluation.cost`."""

@@ -23,6 +23,7 @@ from smi_hf.images.real import load_image_set
 
 TINY = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
 SETTINGS = {
+    "preset": "trainer",
     "use_cpu": True,
     "report_to": "none",
     "disable_tqdm": True,

@@ -7,6 +7,7 @@ from transformers import TrainingArguments
 
 from smi_hf import UsageError
 from smi_hf.distillation.config import SparseDistillationConfig
+from smi_hf.distillation.presets import DEFAULTS
 
 
 def test_all_weights_of_further_losses_may_be_0(make_args):
@@ -43,7 +44,9 @@ def test_defaults_are_those_of_transformers_except_where_said():
     ours = {field.name: field.default for field in fields(SparseDistillationConfig)}
     theirs = {field.name: field.default for field in fields(TrainingArguments)}
     changed = {name for name, value in theirs.items() if ours[name] != value and ours[name] is not value}
-    assert changed - {"overwrite_output_dir"} <= {"remove_unused_columns", "report_to", "learning_rate"}
+    assert changed - {"overwrite_output_dir"} <= {"remove_unused_columns", "report_to", *DEFAULTS}
+    of_trainer = {name: value for name, value in DEFAULTS.items() if name in theirs and name != "learning_rate"}
+    assert of_trainer == {name: theirs[name] for name in of_trainer}
 
 
 def test_dropping_columns_is_refused(make_args):
@@ -54,6 +57,8 @@ def test_dropping_columns_is_refused(make_args):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"preset": "heads"}, "there is no preset 'heads'.*did you mean 'head'.*available: auto, "),
+        ({"preset": "recover", "freeze_backbone": True}, "preset recover teaches the backbone, but freeze_backbone"),
         ({"loss": "klr"}, "there is no loss 'klr'.*did you mean 'kl'.*available: jsd, kl, mse"),
         ({"augmentations": ["flop"]}, "there is no augmentation 'flop'.*did you mean 'flip'"),
         ({"temperature": 0.0}, "temperature must be above 0 and at most 10000, but 0.0 was given"),

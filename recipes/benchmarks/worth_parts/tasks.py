@@ -160,6 +160,7 @@ def _round_block(block: nn.Module, batches: Sequence[BlockInputs]) -> None:
 
 
 _TRANSFER: dict[str, Any] = {
+    "preset": "trainer",
     "max_steps": 200,
     "num_views": 8,
     "per_device_train_batch_size": 64,
