@@ -1,7 +1,7 @@
-"""Dropping inputs of a Linear layer so that what is left gives its outputs as nearly as it can, in closed form.
+"""Dropping inputs of a Linear layer so that what is left gives wanted outputs as nearly as it can, in closed form.
 
-From first and second moments of the inputs alone, in float64: which inputs to keep, and the ridge regression of the
-layer's output on them.
+From first and second moments of inputs and wanted outputs alone, in float64: which inputs to keep, and the ridge
+regression of the outputs on them.
 
 Source: CORP (closed-form one-shot pruning of Vision Transformers) and the reconstruction of pruned channels by least
 squares (He et al., Channel Pruning, arXiv 1707.06168, section 3.1).
@@ -26,24 +26,30 @@ class Moments:
     """Sums over tokens, float64, added up batch by batch.
 
     Args:
-        sum_I: of the inputs.
+        sum_I, sum_O: of the inputs, and of the outputs that are wanted.
         gram_II: of the products of two inputs.
+        cross_IO: of the products of an input and an output.
         count: of tokens.
     """
 
     sum_I: Tensor
+    sum_O: Tensor
     gram_II: Tensor
+    cross_IO: Tensor
     count: int = 0
 
     @classmethod
-    def empty(cls, size: int) -> "Moments":
-        return cls(torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64))
+    def empty(cls, num_inputs: int, num_outputs: int) -> "Moments":
+        shapes = ((num_inputs,), (num_outputs,), (num_inputs, num_inputs), (num_inputs, num_outputs))
+        return cls(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
 
-    def add(self, inputs_nI: Tensor) -> None:
+    def add(self, inputs_nI: Tensor, outputs_nO: Tensor) -> None:
         """Adds tokens."""
-        inputs_nI = inputs_nI.double()
+        inputs_nI, outputs_nO = inputs_nI.double(), outputs_nO.double()
         self.sum_I += inputs_nI.sum(dim=0)
+        self.sum_O += outputs_nO.sum(dim=0)
         self.gram_II.addmm_(inputs_nI.T, inputs_nI)
+        self.cross_IO.addmm_(inputs_nI.T, outputs_nO)
         self.count += len(inputs_nI)
 
     @property
@@ -51,8 +57,16 @@ class Moments:
         return self.sum_I / self.count
 
     @property
+    def mean_O(self) -> Tensor:
+        return self.sum_O / self.count
+
+    @property
     def covariance_II(self) -> Tensor:
         return self.gram_II / self.count - self.mean_I.outer(self.mean_I)
+
+    @property
+    def covariance_IO(self) -> Tensor:
+        return self.cross_IO / self.count - self.mean_I.outer(self.mean_O)
 
 
 def choose_inputs(moments: Moments, weights_OI: Tensor, num_kept: int, *, ridge: float = RIDGE) -> Tensor:
@@ -90,10 +104,8 @@ def choose_inputs(moments: Moments, weights_OI: Tensor, num_kept: int, *, ridge:
     return left_I
 
 
-def refit(
-    moments: Moments, kept_K: Tensor, weights_OI: Tensor, bias_O: Tensor, *, ridge: float = RIDGE
-) -> tuple[Tensor, Tensor]:
-    """Weights (O, K) and bias (O,), float64, of the ridge regression of a layer's output on some of its inputs.
+def refit(moments: Moments, kept_K: Tensor, *, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:
+    """Weights (O, K) and bias (O,), float64, of the ridge regression of the wanted outputs on some of the inputs.
 
     The smallest mean squared error plus `ridge * s` times the squared norm of the weights, `s` being the mean variance
     of the kept inputs; the bias costs nothing.
@@ -102,12 +114,10 @@ def refit(
         kept_K: places of the inputs that stay, int64.
         ridge: >= 0; with 0 the kept inputs must not depend on each other linearly.
     """
-    weights_OI, covariance_II = weights_OI.double(), moments.covariance_II
-    kept_KK = covariance_II[kept_K][:, kept_K]
+    kept_KK = moments.covariance_II[kept_K][:, kept_K]
     damped_KK = kept_KK + ridge * _scale(kept_KK) * torch.eye(len(kept_K), dtype=torch.float64)
-    new_OK = torch.linalg.solve(damped_KK, covariance_II[kept_K] @ weights_OI.T).T
-    new_bias_O = bias_O.double() + weights_OI @ moments.mean_I - new_OK @ moments.mean_I[kept_K]
-    return new_OK, new_bias_O
+    weights_OK = torch.linalg.solve(damped_KK, moments.covariance_IO[kept_K]).T
+    return weights_OK, moments.mean_O - weights_OK @ moments.mean_I[kept_K]
 
 
 def _scale(covariance_II: Tensor) -> Tensor:

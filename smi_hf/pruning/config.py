@@ -43,6 +43,21 @@ class PruningConfig:
         default=RIDGE,
         metadata={"help": "Strength of the ridge regression, as a share of the mean variance of the kept units."},
     )
+    num_epochs: int = field(
+        default=5,
+        metadata={
+            "help": "Passes over all tokens in which both layers of each MLP are fitted by gradient, block by block, "
+            "to what closed form leaves; 0 for closed form alone, in seconds."
+        },
+    )
+    num_scenes: int = field(
+        default=200,
+        metadata={
+            "help": "Procedural pictures (start scenes), every patch of them, that MLPs are fitted to beside the "
+            "images of the dataset, and beside those of each control."
+        },
+    )
+    seed: int = field(default=0, metadata={"help": "Of the procedural pictures, and of the order of tokens."})
     output_dir: str = field(
         default="smi-pruned",
         metadata={"help": "Folder for the pruned model. It must not exist; it appears when all is done."},
@@ -72,8 +87,12 @@ class PruningConfig:
                 raise UsageError(f"{option} must be at least 1, but {value} was given")
         if self.keep_mlp == 1 and self.num_layers is None and not self.layers:
             raise UsageError("keep_mlp is 1 and all layers stay, so nothing would be pruned; give less of either")
+        for option in ("num_epochs", "num_scenes", "seed"):
+            if not 0 <= getattr(self, option) < 2**31:
+                raise UsageError(f"{option} must be from 0 to 2**31 - 1, but {getattr(self, option)} was given")
         check_control_seeds(self.control_seeds)
 
     def model_settings(self) -> dict[str, Any]:
         """The options that decide what the model is."""
-        return {"compensation": "ridge regression", "keep_mlp": self.keep_mlp, "ridge": self.ridge}
+        names = ("keep_mlp", "ridge", "num_epochs", "num_scenes", "seed")
+        return {"compensation": "ridge regression"} | {name: getattr(self, name) for name in names}

@@ -56,6 +56,14 @@ def find_mlps(model: SparseClassifier) -> list[Mlp]:
     return found
 
 
+def has_plain_mlps(model: SparseClassifier) -> bool:
+    """Whether `find_mlps` finds them."""
+    try:
+        return bool(find_mlps(model))
+    except UsageError:
+        return False
+
+
 @contextmanager
 def _calls_noted(modules: list[nn.Linear], called: list[nn.Linear]) -> Iterator[None]:
     handles = [module.register_forward_hook(lambda module, *_: called.append(module)) for module in modules]

@@ -18,12 +18,17 @@ from smi_hf.hub.cards.model import save_model_record
 from smi_hf.images.controls.base import check_controls_judged, control_sets, parse_controls
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
+from smi_hf.images.starts import start_images
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.blocks import find_blocks
 from smi_hf.pruning.config import PruningConfig
 from smi_hf.pruning.depth import check_layers, check_num_layers, choose_layers, with_layers
+from smi_hf.pruning.mlps import has_plain_mlps
 from smi_hf.pruning.width import check_stock_width, prune_mlps
+from smi_hf.starts.base import StartSpec
 
+# Far from the seeds that people give to inversions.
+_SCENES_SEED = 1_000_000
 # Keys of the rows that are no controls of `smi_hf.images.controls`.
 WHOLE_KEY = "whole"
 SPARSE_KEY = "sparse"
@@ -71,32 +76,44 @@ def prune(
         datasets = [dataset.first(config.num_images) for dataset in datasets]
         sets = {SPARSE_KEY: [sparse_images(dataset) for dataset in datasets]}
         sets |= control_sets(controls, teacher, sets[SPARSE_KEY], config.control_seeds)
-        pruned, layers = prune_model(teacher.model, sets[SPARSE_KEY][0], config)
+        more = _more_images(teacher, config)
+        pruned, layers = prune_model(teacher.model, sets[SPARSE_KEY][0], config, more)
         pruned.model.save_pretrained(folder)
         teacher.image_processor.save_pretrained(folder)
         references = [DatasetReference.of(dataset, teacher) for dataset in datasets]
         record = _record(teacher, pruned, layers, references, config)
         if images is not None:
-            record = record.judged(_judge(teacher, pruned, sets, images, config), images)
+            record = record.judged(_judge(teacher, pruned, sets, more, images, config), images)
         save_model_record(record, folder)
     return ModelRecord.load(output_dir)
 
 
 def prune_model(
-    model: SparseClassifier, images: KeptImages, config: PruningConfig
+    model: SparseClassifier, images: KeptImages, config: PruningConfig, more: Sequence[KeptImages] = ()
 ) -> tuple[SparseClassifier, tuple[int, ...]]:
     """A smaller copy of a classifier, and the numbers of the layers that stayed.
+
+    Args:
+        more: images that MLPs are refitted to as well.
 
     Raises:
         UsageError: the model has not so many layers, or no plain MLPs.
     """
-    pruned, layers = model, tuple(config.layers) or tuple(range(len(find_blocks(model))))
+    layers = tuple(config.layers) or tuple(range(len(find_blocks(model))))
     if config.num_layers is not None:
         layers = choose_layers(model, images, config.num_layers, disable_tqdm=config.disable_tqdm)
-    if config.num_layers is not None or config.layers:
-        pruned = with_layers(model, layers)
-    if config.keep_mlp < 1:
-        pruned = prune_mlps(pruned, images, keep=config.keep_mlp, ridge=config.ridge, disable_tqdm=config.disable_tqdm)
+    if config.keep_mlp == 1 and not has_plain_mlps(model):
+        return with_layers(model, layers).freeze(), layers
+    pruned = prune_mlps(
+        model,
+        [images, *more],
+        keep=config.keep_mlp,
+        layers=layers,
+        ridge=config.ridge,
+        num_epochs=config.num_epochs,
+        seed=config.seed,
+        disable_tqdm=config.disable_tqdm,
+    )
     return pruned.freeze(), layers
 
 
@@ -118,6 +135,13 @@ def _check_fits(model: SparseClassifier, config: PruningConfig) -> None:
         check_layers(model, config.layers)
     if config.keep_mlp < 1:
         check_stock_width(model, config.keep_mlp)
+
+
+def _more_images(teacher: Teacher, config: PruningConfig) -> list[KeptImages]:
+    """Procedural pictures, other ones than a run of `smi-hf invert` begins with."""
+    if not config.num_scenes:
+        return []
+    return [start_images(StartSpec("scenes"), teacher, config.num_scenes, seed=_SCENES_SEED + config.seed)]
 
 
 def _record(
@@ -149,6 +173,7 @@ def _judge(
     teacher: Teacher,
     pruned: SparseClassifier,
     sets: dict[str, list[KeptImages]],
+    more: Sequence[KeptImages],
     images: ImageSet,
     config: PruningConfig,
 ) -> list[Row]:
@@ -156,7 +181,7 @@ def _judge(
     own = sets[SPARSE_KEY][0]
     models = {WHOLE_KEY: [predictor_of(teacher)]}
     for key, runs in sets.items():
-        made = (pruned if each is own else prune_model(teacher.model, each, config)[0] for each in runs)
+        made = (pruned if each is own else prune_model(teacher.model, each, config, more)[0] for each in runs)
         models[key] = [pytorch_predictor(each, teacher.image_processor) for each in made]
     labels = {WHOLE_KEY: "whole model"} | {key: runs[0].source for key, runs in sets.items()}
     shape = (teacher.model.num_channels, *teacher.model.grid.image_size)

@@ -1,9 +1,11 @@
-"""Narrower MLPs without training: hidden units go, and what is left is refitted in closed form.
+"""Narrower MLPs: hidden units go, and what is left is refitted in closed form, then by gradient, block by block.
 
 Legend: `B` images, `K` kept patches, `T` tokens, `D` hidden size, `I` hidden units of an MLP.
 """
 
-import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,33 +15,45 @@ from tqdm.auto import tqdm
 from smi_hf.errors import UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
-from smi_hf.models.blocks import BlockInputs, first_block_inputs
+from smi_hf.models.blocks import BlockInputs, find_blocks, first_block_inputs
 from smi_hf.pruning.compensation import Moments, choose_inputs, refit
 from smi_hf.pruning.config import RIDGE
+from smi_hf.pruning.depth import with_layers
+from smi_hf.pruning.fitting import activation_of, fit_mlp
 from smi_hf.pruning.mlps import Mlp, find_mlps
+from smi_hf.pruning.targets import mlp_tokens, output_scale
 
 _BATCH_SIZE = 16
 
 
 def prune_mlps(
     model: SparseClassifier,
-    images: KeptImages,
+    images: KeptImages | Sequence[KeptImages],
     *,
     keep: float = 0.5,
+    layers: Sequence[int] | None = None,
     ridge: float = RIDGE,
+    num_epochs: int = 0,
+    seed: int = 0,
     disable_tqdm: bool = False,
 ) -> SparseClassifier:
     """A copy of a classifier whose MLPs have a part of their hidden units, and compute as nearly the same as they can.
 
     Block after block, for what enters it from the pruned blocks before: the units go that the others can best make up
-    for (`choose_inputs`), and the second Linear layer becomes the ridge regression of the original one's output on the
-    units that stay (`refit`). Both layers are smaller then. No step is random.
+    for (`choose_inputs`), and the second Linear layer becomes the ridge regression, on the units that stay, of what
+    makes the block's output that of the whole model (`refit`, `mlp_tokens`). Both layers are smaller then, and with
+    `num_epochs` they are fitted on by gradient (`fit_mlp`). Where layers go as well, a block is to give what the last
+    of those that went behind it gave.
 
     Args:
         model: in float32 on the CPU; left as it is.
-        images: calibration set, kept patches alone; labels are not looked at.
+        images: calibration set, kept patches alone; labels are not looked at. Several may keep different numbers of
+            patches.
         keep: share of the hidden units that stay, in (0, 1], rounded to whole units, at least one.
+        layers: numbers of the layers that stay, as of `with_layers`; all if None.
         ridge: strength of the regression, as a share of the mean variance of the kept units.
+        num_epochs: passes over the tokens of the images; 0 leaves what closed form gives, and no step is random then.
+        seed: of the order of tokens in an epoch.
 
     Returns:
         The copy, in evaluation mode. Its configuration has the new number of hidden units, so `save_pretrained` of
@@ -47,46 +61,66 @@ def prune_mlps(
         size alone, and is otherwise left as it was.
 
     Raises:
-        UsageError: `keep` or `ridge` is out of range, or the model has no plain MLPs.
+        UsageError: `keep`, `layers`, `ridge` or `num_epochs` is out of range, or the model has no plain MLPs.
     """
     if not 0 < keep <= 1:
         raise UsageError(f"keep is {keep}, but the share of hidden units that stay is above 0 and at most 1")
     if not 0 <= ridge < float("inf"):
         raise UsageError(f"ridge is {ridge}, but must be 0 or more, and finite")
-    pruned = SparseClassifier(copy.deepcopy(model.model).eval(), model.grid.image_size)
+    if num_epochs < 0:
+        raise UsageError(f"num_epochs is {num_epochs}, but must be 0 or more")
+    blocks = find_blocks(model)
+    layers = range(len(blocks)) if layers is None else layers
+    pruned = with_layers(model, layers)
+    sets = [images] if isinstance(images, KeptImages) else images
     mlps = find_mlps(pruned)
     with torch.no_grad():
-        batches = list(first_block_inputs(pruned, images.batches(_BATCH_SIZE)))
-        for mlp in tqdm(mlps, desc="Pruning", unit="block", disable=disable_tqdm):
-            _cut(pruned.model, mlp, _moments(pruned.model, mlp, batches), keep, ridge)
+        batches = list(first_block_inputs(pruned, chain.from_iterable(each.batches(_BATCH_SIZE) for each in sets)))
+        # The same tokens on their way through the whole model.
+        whole = [replace(batch) for batch in batches]
+        ends = [*layers[1:], len(blocks)]
+        for number, mlp in enumerate(tqdm(mlps, desc="Pruning", unit="block", disable=disable_tqdm)):
+            for block in blocks[ends[number - 1] if number else 0 : ends[number]]:
+                for batch in whole:
+                    batch.advance(block)
+            _prune_block(pruned, mlp, batches, [batch.hidden_BTD for batch in whole], keep, ridge, num_epochs, seed)
             for batch in batches:
                 batch.advance(mlp.block)
     _tell_configuration(pruned.config, mlps[0].num_units(pruned))
     return pruned
 
 
-def _moments(model: nn.Module, mlp: Mlp, batches: list[BlockInputs]) -> Moments:
-    """Moments of the hidden units of a block's MLP, behind the activation function."""
-    second = model.get_submodule(mlp.second)
-    moments = Moments.empty(second.in_features)
-    handle = second.register_forward_pre_hook(lambda module, inputs: moments.add(inputs[0].flatten(0, -2)))
-    try:
-        for batch in batches:
-            batch.through(mlp.block)
-    finally:
-        handle.remove()
-    return moments
-
-
-def _cut(model: nn.Module, mlp: Mlp, moments: Moments, keep: float, ridge: float) -> None:
-    """Replaces the two layers of an MLP by smaller ones."""
-    first, second = model.get_submodule(mlp.first), model.get_submodule(mlp.second)
-    kept_K = choose_inputs(moments, second.weight, _num_kept(keep, second.in_features), ridge=ridge)
-    bias_O = torch.zeros(second.out_features) if second.bias is None else second.bias
-    weights_OK, bias_O = refit(moments, kept_K, second.weight, bias_O, ridge=ridge)
+def _prune_block(
+    model: SparseClassifier,
+    mlp: Mlp,
+    batches: list[BlockInputs],
+    wanted: list[Tensor],
+    keep: float,
+    ridge: float,
+    num_epochs: int,
+    seed: int,
+) -> None:
+    """Replaces the two layers of an MLP by smaller ones, and fits them to the block's wanted outputs."""
+    first, second = (model.model.get_submodule(name) for name in (mlp.first, mlp.second))
+    scale_D = output_scale(model, mlp, batches[0])
+    moments = Moments.empty(second.in_features, second.out_features)
+    inputs, targets = [], []
+    for batch, block_output_BTD in zip(batches, wanted, strict=True):
+        tokens = mlp_tokens(model, mlp, batch, block_output_BTD, scale_D)
+        moments.add(tokens.hidden_BTI.flatten(0, 1), tokens.wanted_BTD.flatten(0, 1))
+        if num_epochs:
+            activation = activation_of(model, mlp, tokens.inputs_BTD, tokens.hidden_BTI)
+            inputs.append(tokens.inputs_BTD.flatten(0, 1))
+            targets.append(tokens.wanted_BTD.flatten(0, 1))
+    felt_OI = second.weight * scale_D[:, None]
+    kept_K = choose_inputs(moments, felt_OI, _num_kept(keep, second.in_features), ridge=ridge)
     first_bias_K = None if first.bias is None else first.bias[kept_K]
-    model.set_submodule(mlp.first, _linear(first.weight[kept_K], first_bias_K))
-    model.set_submodule(mlp.second, _linear(weights_OK, bias_O))
+    first, second = _linear(first.weight[kept_K], first_bias_K), _linear(*refit(moments, kept_K, ridge=ridge))
+    if num_epochs:
+        data = (torch.cat(inputs), torch.cat(targets))
+        fit_mlp(first, second, activation, *data, scale_D, num_epochs=num_epochs, seed=seed)
+    model.model.set_submodule(mlp.first, first)
+    model.model.set_submodule(mlp.second, second)
 
 
 def _linear(weights_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:

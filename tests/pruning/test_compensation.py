@@ -26,11 +26,17 @@ def bias() -> torch.Tensor:
     return torch.linspace(-2, 2, NUM_OUTPUTS)
 
 
-def moments_of(inputs: torch.Tensor, batch_size: int = NUM_TOKENS) -> Moments:
-    moments = Moments.empty(inputs.shape[1])
-    for batch in inputs.split(batch_size):
-        moments.add(batch)
+def moments_of(inputs: torch.Tensor, outputs: torch.Tensor | None = None, batch_size: int = NUM_TOKENS) -> Moments:
+    """Of inputs and wanted outputs; zeros where outputs do not matter."""
+    outputs = torch.zeros(len(inputs), NUM_OUTPUTS) if outputs is None else outputs
+    moments = Moments.empty(inputs.shape[1], outputs.shape[1])
+    for batch in zip(inputs.split(batch_size), outputs.split(batch_size)):
+        moments.add(*batch)
     return moments
+
+
+def outputs_of(inputs: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    return inputs.double() @ weights.double().T + bias.double()
 
 
 def least_squares(inputs, outputs, ridge) -> tuple[np.ndarray, np.ndarray]:
@@ -47,10 +53,11 @@ def least_squares(inputs, outputs, ridge) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("ridge", [0.0, 1e-3, 0.1, 10.0])
 def test_the_ridge_regression_is_that_of_a_slow_reference(inputs, weights, bias, ridge):
     kept = torch.tensor([0, 3, 4, 9, 11])
-    new_weights, new_bias = refit(moments_of(inputs), kept, weights, bias, ridge=ridge)
+    # What is wanted need not be what the layer gave.
+    outputs = outputs_of(inputs, weights, bias) + inputs[:, :NUM_OUTPUTS].double().square()
+    new_weights, new_bias = refit(moments_of(inputs, outputs), kept, ridge=ridge)
     tokens = inputs.double().numpy()
-    outputs = tokens @ weights.double().numpy().T + bias.double().numpy()
-    expected_weights, expected_bias = least_squares(tokens[:, kept.numpy()], outputs, ridge)
+    expected_weights, expected_bias = least_squares(tokens[:, kept.numpy()], outputs.numpy(), ridge)
     # Both in float64; moments square the condition number of what a least-squares solver is given.
     assert np.allclose(new_weights.numpy(), expected_weights, rtol=1e-8, atol=1e-8)
     assert np.allclose(new_bias.numpy(), expected_bias, rtol=1e-8, atol=1e-8)
@@ -60,29 +67,35 @@ def test_inputs_that_others_tell_exactly_can_go_for_nothing(inputs, weights, bia
     # Half are sums of the other half, and one of them is constant.
     basis = inputs[:, :6].double()
     redundant = torch.cat([basis, basis.cumsum(dim=1)[:, 1:] + 3, torch.full((NUM_TOKENS, 1), 7.0)], dim=1)
-    new_weights, new_bias = refit(moments_of(redundant), torch.arange(6), weights, bias, ridge=0.0)
+    new_weights, new_bias = refit(
+        moments_of(redundant, outputs_of(redundant, weights, bias)), torch.arange(6), ridge=0.0
+    )
     before = redundant @ weights.double().T + bias
     assert torch.allclose(basis @ new_weights.T + new_bias, before, atol=1e-8)
 
 
 def test_with_all_inputs_and_no_ridge_the_layer_stays_what_it_is(inputs, weights, bias):
-    new_weights, new_bias = refit(moments_of(inputs), torch.arange(NUM_INPUTS), weights, bias, ridge=0.0)
+    new_weights, new_bias = refit(
+        moments_of(inputs, outputs_of(inputs, weights, bias)), torch.arange(NUM_INPUTS), ridge=0.0
+    )
     assert torch.allclose(new_weights, weights.double(), atol=1e-9)
     assert torch.allclose(new_bias, bias.double(), atol=1e-9)
 
 
 def test_under_a_large_ridge_the_mean_output_is_left(inputs, weights, bias):
-    new_weights, new_bias = refit(moments_of(inputs), torch.arange(4), weights, bias, ridge=1e9)
+    new_weights, new_bias = refit(moments_of(inputs, outputs_of(inputs, weights, bias)), torch.arange(4), ridge=1e9)
     assert new_weights.abs().max() < 1e-6
     assert torch.allclose(new_bias, (inputs.double() @ weights.double().T + bias).mean(dim=0), atol=1e-5)
 
 
 def test_moments_do_not_depend_on_the_batches(inputs):
-    whole, parts = moments_of(inputs), moments_of(inputs, batch_size=7)
+    whole, parts = moments_of(inputs, inputs[:, :2]), moments_of(inputs, inputs[:, :2], batch_size=7)
     assert whole.count == parts.count == NUM_TOKENS
     assert torch.allclose(whole.covariance_II, parts.covariance_II, atol=1e-10)
+    assert torch.allclose(whole.covariance_IO, parts.covariance_IO, atol=1e-10)
     expected = torch.from_numpy(np.cov(inputs.double().numpy().T, bias=True))
     assert torch.allclose(whole.covariance_II, expected, atol=1e-10)
+    assert torch.allclose(whole.covariance_IO, expected[:, :2], atol=1e-10)
 
 
 def error_without(inputs, weights, kept, ridge) -> float:
@@ -127,5 +140,5 @@ def test_all_inputs_are_kept_where_as_many_are_asked_for(inputs, weights):
 
 def test_inputs_that_never_change_are_no_obstacle(weights, bias):
     still = torch.ones(NUM_TOKENS, NUM_INPUTS)
-    new_weights, new_bias = refit(moments_of(still), torch.arange(3), weights, bias, ridge=1e-2)
+    new_weights, new_bias = refit(moments_of(still, outputs_of(still, weights, bias)), torch.arange(3), ridge=1e-2)
     assert torch.allclose(still[:, :3].double() @ new_weights.T + new_bias, still.double() @ weights.double().T + bias)

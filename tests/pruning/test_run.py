@@ -25,13 +25,27 @@ from smi_hf.cli.main import main
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.evaluation.run import evaluate
 from smi_hf.images.kept import sparse_images
+from smi_hf.images.starts import start_images
 from smi_hf.models import Teacher
 from smi_hf.pruning import prune_mlps
+from smi_hf.starts.base import StartSpec
 
 
 @pytest.fixture
 def config(tmp_path):
-    return PruningConfig(output_dir=str(tmp_path / "pruned"), disable_tqdm=True)
+    """Closed form on the images alone."""
+    return PruningConfig(output_dir=str(tmp_path / "pruned"), num_epochs=0, num_scenes=0, disable_tqdm=True)
+
+
+def test_scenes_and_fitted_layers_are_those_of_the_parts(teacher, dataset, config, tmp_path):
+    record = prune(teacher, dataset, replace(config, num_epochs=2, num_scenes=3, seed=4))
+    scenes = start_images(StartSpec("scenes"), teacher, 3, seed=1_000_004)
+    expected = prune_mlps(teacher.model, [sparse_images(dataset), scenes], num_epochs=2, seed=4, disable_tqdm=True)
+    loaded = AutoModelForImageClassification.from_pretrained(tmp_path / "pruned").eval()
+    pixels = torch.randn(2, 3, *teacher.model.grid.image_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(loaded(pixels).logits, expected.model(pixels).logits)
+    assert (record.settings["num_epochs"], record.settings["num_scenes"], record.settings["seed"]) == (2, 3, 4)
 
 
 def test_the_model_is_that_of_its_parts_and_stock_transformers_reads_it(teacher, dataset, config, tmp_path):

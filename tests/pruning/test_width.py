@@ -12,6 +12,7 @@ from smi_hf.images.controls.random import random_patches
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
 from smi_hf.pruning import prune_mlps
+from smi_hf.pruning.depth import with_layers
 from smi_hf.pruning.mlps import find_mlps
 
 
@@ -55,14 +56,34 @@ def chosen_slowly(hidden: np.ndarray, weight: np.ndarray, num_kept: int, ridge: 
     return kept
 
 
+def block_output(model: SparseClassifier, number: int, images: KeptImages) -> torch.Tensor:
+    """What a block of a whole forward pass gives, a row for each token of all images."""
+    seen = []
+
+    def note(module, inputs, output):
+        seen.append((output[0] if isinstance(output, tuple) else output).flatten(0, 1))
+
+    handle = find_mlps(model)[number].block.register_forward_hook(note)
+    logits(model, images)
+    handle.remove()
+    return torch.cat(seen)
+
+
+def giving(layer: torch.nn.Linear, value: float):
+    """A handle: while it is there, the layer gives this value alone."""
+    return layer.register_forward_hook(lambda module, inputs, output: torch.full_like(output, value))
+
+
 def halved_slowly(model: SparseClassifier, images: KeptImages, ridge: float) -> SparseClassifier:
     """Unit by unit and by whole forward passes, with float64 and a least-squares solver; units are zeroed."""
     pruned = SparseClassifier(copy.deepcopy(model.model), model.grid.image_size)
-    for _, second in mlp_layers(pruned):
+    for number, (_, second) in enumerate(mlp_layers(pruned)):
         hidden = inputs_of(second, pruned, images).double().numpy()
-        weight, bias = (each.detach().double().numpy() for each in (second.weight, second.bias))
-        kept = chosen_slowly(hidden, weight, hidden.shape[1] // 2, ridge)
-        outputs = hidden @ weight.T + bias
+        weight = second.weight.detach().double().numpy()
+        without, with_ones = (_with(second, value, pruned, number, images) for value in (0.0, 1.0))
+        scale = (with_ones - without).mean(dim=0)
+        outputs = ((block_output(model, number, images) - without) / scale).double().numpy()
+        kept = chosen_slowly(hidden, weight * scale.double().numpy()[:, None], hidden.shape[1] // 2, ridge)
         strength = np.sqrt(len(hidden) * ridge * hidden[:, kept].var(axis=0).mean())
         system = np.hstack([hidden[:, kept], np.ones((len(hidden), 1))])
         system = np.vstack([system, strength * np.eye(len(kept), len(kept) + 1)])
@@ -75,6 +96,13 @@ def halved_slowly(model: SparseClassifier, images: KeptImages, ridge: float) -> 
     return pruned
 
 
+def _with(second, value, model, number, images) -> torch.Tensor:
+    handle = giving(second, value)
+    output = block_output(model, number, images)
+    handle.remove()
+    return output
+
+
 @pytest.mark.parametrize("ridge", [1e-3, 0.1])
 def test_halving_is_what_a_slow_reference_makes_of_every_family(case, make_classifier, images, ridge):
     model = make_classifier(case)
@@ -83,6 +111,38 @@ def test_halving_is_what_a_slow_reference_makes_of_every_family(case, make_class
     # Layers are in float32 in both.
     assert torch.allclose(logits(fast, others), logits(slow, others), rtol=1e-3, atol=1e-3)
     assert not torch.allclose(logits(fast, others), logits(model, others), atol=1e-2)
+
+
+def test_what_went_before_a_layer_is_made_up_for_in_it(case, make_classifier, images):
+    model, layers = make_classifier(case), [0, 2]
+    left = with_layers(model, layers)
+    refitted = prune_mlps(model, images, keep=1.0, layers=layers, disable_tqdm=True)
+    assert refitted.config.num_hidden_layers == 2
+    wanted = logits(model, images)
+    errors = [float((logits(each, images) - wanted).square().mean()) for each in (refitted, left)]
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_fitted_by_gradient_it_is_nearer_and_the_seed_decides(case, make_classifier, images):
+    model = make_classifier(case)
+    closed = prune_mlps(model, images, disable_tqdm=True)
+    fitted, again, other = (
+        prune_mlps(model, images, num_epochs=40, seed=seed, disable_tqdm=True) for seed in (0, 0, 1)
+    )
+    wanted = logits(model, images)
+    errors = [float((logits(each, images) - wanted).square().mean()) for each in (fitted, closed)]
+    assert errors[0] < errors[1]
+    assert torch.equal(logits(fitted, images), logits(again, images))
+    assert not torch.equal(logits(fitted, images), logits(other, images))
+
+
+def test_images_may_keep_different_numbers_of_patches(make_classifier, images):
+    model = make_classifier("vit")
+    dense = gaussian_noise(model, 5, seed=3)
+    both = prune_mlps(model, [images, dense], disable_tqdm=True)
+    assert not torch.equal(logits(both, images), logits(prune_mlps(model, images, disable_tqdm=True), images))
+    with pytest.raises(UsageError, match="num_epochs is -1, but must be 0 or more"):
+        prune_mlps(model, images, num_epochs=-1)
 
 
 def test_half_of_the_hidden_units_are_really_gone(case, make_classifier, images):

@@ -1,0 +1,96 @@
+"""Two layers fitted by gradient to outputs that are wanted, and what the outputs of an MLP should be."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from smi_hf.errors import UsageError
+from smi_hf.images.controls.gaussian import gaussian_noise
+from smi_hf.models.blocks import find_blocks, first_block_inputs
+from smi_hf.pruning.fitting import activation_of, fit_mlp
+from smi_hf.pruning.mlps import find_mlps
+from smi_hf.pruning.targets import mlp_tokens, output_scale
+
+
+@pytest.fixture
+def layers():
+    torch.manual_seed(0)
+    return nn.Linear(6, 8).requires_grad_(False), nn.Linear(8, 6).requires_grad_(False)
+
+
+@pytest.fixture
+def tokens():
+    return torch.randn(2000, 6, generator=torch.Generator().manual_seed(1))
+
+
+def error(layers, tokens, wanted):
+    return float((layers[1](F.gelu(layers[0](tokens))) - wanted).square().mean())
+
+
+def test_what_other_layers_of_that_size_give_is_learned(layers, tokens):
+    torch.manual_seed(5)
+    wanted = nn.Linear(8, 6)(F.gelu(nn.Linear(6, 8)(tokens))).detach()
+    before = error(layers, tokens, wanted)
+    told = fit_mlp(*layers, F.gelu, tokens, wanted, torch.ones(6), num_epochs=100)
+    assert error(layers, tokens, wanted) < 0.2 * before
+    assert told[1] < 0.2 * told[0]
+    assert not any(weight.requires_grad for layer in layers for weight in layer.parameters())
+
+
+def test_what_does_not_help_on_held_out_tokens_is_undone(layers, tokens):
+    # Nothing can be learned for the held-out tokens, the last hundred, from the others.
+    wanted = layers[1](F.gelu(layers[0](tokens)))
+    wanted[:1900] = torch.randn(1900, 6, generator=torch.Generator().manual_seed(2))
+    before = copy.deepcopy([layer.state_dict() for layer in layers])
+    told = fit_mlp(*layers, F.gelu, tokens, wanted, torch.ones(6), num_epochs=5)
+    assert told[0] == told[1]
+    after = [layer.state_dict() for layer in layers]
+    assert all(torch.equal(one[name], two[name]) for one, two in zip(before, after) for name in one)
+
+
+def test_outputs_that_count_for_nothing_are_left_out(layers, tokens):
+    wanted = layers[1](F.gelu(layers[0](tokens)))
+    wanted[:, 0] += 5
+    told = fit_mlp(*layers, F.gelu, tokens, wanted, torch.tensor([0.0, 1, 1, 1, 1, 1]), num_epochs=1)
+    assert told[0] == pytest.approx(0, abs=1e-10)
+
+
+def test_of_the_whole_model_an_mlp_should_give_what_it_gives(case, make_classifier):
+    model = make_classifier(case)
+    images = gaussian_noise(model, 4)
+    with torch.no_grad():
+        (batch,) = first_block_inputs(model, images.batches(4))
+        for mlp, block in zip(find_mlps(model), find_blocks(model)):
+            # As LayerScale does: each channel has a constant of its own.
+            second = model.model.get_submodule(mlp.second)
+            scale_D = output_scale(model, mlp, batch)
+            found = mlp_tokens(model, mlp, batch, batch.through(block), scale_D)
+            torch.testing.assert_close(found.wanted_BTD, second(found.hidden_BTI), atol=1e-4, rtol=1e-3)
+            activation = activation_of(model, mlp, found.inputs_BTD, found.hidden_BTI)
+            first = model.model.get_submodule(mlp.first)
+            torch.testing.assert_close(activation(first(found.inputs_BTD)), found.hidden_BTI)
+            batch.advance(block)
+
+
+def test_the_constants_of_layer_scale_are_found(make_classifier):
+    model = make_classifier("dinov2")
+    (batch,) = first_block_inputs(model, gaussian_noise(model, 2).batches(2))
+    block, mlp = find_blocks(model)[0], find_mlps(model)[0]
+    wanted = torch.logspace(-4, 0, 24)
+    with torch.no_grad():
+        block.layer_scale2.lambda1.copy_(wanted)
+        torch.testing.assert_close(output_scale(model, mlp, batch), wanted, rtol=1e-2, atol=1e-6)
+
+
+def test_another_activation_than_the_configuration_names_is_refused(make_classifier):
+    model = make_classifier("vit")
+    (batch,) = first_block_inputs(model, gaussian_noise(model, 2).batches(2))
+    mlp = find_mlps(model)[0]
+    with torch.no_grad():
+        found = mlp_tokens(model, mlp, batch, batch.through(mlp.block), output_scale(model, mlp, batch))
+        model.config.hidden_act = "relu"
+        with pytest.raises(UsageError, match="more between their layers than the activation 'relu'"):
+            activation_of(model, mlp, found.inputs_BTD, found.hidden_BTI)
