@@ -9,6 +9,7 @@ from smi_hf.evaluation.table import COLUMNS, Column, Row
 _SHOWN = ("top1", "parameters", "macs", "size_mb", "latency_ms_1")
 _COLUMNS = {column.key: column for column in COLUMNS if column.key in _SHOWN}
 _FIRST_CONTROL = 2
+_LARGEST = 1e15
 
 
 def step_words(step: Step) -> str:
@@ -77,4 +78,5 @@ def _best_control(step: Step) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # A whole number of JSON may be too large for arithmetic.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST

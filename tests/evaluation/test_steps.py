@@ -84,6 +84,7 @@ def test_a_way_that_begins_with_a_student_says_that_the_first_line_is_its_teache
         ({"keep_mlp": 0.25}, "pruned: 25 % of each MLP"),
         ({"keep_mlp": "half", "layers": 3, "layers_before": None}, "pruned"),
         ({"keep_mlp": True, "layers": [], "layers_before": "x"}, "pruned"),
+        ({"keep_mlp": -(10**400), "layers": [], "layers_before": 10**400}, "pruned"),
     ],
 )
 def test_words_say_what_went_and_take_no_settings_for_granted(settings, words):
