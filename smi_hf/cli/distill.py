@@ -90,11 +90,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _show(record: "ModelRecord", folder: Path, published: Path) -> None:
     """Prints the table, where the student lies and what comes next."""
-    from smi_hf.cli.tables import make_console, result_table
+    from smi_hf.cli.tables import show_tables
 
-    if record.measured is not None:
-        title = f"Students of {record.teacher.name}, judged on {record.measured.num_images} images"
-        make_console().print(result_table(record, title))
+    show_tables(record, f"Students of {record.teacher.name}")
     if record.held_out is not None:
         print(
             f"agreement with the teacher on {record.held_out.num_images} held-out synthetic images: "

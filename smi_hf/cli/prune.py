@@ -62,12 +62,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def _show_pruned(record: "ModelRecord", config: PruningConfig, teacher: str, dataset: str) -> None:
-    from smi_hf.cli.tables import make_console, result_table
+    from smi_hf.cli.tables import show_tables
 
     settings, folder = record.settings, Path(config.output_dir)
-    if record.measured is not None:
-        title = f"pruned, judged on {record.measured.num_images} images"
-        make_console().print(result_table(record, title))
+    show_tables(record, "pruned")
     share = settings["parameters"] / settings["parameters_before"]
     print(
         f"Pruned model in {folder}: {len(settings['layers'])} of {settings['layers_before']} layers, "

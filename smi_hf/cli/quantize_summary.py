@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smi_hf.cli.tables import comparison_table, make_console, result_table, sensitivity_table
+from smi_hf.cli.tables import comparison_table, make_console, sensitivity_table, show_tables
 from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
 
 if TYPE_CHECKING:
@@ -25,11 +25,9 @@ def show_quantized(record: "ModelRecord", config: QuantizationConfig) -> None:
         for name, reason in comparison.left_out.items():
             print(f"{name} is left out: {reason}")
         print(f"Recommended: {comparison.reason}.\n")
-    if record.measured is not None:
-        widths = f"weights {config.weights} bits, activations {config.activations}"
-        widths += f", {WIDE_BITS} in {len(settings['wide_layers'])} layers" if settings["wide_layers"] else ""
-        title = f"{backend}, {widths}, judged on {record.measured.num_images} images"
-        console.print(result_table(record, title))
+    widths = f"weights {config.weights} bits, activations {config.activations}"
+    widths += f", {WIDE_BITS} in {len(settings['wide_layers'])} layers" if settings["wide_layers"] else ""
+    show_tables(record, f"{backend}, {widths}", console)
     if config.sensitivity:
         report = load_sensitivity(folder)
         console.print(sensitivity_table(report, f"{report.num_images} images"))

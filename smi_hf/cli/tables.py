@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from smi_hf.evaluation.steps import way_cells
 from smi_hf.evaluation.table import COLUMNS, table_cells
 
 if TYPE_CHECKING:
@@ -35,6 +36,26 @@ def result_table(record: "ModelRecord", title: str) -> Table:
     for line in lines:
         table.add_row(*map(escape, line))
     return table
+
+
+def way_table(record: "ModelRecord") -> Table:
+    """The way to a model of several steps: what it began as, and what each step left of it."""
+    headings, *lines = way_cells(record)
+    table = Table(title="The way to this model, each step by its own table", title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(escape(heading), justify="right" if number else "left")
+    for line in lines:
+        table.add_row(*map(escape, line))
+    return table
+
+
+def show_tables(record: "ModelRecord", title: str, console: Console | None = None) -> None:
+    """Prints the result table of a record, if it was judged, and the way to its model, if that took several steps."""
+    console = console or make_console()
+    if record.measured is not None:
+        console.print(result_table(record, f"{title}, judged on {record.measured.num_images} images"))
+    if record.history:
+        console.print(way_table(record))
 
 
 def inversion_table(inversions: "Mapping[str, Inversion]") -> Table:

@@ -25,6 +25,7 @@ def judge(
     image_processor: Any,
     images: ImageSet,
     *,
+    sizes: Mapping[str, Mapping[str, float]] | None = None,
     disable_tqdm: bool = False,
 ) -> list[Row]:
     """The rows of the table: the teacher, and the students of each row, one a run.
@@ -33,12 +34,13 @@ def judge(
         students: by the key of their row.
         labels: what a reader is shown of a row, by its key.
         image_processor: the students'.
+        sizes: figures of a model's size, by the key of its row.
     """
     models = {TEACHER_KEY: [predictor_of(teacher)]}
-    figures: dict[str, dict[str, float]] = {}
+    figures = {key: dict(size) for key, size in (sizes or {}).items()}
     for key, runs in students.items():
         models[key] = [pytorch_predictor(taught.model, image_processor) for taught in runs]
-        figures[key] = {"num_images": runs[0].num_images}
+        figures.setdefault(key, {})["num_images"] = runs[0].num_images
         if runs[0].seconds is not None:
             figures[key]["seconds"] = round(runs[0].seconds, 1)
     return compare(models, images, {TEACHER_KEY: "teacher", **labels}, figures=figures, disable_tqdm=disable_tqdm)

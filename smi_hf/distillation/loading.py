@@ -14,6 +14,8 @@ from torch import nn
 from transformers import AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
 
 from smi_hf.errors import UsageError
+from smi_hf.evaluation.history import find_history
+from smi_hf.evaluation.record import Step
 from smi_hf.files import one_line
 from smi_hf.models import License, Teacher
 from smi_hf.models.licenses import read_license
@@ -34,6 +36,7 @@ class StudentOrigin:
         license: of the checkpoint, None if it is unknown.
         from_scratch: whether its architecture alone comes from there.
         has_new_head: whether its head was made for the teacher's labels and has learned nothing yet.
+        history: the steps that made its weights, first step first, if they are of smi_hf.
     """
 
     name: str | None = None
@@ -41,6 +44,7 @@ class StudentOrigin:
     license: License | None = None
     from_scratch: bool = False
     has_new_head: bool = False
+    history: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def load_student(
         license=read_license(model_name_or_path, revision=commit),
         from_scratch=from_scratch,
         has_new_head=has_new_head,
+        history=() if from_scratch else find_history(model_name_or_path, revision=commit),
     )
     return StudentModel(model, image_processor, origin, seed)
 

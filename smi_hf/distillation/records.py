@@ -59,6 +59,7 @@ def distillation_record(
         settings,
         describe_environment(args.device, quantization and quantization.extra),
         student=student,
+        history=origin.history,
         num_labels=len(trainer.teacher.label_names),
     )
 

@@ -23,6 +23,7 @@ from smi_hf.distillation.records import QUANTIZED_FOLDER, distillation_record, s
 from smi_hf.distillation.rounds import Rounds, discard_rounds, teach_in_rounds
 from smi_hf.distillation.trainer import SparseDistillationTrainer
 from smi_hf.errors import UsageError
+from smi_hf.evaluation.cost import size_figures
 from smi_hf.evaluation.record import RESULTS_FILE, DatasetReference, ModelRecord
 from smi_hf.files import one_writer
 from smi_hf.hub.cards.model import save_model_record
@@ -148,6 +149,7 @@ def _teach_and_judge(plan: Plan, settings: dict[str, Any]) -> ModelRecord:
     if plan.images is not None:
         rows = judge(
             students, labels, plan.teacher, plan.student.image_processor, plan.images,
+            sizes={TEACHER_KEY: size_figures(plan.teacher.model), SPARSE_KEY: trainer.student.size_figures()},
             disable_tqdm=plan.config.disable_tqdm,
         )  # fmt: skip
         curves = {key: runs[0].curve for key, runs in students.items() if runs[0].curve}

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 
+from smi_hf.evaluation.cost import size_figures
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.families.base import FAMILIES
 from smi_hf.models.sparse import embeddings_bypassed
@@ -42,6 +43,9 @@ class Student(Protocol):
     ) -> ImageClassifierOutput:
         """Its answer to patches, normalized for the teacher, at places of the teacher's grid."""
 
+    def size_figures(self) -> dict[str, float]:
+        """Its size, by the keys of a result table's columns."""
+
 
 class SparseStudent:
     """A student of the teacher's grid and of a family that `SparseClassifier` serves: sees the kept patches alone."""
@@ -59,6 +63,9 @@ class SparseStudent:
         tokens_BTD = self.sparse.embed(self._rescale(patches_BKCPQ), kept_BK)
         with embeddings_bypassed(self.sparse.embeddings):
             return through(pixel_values=tokens_BTD, **kwargs)
+
+    def size_figures(self) -> dict[str, float]:
+        return size_figures(self.sparse)
 
     def summarize(self, patches_BKCPQ: Tensor, kept_BK: Tensor) -> Tensor:
         """What a head can read of the last layer: each prefix token and the mean of the patches, (B, S, D)."""
@@ -120,6 +127,9 @@ class DenseStudent:
         if self._image_size != self._grid.image_size:
             images_BCHW = F.interpolate(images_BCHW, self._image_size, mode="bicubic", antialias=True)
         return through(pixel_values=images_BCHW, **kwargs)
+
+    def size_figures(self) -> dict[str, float]:
+        return {"parameters": self.model.num_parameters() / 1e6}
 
 
 def make_student(

@@ -25,6 +25,14 @@ def forward_macs(model: SparseClassifier, num_kept: int) -> int:
     return num_kept * patch * D + num_layers * layer + D * config.num_labels
 
 
+def size_figures(model: SparseClassifier) -> dict[str, float]:
+    """A model's size for one whole image, by the keys of a result table's columns: millions, and 10^9 MACs."""
+    return {
+        "parameters": model.model.num_parameters() / 1e6,
+        "macs": forward_macs(model, model.grid.num_patches) / 1e9,
+    }
+
+
 def schedule_macs(model: SparseClassifier, schedule: PruneSchedule, num_steps: int) -> int:
     """Forward multiply-accumulates of one trajectory over a whole run; the backward pass scales alike."""
     stages = schedule.stages(num_steps, model.grid.num_patches)

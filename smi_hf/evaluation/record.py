@@ -5,7 +5,7 @@ Cards and reports read it and invent nothing. It holds names, never a path of th
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
@@ -121,8 +121,8 @@ class HeldOut:
 
 @checked
 @dataclass(frozen=True)
-class ModelRecord(JsonRecord):
-    """What a compressed model was made from, how, and what it is worth.
+class Step:
+    """One step on the way to a model: what went in, how, and what came out was worth.
 
     Args:
         kind: "quantized", "distilled" or "pruned". A student that was quantized as it learned is "distilled" where it
@@ -137,17 +137,8 @@ class ModelRecord(JsonRecord):
         measured: real images that the rows were judged on, None if there were none.
         rows: the table. The reference (the model in floating point, or the teacher) is first, this model's row
             second, its own scores the first run there.
-        curves: (epoch, top-1 in [0, 1]) during the training of the first run of a row, by the row's key.
         held_out: of a student that no real image judged.
-        pictures: names of the pictures beside the record that its card shows; they are among `files`.
-        files: sha256 of each file that is published with the record, by its plain name.
     """
-
-    file_name = RESULTS_FILE
-    version = SCHEMA_VERSION
-    noun = "model"
-    described = "a compressed model of smi_hf"
-    made_with = "smi-hf quantize, smi-hf prune or smi-hf distill"
 
     kind: Literal["quantized", "distilled", "pruned"]
     teacher: CheckpointReference
@@ -159,11 +150,65 @@ class ModelRecord(JsonRecord):
     num_labels: int | None = None
     measured: ImageSetReference | None = None
     rows: tuple[Row, ...] = ()
-    curves: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     held_out: HeldOut | None = None
+
+    @property
+    def source(self) -> CheckpointReference | StudentReference:
+        """What the step began with: the model that was quantized or pruned, or the start of the student."""
+        return self.student or self.teacher
+
+    @property
+    def is_from_scratch(self) -> bool:
+        """Whether the step took an architecture from its source, and no weights."""
+        return self.student is not None and self.student.from_scratch
+
+    def check(self) -> None:
+        """Checks what types cannot say; raises ValueError."""
+        if self.kind == "distilled" and self.student is None:
+            raise ValueError("its kind is 'distilled', but it has no student")
+        wanted = {"quantized": "backend", "distilled": "loss", "pruned": "compensation"}[self.kind]
+        if not isinstance(self.settings.get(wanted), str):
+            raise ValueError(f"settings lacks {wanted}")
+        if not self.datasets:
+            raise ValueError("it names no dataset")
+        if self.rows and (self.measured is None or len(self.rows) < 2):
+            raise ValueError("it has rows, but not both what they were judged on and the model's own row")
+        if any(not row.runs for row in self.rows):
+            raise ValueError("one of its rows has no run")
+
+
+@checked
+@dataclass(frozen=True)
+class ModelRecord(Step, JsonRecord):
+    """What a compressed model was made from, how, and what it is worth: its last step, and what lies beside it.
+
+    Args:
+        curves: (epoch, top-1 in [0, 1]) during the training of the first run of a row, by the row's key.
+        pictures: names of the pictures beside the record that its card shows; they are among `files`.
+        files: sha256 of each file that is published with the record, by its plain name.
+        history: the steps before the last, first step first, of a model that was made from one of smi_hf.
+    """
+
+    file_name = RESULTS_FILE
+    version = SCHEMA_VERSION
+    noun = "model"
+    described = "a compressed model of smi_hf"
+    made_with = "smi-hf quantize, smi-hf prune or smi-hf distill"
+
+    curves: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    history: tuple[Step, ...] = ()
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The whole way to the model, the record itself as the last step."""
+        return (*self.history, self)
+
+    def continued(self) -> tuple[Step, ...]:
+        """The history of a model that is made from this one."""
+        return (*self.history, Step(**{each.name: getattr(self, each.name) for each in fields(Step)}))
 
     def judged(
         self,
@@ -197,17 +242,12 @@ class ModelRecord(JsonRecord):
         return next((path for path, digest in paths if not path.is_file() or file_sha256(path) != digest), None)
 
     def check(self) -> None:
-        if self.kind == "distilled" and self.student is None:
-            raise ValueError("its kind is 'distilled', but it has no student")
-        wanted = {"quantized": "backend", "distilled": "loss", "pruned": "compensation"}[self.kind]
-        if not isinstance(self.settings.get(wanted), str):
-            raise ValueError(f"settings lacks {wanted}")
-        if not self.datasets:
-            raise ValueError("it names no dataset")
-        if self.rows and (self.measured is None or len(self.rows) < 2):
-            raise ValueError("it has rows, but not both what they were judged on and the model's own row")
-        if any(not row.runs for row in self.rows):
-            raise ValueError("one of its rows has no run")
+        super().check()
+        for number, step in enumerate(self.history):
+            try:
+                step.check()
+            except ValueError as error:
+                raise ValueError(f"history.{number}: {error}") from error
         taken = {_on_any_system(name) for name in _RESERVED}
         for name in dict.fromkeys((*self.files, *self.pictures)):
             if not _is_plain(name):

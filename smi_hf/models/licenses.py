@@ -3,16 +3,14 @@
 import logging
 import os
 import re
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import yaml
-from huggingface_hub import HfApi, hf_hub_download, metadata_load, try_to_load_from_cache
+from huggingface_hub import metadata_load
 from huggingface_hub.constants import ENDPOINT, REPOCARD_NAME
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from smi_hf.models.loading import connection_errors
+from smi_hf.models.beside import find_beside
 from smi_hf.models.references import License
 
 logger = logging.getLogger(__name__)
@@ -32,7 +30,6 @@ HUB_LICENSES = frozenset(
     """.split()  # noqa: SIM905
 )
 _OTHER = "other"
-_SECONDS = 5
 _LONGEST_CARD = 1 << 20
 _LONGEST_NAME = 100
 _LONGEST_LINK = 300
@@ -48,41 +45,17 @@ def read_license(name_or_path: str, *, revision: str | None = None) -> License |
         name_or_path: Hub id or folder.
         revision: commit on the Hub; without one, a Hub id is not looked up.
     """
-    folder = Path(name_or_path)
-    is_local = os.path.exists(folder)
-    if not is_local and revision is None:
+    card = find_beside(name_or_path, REPOCARD_NAME, revision=revision, max_bytes=_LONGEST_CARD)
+    if card is None:
         return None
     try:
-        card = folder / REPOCARD_NAME if is_local else _card_from_hub(name_or_path, revision)
-        if card is None or not Path(card).is_file() or Path(card).stat().st_size > _LONGEST_CARD:
-            return None
         metadata = metadata_load(card)
-    except (
-        HfHubHTTPError,
-        HFValidationError,
-        OSError,
-        ValueError,
-        RecursionError,
-        yaml.YAMLError,
-        *connection_errors(),
-    ) as error:
-        # No network, no such file, no YAML. A missing license must not stop the run.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        # No YAML. A missing license must not stop the run.
         logger.debug("no license of %s could be read: %s", name_or_path, error)
         return None
-    base = None if is_local else f"{ENDPOINT}/{name_or_path}/blob/{revision}"
+    base = None if os.path.exists(name_or_path) else f"{ENDPOINT}/{name_or_path}/blob/{revision}"
     return _license_of(metadata or {}, base)
-
-
-def _card_from_hub(repo: str, revision: str) -> str | None:
-    cached = try_to_load_from_cache(repo, REPOCARD_NAME, revision=revision)
-    if isinstance(cached, str):
-        return cached
-    if cached is not None:
-        # It is known that the repository has no card.
-        return None
-    # Asked once whether the Hub answers at all: a download tries for half a minute, and shows every attempt.
-    HfApi().model_info(repo, revision=revision, timeout=_SECONDS)
-    return hf_hub_download(repo, REPOCARD_NAME, revision=revision, etag_timeout=_SECONDS)
 
 
 def _license_of(metadata: dict[str, Any], base: str | None) -> License | None:

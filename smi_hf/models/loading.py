@@ -6,10 +6,11 @@ import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -102,7 +103,7 @@ def load_config(name_or_path: str, *, revision: str | None = None) -> Pretrained
 
 
 def read_config(source: CheckpointSource) -> PretrainedConfig:
-    """A checkpoint's configuration.
+    """A checkpoint's configuration; `_commit_hash` is its commit on the Hub, None for a folder.
 
     Raises:
         UsageError: not found, no network, not valid, or it needs Python code of its own.
@@ -112,7 +113,7 @@ def read_config(source: CheckpointSource) -> PretrainedConfig:
             f"folder {source.name_or_path!r} has no config.json; give a folder that save_pretrained wrote"
         )
     try:
-        return AutoConfig.from_pretrained(source.name_or_path, **source.options)
+        config = AutoConfig.from_pretrained(source.name_or_path, **source.options)
     except _failures(HfHubHTTPError) as error:
         raise UsageError(_why_not_loaded(source, error)) from error
     # A model type that transformers does not know, or values of types that a configuration cannot have.
@@ -122,6 +123,17 @@ def read_config(source: CheckpointSource) -> PretrainedConfig:
         raise UsageError(
             f"config.json of {source.named} describes no model that this transformers knows: {one_line(error)}"
         ) from error
+    # transformers 5 no longer says which commit it took.
+    config._commit_hash = getattr(config, "_commit_hash", None) or _cached_commit(source)
+    return config
+
+
+def _cached_commit(source: CheckpointSource) -> str | None:
+    """The commit that the cache has the configuration of, under the name that was asked for."""
+    if os.path.isdir(source.name_or_path):
+        return None
+    path = try_to_load_from_cache(source.name_or_path, "config.json", revision=source.revision)
+    return Path(path).parent.name if isinstance(path, str) else None
 
 
 def label_names_of(config: PretrainedConfig) -> list[str]:

@@ -1,7 +1,7 @@
 """The teacher: a checkpoint that is ready to be inverted, with the image processor that belongs to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -28,6 +28,8 @@ class Teacher:
         name: Hub id, or the folder's name for a local checkpoint (never a path of this machine).
         revision: commit on the Hub, None for a local checkpoint.
         license: None if it is unknown.
+        source: Hub id or path that it was loaded from, beside which a record may lie; None if it is not known.
+            Records hold the name alone.
     """
 
     model: SparseClassifier
@@ -36,6 +38,7 @@ class Teacher:
     name: str
     revision: str | None = None
     license: License | None = None
+    source: str | None = field(default=None, repr=False)
 
     @property
     def label_names(self) -> list[str]:
@@ -70,7 +73,8 @@ class Teacher:
         sparse = SparseClassifier(model, image_size_for(image_processor, model.config, image_size)).freeze()
         sparse.verify()
         image_processor = with_image_size(image_processor, sparse.grid.image_size)
-        name = name or model.config._name_or_path or model.config.model_type
+        source = name or model.config._name_or_path or None
+        name = source or model.config.model_type
         revision = revision or getattr(model.config, "_commit_hash", None)
         return cls(
             model=sparse,
@@ -79,6 +83,7 @@ class Teacher:
             name=recorded_name(name),
             revision=revision,
             license=read_license(name, revision=revision),
+            source=source,
         )
 
     def reference(self) -> CheckpointReference:

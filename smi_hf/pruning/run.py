@@ -1,6 +1,7 @@
 """`prune`: a teacher and its sparse images in, a smaller model of the same kind with its record out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from smi_hf.data import SparseDataset
@@ -8,7 +9,8 @@ from smi_hf.data.validation import check_made_from
 from smi_hf.environment import describe_environment
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.comparison import compare
-from smi_hf.evaluation.cost import forward_macs
+from smi_hf.evaluation.cost import size_figures
+from smi_hf.evaluation.history import find_history
 from smi_hf.evaluation.latency import speed_figures
 from smi_hf.evaluation.predictors import predictor_of, pytorch_predictor
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
@@ -77,11 +79,12 @@ def prune(
         sets = {SPARSE_KEY: [sparse_images(dataset) for dataset in datasets]}
         sets |= control_sets(controls, teacher, sets[SPARSE_KEY], config.control_seeds)
         more = _more_images(teacher, config)
+        history = find_history(teacher.source, revision=teacher.revision)
         pruned, layers = prune_model(teacher.model, sets[SPARSE_KEY][0], config, more)
         pruned.model.save_pretrained(folder)
         teacher.image_processor.save_pretrained(folder)
         references = [DatasetReference.of(dataset, teacher) for dataset in datasets]
-        record = _record(teacher, pruned, layers, references, config)
+        record = replace(_record(teacher, pruned, layers, references, config), history=history)
         if images is not None:
             record = record.judged(_judge(teacher, pruned, sets, more, images, config), images)
         save_model_record(record, folder)
@@ -188,10 +191,7 @@ def _judge(
     both = {WHOLE_KEY: teacher.model, SPARSE_KEY: pruned}
     figures = speed_figures({key: models[key][0] for key in both}, shape)
     for key, model in both.items():
-        figures[key] |= {
-            "parameters": model.model.num_parameters() / 1e6,
-            "macs": forward_macs(model, model.grid.num_patches) / 1e9,
-        }
+        figures[key] |= size_figures(model)
     return compare(
         models, images, labels, figures=figures, batch_size=config.batch_size, disable_tqdm=config.disable_tqdm
     )

@@ -11,6 +11,7 @@ from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
 from smi_hf.environment import check_extra, describe_environment
 from smi_hf.errors import UsageError
+from smi_hf.evaluation.history import find_history
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
 from smi_hf.files import folder_made_whole
 from smi_hf.hub.cards.model import save_model_record
@@ -84,6 +85,7 @@ def quantize(
         datasets = [dataset.first(config.num_images) for dataset in datasets]
         sparse = _sparse_sets(datasets, teacher, config)
         calibrations, labels = _calibrations(sparse, controls, teacher, config)
+        history = find_history(teacher.source, revision=teacher.revision)
         comparison = compare_backends(teacher, sparse[0], config, images=images) if config.compare else None
         asked = config
         if comparison is not None:
@@ -91,7 +93,7 @@ def quantize(
         with Quantizer(teacher, config) as quantizer:
             _write_model(quantizer, sparse[0], images, folder)
             references = [DatasetReference.of(dataset, teacher) for dataset in datasets]
-            record = _record(quantizer, references, asked=asked)
+            record = replace(_record(quantizer, references, asked=asked), history=history)
             if images is not None:
                 rows = compare_calibrations(
                     quantizer,

@@ -67,7 +67,11 @@ def test_a_table_has_a_row_for_each_control_and_the_curves_of_first_runs(run, re
         "real=test.parquet": "real images (test.parquet)",
     }
     assert [len(row.runs) for row in rows.values()] == [1, 1, 2, 2, 1, 2]
-    assert rows["teacher"].runs[0].agreement == 1.0 and not rows["teacher"].figures
+    assert rows["teacher"].runs[0].agreement == 1.0
+    sizes = {"parameters": record.student.num_parameters / 1e6, "macs": rows["sparse"].figures["macs"]}
+    # The student has its teacher's architecture; controls are of its size, and say nothing of it.
+    assert rows["teacher"].figures == sizes == {key: rows["sparse"].figures[key] for key in sizes}
+    assert not sizes.keys() & rows["gaussian"].figures.keys()
     assert {row.figures["num_images"] for key, row in rows.items() if key != "teacher"} == {6}
     assert all(row.figures["seconds"] > 0 for key, row in rows.items() if key != "teacher")
     assert record.curves.keys() == rows.keys() - {"teacher"}

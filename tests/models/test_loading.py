@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from smi_hf import UsageError, load_teacher
 from smi_hf.models import load_classifier
@@ -126,6 +127,17 @@ def test_a_hub_that_does_not_answer_is_asked_once(tmp_path, name):
 
 
 # Configurations
+
+
+@pytest.mark.parametrize("revision", [None, "main", "commit"])
+def test_a_configuration_from_the_hub_knows_its_commit(hub, tiny_checkpoint, revision):
+    api = HfApi()
+    api.create_repo("me/vit")
+    api.upload_folder(repo_id="me/vit", folder_path=tiny_checkpoint)
+    commit = api.model_info("me/vit").sha
+    revision = commit if revision == "commit" else revision
+    assert load_config("me/vit", revision=revision)._commit_hash == commit
+    assert load_config(str(tiny_checkpoint))._commit_hash is None
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,12 @@ def table(rows: Iterable[Sequence[Any]]) -> Markup:
 
 def settings_table(settings: dict[str, Any]) -> list[tuple[Any, Any]]:
     """Settings as rows of a Markdown table, its head included; those that were left to a default of None are not."""
-    shown = [(code(name), _words(value)) for name, value in settings.items() if value is not None and value != []]
-    return [("setting", "value"), ("---", "---"), *shown]
+    return [("setting", "value"), ("---", "---"), *_shown(settings)]
+
+
+def settings_list(settings: dict[str, Any]) -> Markup:
+    """Settings in a line of Markdown, without those that were left to a default of None; empty if there is none."""
+    return Markup(", ").join(Markup(f"{name} {inline(value)}") for name, value in _shown(settings))
 
 
 def describe_versions(environment: Environment | None) -> str:
@@ -143,6 +147,10 @@ def checkpoint(reference: CheckpointReference | StudentReference) -> Markup:
 def reference_path(reference: CheckpointReference) -> str:
     """What to write for a checkpoint of a record in an example: its Hub id, or a path that stands for the folder."""
     return reference.name if is_on_hub(reference.name, reference.revision) else f"path/to/{reference.name}"
+
+
+def _shown(settings: dict[str, Any]) -> list[tuple[Markup, str]]:
+    return [(code(name), _words(value)) for name, value in settings.items() if value is not None and value != []]
 
 
 def _words(value: Any) -> str:

@@ -12,6 +12,7 @@ from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, Runtime
 from smi_hf.evaluation.table import Scores, has_top5, table_cells
 from smi_hf.files import replaced_atomically
+from smi_hf.hub.cards.chain import base_model, made_from, name_parts, way_notes, way_table
 from smi_hf.hub.cards.licenses import describe_license, license_metadata
 from smi_hf.hub.cards.markdown import (
     NO_REPOSITORY,
@@ -23,7 +24,6 @@ from smi_hf.hub.cards.markdown import (
     settings_table,
     template_environment,
 )
-from smi_hf.models import License
 
 _FLOAT_BITS = 32
 # Of the Hub.
@@ -47,17 +47,16 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
         repo_id: name on the Hub, for the examples; a local path stands in if None.
     """
     name = repo_id.rpartition("/")[2] if repo_id else _model_name(record)
-    # Its weights come from there: the start of a student that learned on, or the model that was quantized.
-    source = record.student or record.teacher
-    has_source = is_on_hub(source.name, source.revision) and not getattr(source, "from_scratch", False)
-    made_from = _made_from(record)
+    base = base_model(record)
+    licenses = made_from(record)
+    used = [dataset for step in record.steps for dataset in step.datasets]
     data = ModelCardData(
-        **license_metadata(*(license for _, license in made_from)),
+        **license_metadata(*(license for _, license in licenses)),
         library_name=_library(record),
         pipeline_tag="image-classification",
-        base_model=[source.name] if has_source else None,
-        base_model_relation=_RELATIONS[record.kind] if has_source else None,
-        datasets=_unique(each.name for each in record.datasets if is_on_hub(each.name, each.revision)) or None,
+        base_model=[base] if base else None,
+        base_model_relation=_RELATIONS[record.kind] if base else None,
+        datasets=_unique(each.name for each in used if is_on_hub(each.name, each.revision)) or None,
         tags=_tags(record),
         metrics=["accuracy"] if record.rows else None,
         model_name=plain(name) if record.rows else None,
@@ -93,7 +92,10 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
             dataset_rows=_dataset_table(record),
             settings_rows=settings_table(record.settings),
             versions=describe_versions(record.environment),
-            licenses=[(each, describe_license(license)) for each, license in made_from],
+            licenses=[(each, describe_license(license)) for each, license in licenses],
+            way_rows=way_table(record),
+            way_notes=way_notes(record),
+            is_judged_alike=len({step.measured for step in record.steps if step.measured}) < 2,
             what="model",
         )
     )
@@ -140,7 +142,7 @@ def _short(name: str) -> str:
 
 
 def _model_name(record: ModelRecord) -> str:
-    start = _short((record.student or record.teacher).name or "student")
+    start = "-".join(name_parts(record))
     if record.kind == "distilled":
         return f"{start}-taught-by-{_short(record.teacher.name)}"
     if record.kind == "pruned":
@@ -150,11 +152,12 @@ def _model_name(record: ModelRecord) -> str:
 
 
 def _title(record: ModelRecord) -> str:
+    # Where it comes from is the first thing to know of a model.
+    name = ", ".join(name_parts(record)) if record.steps[0].source.name else "A student"
     if record.kind == "distilled":
-        return f"{_short(record.student.name or 'A student')}, taught by {record.teacher.name} without data"
+        return f"{name}, taught by {record.teacher.name} without data"
     if record.kind == "pruned":
-        return f"{_short(record.teacher.name)}, pruned without data"
-    name = _short((record.student or record.teacher).name or "A student")
+        return f"{name}, pruned without data"
     widths = f"W{record.settings['weights']}/A{record.settings['activations']}"
     return f"{name}, {widths} ({_runtime(record).words}), made without data"
 
@@ -195,26 +198,20 @@ def _loading(record: ModelRecord) -> list[str]:
 
 
 def _tags(record: ModelRecord) -> list[str]:
-    tags = [(record.student or record.teacher).model_type]
+    tags = [record.source.model_type]
+    kinds = {step.kind for step in record.steps}
     if record.kind == "quantized":
         weights = record.settings["weights"]
         tags += _runtime(record).tags
         tags += [f"int{weights}", f"{weights}-bit"] if weights != _FLOAT_BITS else []
-    if record.kind == "pruned":
+    if "pruned" in kinds:
         tags += ["pruning"]
-    if record.student is not None:
+    if any(step.student is not None for step in record.steps):
         tags += ["knowledge-distillation"]
+    if record.student is not None:
         tags += [f"teacher:{record.teacher.name}"] if is_on_hub(record.teacher.name, record.teacher.revision) else []
     tags = [plain(tag) for tag in tags if 0 < len(plain(tag)) < _LONGEST_TAG]
     return _unique([*tags, "data-free", "sparse-model-inversion", "smi_hf"])
-
-
-def _made_from(record: ModelRecord) -> list[tuple[str, License | None]]:
-    """Names and licenses of the checkpoints that went into it."""
-    made_from = {record.teacher.name: record.teacher.license}
-    if record.student is not None and not record.student.from_scratch:
-        made_from |= {record.student.name or "the student's start": record.student.license}
-    return list(made_from.items())
 
 
 def _eval_results(record: ModelRecord) -> list[EvalResult]:
