@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
 
+from smi_hf.distillation.layer_maps import recorded_layers
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
 from smi_hf.models import License, Teacher
@@ -34,6 +35,7 @@ class StudentOrigin:
         license: of the checkpoint, None if it is unknown.
         from_scratch: whether its architecture alone comes from there.
         has_new_head: whether its head was made for the teacher's labels and has learned nothing yet.
+        layers: numbers from 0 of the teacher's layers that its own began as; None if that is not known.
     """
 
     name: str | None = None
@@ -41,11 +43,13 @@ class StudentOrigin:
     license: License | None = None
     from_scratch: bool = False
     has_new_head: bool = False
+    layers: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
 class StudentModel:
-    """A classifier that is to learn. `load_student` makes one; a model that was made in Python can be put into one.
+    """A classifier that is to learn. `load_student` and `student_of_layers` make one; a model that was made in
+    Python can be put into one.
 
     Args:
         model: a Hugging Face image classifier in float32 with the teacher's labels.
@@ -143,6 +147,7 @@ def load_student(
         license=read_license(model_name_or_path, revision=commit),
         from_scratch=from_scratch,
         has_new_head=has_new_head,
+        layers=None if from_scratch else recorded_layers(model_name_or_path, teacher),
     )
     return StudentModel(model, image_processor, origin, seed)
 

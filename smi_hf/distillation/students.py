@@ -44,12 +44,19 @@ class Student(Protocol):
 
 
 class SparseStudent:
-    """A student of the teacher's grid and of a family that `SparseClassifier` serves: sees the kept patches alone."""
+    """A student of the teacher's grid and of a family that `SparseClassifier` serves: sees the kept patches alone.
+
+    Args:
+        layers: as of `make_student`.
+    """
 
     sees = "kept patches"
 
-    def __init__(self, model: PreTrainedModel, grid: PatchGrid, rescale: "Rescale") -> None:
+    def __init__(
+        self, model: PreTrainedModel, grid: PatchGrid, rescale: "Rescale", layers: Sequence[int] | None = None
+    ) -> None:
         self.model = model
+        self.layers = layers
         self.sparse = SparseClassifier(model, grid.image_size)
         self._rescale = rescale
 
@@ -121,12 +128,14 @@ def make_student(
     normalization: Normalization | None = None,
     *,
     image_size: tuple[int, int] | None = None,
+    layers: Sequence[int] | None = None,
 ) -> Student:
     """A classifier as a student of a teacher.
 
     Args:
         normalization: the student's; the teacher's if None.
         image_size: (height, width) in pixels that the student's image processor makes, None if that is not known.
+        layers: numbers from 0 of the teacher's layers that its own began as, None if that is not known.
     """
     grid = teacher.model.grid
     rescale = Rescale(teacher.normalization, normalization or teacher.normalization)
@@ -137,7 +146,7 @@ def make_student(
         # What such a configuration names is what it was trained on last (DINOv2: 518), not what it is used with.
         native = grid.image_size
     if is_served and (native or grid.image_size) == grid.image_size and patch == grid.patch_size:
-        return SparseStudent(model, grid, rescale)
+        return SparseStudent(model, grid, rescale, layers)
     reason = "has another patch grid than its teacher" if is_served else "cannot be shown some patches alone"
     logger.info("the student (%s) %s: it is shown images whose pruned patches are filled", config.model_type, reason)
     # It learns in the size in which it will be used.
