@@ -1,6 +1,6 @@
 from .calibration import make_calibration_images
 from .data import SparseDataset, concatenate, load_sparse_dataset
-from .distillation import SparseDistillationConfig, SparseDistillationTrainer, distill, load_student
+from .distillation import SparseDistillationConfig, SparseDistillationTrainer, distill, load_student, student_of_layers
 from .errors import RunError, UsageError
 from .evaluation.record import ModelRecord
 from .evaluation.run import evaluate
@@ -41,4 +41,5 @@ __all__ = [
     "prune",
     "push",
     "quantize",
+    "student_of_layers",
 ]

@@ -17,6 +17,8 @@ _EPILOG = """examples:
       --output_dir out/student --freeze_backbone --eval_dataset cifar10 --eval_strategy epoch \\
       --controls gaussian real=cifar10:train --control_seeds 0 1 2
   smi-hf distill --teacher out/vit --student out/vit --dataset out/vit-smi --quantize_weights 2 --output_dir out/w2a8
+  smi-hf distill --teacher out/vit --student_layers 6 --dataset out/vit-smi --output_dir out/shallow \\
+      --hidden_state_weight 1
   accelerate launch recipes/distill.py --config recipes/demo/distill.yaml --teacher vit --student vit --dataset smi
 
 Presets, for what is left open of epochs, batch size, learning rate and views
@@ -70,14 +72,16 @@ def run(arguments: Sequence[str] | None = None) -> None:
         quantization=quantization,
         has_rounds=bool(growth.rounds),
     )
+    learner.check_can_choose(has_images=not growth.rounds)
     inversion = growth.read_inversion(source, given.dataset[0])
     folder = Path(config.output_dir)
     check_output_folder(folder)
     teacher = source.load_teacher()
+    datasets = [] if growth.rounds else [load_sparse_dataset(path) for path in given.dataset]
     record = distill(
         teacher,
-        learner.load_student(teacher, seed=config.seed),
-        [] if growth.rounds else [load_sparse_dataset(path) for path in given.dataset],
+        learner.load_student(teacher, config, datasets),
+        datasets,
         config,
         images=judge.load_images(teacher),
         controls=given.controls,

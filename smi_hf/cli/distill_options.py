@@ -1,5 +1,7 @@
 """Options of `smi-hf distill` that become one value each: teacher, student, quantization, rounds."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +13,11 @@ from smi_hf.inversion.config import SparseInversionConfig
 
 if TYPE_CHECKING:
     from smi_hf.data import SparseDataset
-    from smi_hf.distillation import Rounds, StudentModel
+    from smi_hf.distillation import Rounds, SparseDistillationConfig, StudentModel
     from smi_hf.models import Teacher
     from smi_hf.quantization.qat import QuantizationAwareTraining
+
+logger = logging.getLogger(__name__)
 
 # What rounds decide, so that a file must not.
 _DECIDED = ("overwrite_output_dir", "push_to_hub")
@@ -44,8 +48,20 @@ class TeacherArguments:
 class StudentArguments:
     """Who learns."""
 
-    student: str = field(
-        metadata={"help": "Classifier that learns; any kind. One without the teacher's grid sees filled images."}
+    student: str | None = field(
+        default=None,
+        metadata={
+            "help": "Classifier that learns; any kind. One without the teacher's grid sees filled images. Or give "
+            "student_layers."
+        },
+    )
+    student_layers: str | None = field(
+        default=None,
+        metadata={
+            "help": "In place of student: the teacher without some of its layers learns. Numbers from 0, with commas, "
+            "name those that stay ('0,2', or '3,' for one); a number alone says how many ('6'), and those are chosen "
+            "that the answers to the first dataset can least do without."
+        },
     )
     student_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the student."})
     from_scratch: bool = field(
@@ -55,17 +71,59 @@ class StudentArguments:
         default=True, metadata={"help": "Whether a student of other labels may be given a new head."}
     )
 
-    def load_student(self, teacher: "Teacher", *, seed: int) -> "StudentModel":
-        """The student; errors as of `smi_hf.load_student`."""
-        from smi_hf.distillation import load_student
+    def __post_init__(self) -> None:
+        if (self.student is None) == (self.student_layers is None):
+            raise UsageError(
+                f"student names a checkpoint that learns, student_layers the teacher's own layers, and "
+                f"{'neither was' if self.student is None else 'both were'} given; give one of them"
+            )
+        if self.student_layers is None:
+            return
+        _read_layers(self.student_layers)
+        for name, default in (("student_revision", None), ("from_scratch", False), ("replace_head", True)):
+            if getattr(self, name) != default:
+                raise UsageError(
+                    f"{name} says what becomes of a checkpoint, but student_layers takes the teacher's own layers and "
+                    f"head as they are; leave it out, or give student in place of student_layers"
+                )
 
+    def check_can_choose(self, *, has_images: bool) -> None:
+        """Checks, before anything is loaded, that layers can be chosen where they are to be.
+
+        Args:
+            has_images: whether there is a dataset already.
+
+        Raises:
+            UsageError: they cannot.
+        """
+        if self.student_layers is not None and not has_images and isinstance(_read_layers(self.student_layers), int):
+            raise UsageError(
+                f"student_layers is {self.student_layers!r}, so that layers are chosen on a dataset, but rounds have "
+                f"none before the first of them; name the layers that stay ('0,2'), or leave out rounds"
+            )
+
+    def load_student(
+        self, teacher: "Teacher", config: "SparseDistillationConfig", datasets: Sequence["SparseDataset"]
+    ) -> "StudentModel":
+        """The student; errors as of `smi_hf.load_student` and `smi_hf.student_of_layers`.
+
+        Args:
+            config: says how new weights are drawn, and on which images of the first dataset layers are chosen.
+        """
+        from smi_hf.distillation import load_student, student_of_layers
+
+        if self.student_layers is not None:
+            layers = _read_layers(self.student_layers)
+            if isinstance(layers, int):
+                layers = _choose_layers(teacher, datasets[0], layers, config)
+            return student_of_layers(teacher, layers)
         return load_student(
             self.student,
             teacher,
             revision=self.student_revision,
             replace_head=self.replace_head,
             from_scratch=self.from_scratch,
-            seed=seed,
+            seed=config.seed,
         )
 
 
@@ -178,6 +236,37 @@ class _Checkpoint:
     revision: str | None = None
     image_size: list[int] | None = None
     allow_pickle: bool = False
+
+
+def _read_layers(text: str) -> int | tuple[int, ...]:
+    """`6` is how many layers, `0,2` are their numbers; so is `3,`."""
+    *numbers, last = text.split(",")
+    try:
+        if not numbers:
+            return int(last)
+        return tuple(int(number) for number in ([*numbers, last] if last.strip() else numbers))
+    except ValueError as error:
+        raise UsageError(
+            f"student_layers is {text!r}, but must be numbers of the teacher's layers, from 0, with commas ('0,2', or "
+            f"'3,' for one), or else how many of them are to be chosen ('6')"
+        ) from error
+
+
+def _choose_layers(
+    teacher: "Teacher", dataset: "SparseDataset", num_layers: int, config: "SparseDistillationConfig"
+) -> tuple[int, ...]:
+    """Numbers of the layers that a teacher can least do without, on the images that are to teach."""
+    from smi_hf.data.validation import check_made_from
+    from smi_hf.images.kept import sparse_images
+    from smi_hf.pruning import choose_layers
+
+    check_made_from(dataset.record, teacher, other_teacher=config.other_teacher)
+    images = sparse_images(dataset, config.num_images)
+    layers = choose_layers(teacher.model, images, num_layers, disable_tqdm=config.disable_tqdm)
+    if config.process_index == 0:
+        total = teacher.model.config.num_hidden_layers
+        logger.info("the student gets the layers %s of the teacher's %d, from 0", ",".join(map(str, layers)), total)
+    return layers
 
 
 def _grow(teacher: "Teacher", config: SparseInversionConfig, num_images: int) -> "SparseDataset":

@@ -1,5 +1,6 @@
 from .config import SparseDistillationConfig
 from .loading import StudentModel, StudentOrigin, load_student
+from .own_layers import student_of_layers
 from .quantization import StudentQuantization
 from .rounds import Rounds
 from .run import distill
@@ -14,4 +15,5 @@ __all__ = [
     "StudentQuantization",
     "distill",
     "load_student",
+    "student_of_layers",
 ]

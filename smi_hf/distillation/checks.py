@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel
 
+from smi_hf.distillation.layer_maps import layer_map
 from smi_hf.distillation.students import SparseStudent
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
@@ -27,17 +28,19 @@ def check_grid(images: KeptImages, teacher: Teacher) -> None:
 
 
 def check_same_shape(student: SparseStudent, teacher: Teacher) -> None:
-    """Checks that the tokens of each layer can be compared one by one."""
+    """Checks that the tokens of each of the student's layers can be compared with those of one of the teacher's."""
     ours, theirs = (
         (model.config.num_hidden_layers, model.config.hidden_size, model.num_prefix_tokens)
         for model in (student.sparse, teacher.model)
     )
-    if ours != theirs:
+    if ours[0] > theirs[0] or ours[1:] != theirs[1:]:
         raise UsageError(
-            f"hidden_state_weight compares every token of every layer, but the student has {ours[0]} layers of "
-            f"{ours[1]} channels and {ours[2]} prefix tokens, its teacher {theirs[0]}, {theirs[1]} and {theirs[2]}; "
-            f"use feature_weight, which compares how tokens lie to each other"
+            f"hidden_state_weight compares every token of every layer with one of the teacher's, but the student has "
+            f"{ours[0]} layers of {ours[1]} channels and {ours[2]} prefix tokens, its teacher {theirs[0]}, "
+            f"{theirs[1]} and {theirs[2]}; it may have fewer layers, but no more, and only as many channels and "
+            f"prefix tokens; or use feature_weight, which compares how tokens lie to each other"
         )
+    layer_map(ours[0], theirs[0], student.layers)
 
 
 def check_student(model: PreTrainedModel, teacher: Teacher) -> None:

@@ -82,7 +82,10 @@ class SparseDistillationConfig(TrainingArguments):
     )
     hidden_state_weight: float | None = field(
         default=None,
-        metadata=_open("Weight of matching every layer's tokens; for a student of the teacher's architecture."),
+        metadata=_open(
+            "Weight of matching every layer's tokens with those of one of the teacher's layers; for a student of the "
+            "teacher's hidden size and of no more layers."
+        ),
     )
     attention_weight: float = field(
         default=0.0, metadata={"help": "Weight of matching the CLS token's attention in the last block."}

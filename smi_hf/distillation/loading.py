@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
 
+from smi_hf.distillation.layer_maps import recorded_layers
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.history import find_history
 from smi_hf.evaluation.record import Step
@@ -37,6 +38,7 @@ class StudentOrigin:
         from_scratch: whether its architecture alone comes from there.
         has_new_head: whether its head was made for the teacher's labels and has learned nothing yet.
         history: the steps that made its weights, first step first, if they are of smi_hf.
+        layers: numbers from 0 of the teacher's layers that its own began as; None if that is not known.
     """
 
     name: str | None = None
@@ -45,11 +47,13 @@ class StudentOrigin:
     from_scratch: bool = False
     has_new_head: bool = False
     history: tuple[Step, ...] = ()
+    layers: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
 class StudentModel:
-    """A classifier that is to learn. `load_student` makes one; a model that was made in Python can be put into one.
+    """A classifier that is to learn. `load_student` and `student_of_layers` make one; a model that was made in
+    Python can be put into one.
 
     Args:
         model: a Hugging Face image classifier in float32 with the teacher's labels.
@@ -148,6 +152,7 @@ def load_student(
         from_scratch=from_scratch,
         has_new_head=has_new_head,
         history=() if from_scratch else find_history(model_name_or_path, revision=commit),
+        layers=None if from_scratch else recorded_layers(model_name_or_path, teacher),
     )
     return StudentModel(model, image_processor, origin, seed)
 

@@ -57,16 +57,18 @@ def feature_error(student_BTD: Tensor, teacher_BTD: Tensor) -> Tensor:
     return F.mse_loss(student_BTT, teacher_BTT)
 
 
-def hidden_state_error(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+def hidden_state_error(student: Sequence[Tensor], teacher: Sequence[Tensor], layers: Sequence[int]) -> Tensor:
     """Squared error of every layer's tokens, as a share of the teacher's mean square; mean over layers, >= 0.
 
-    For a student of the teacher's architecture, above all its own quantized self: an error is seen where it arises.
+    For a student of the teacher's hidden size, above all its own quantized or shallower self: an error is seen where
+    it arises.
     Source: TinyBERT (arXiv 1909.10351, equation 8), without its projection.
 
     Args:
         student, teacher: `hidden_states` of equal shapes (B, T, D), the embeddings first, which are left out.
+        layers: for each layer of the student, the number from 0 of the teacher's layer that it should match.
     """
-    pairs = [(mine.float(), its.float()) for mine, its in zip(student[1:], teacher[1:])]
+    pairs = [(mine.float(), its.float()) for mine, its in zip(student[1:], (teacher[1 + layer] for layer in layers))]
     return torch.stack([F.mse_loss(mine, its) / its.square().mean() for mine, its in pairs]).mean()
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from smi_hf.distillation.config import SparseDistillationConfig
+from smi_hf.distillation.layer_maps import layer_map
 from smi_hf.distillation.losses import ANSWER_LOSSES, attention_divergence, feature_error, hidden_state_error
 from smi_hf.distillation.students import Student
 from smi_hf.models import Teacher
@@ -52,8 +53,9 @@ def compare(
         features = (each.hidden_states[-1][:, -K:].float() for each in (output, taught))
         parts["features"] = args.feature_weight * feature_error(*features)
     if args.hidden_state_weight:
-        layers = (each.hidden_states for each in (output, taught))
-        parts["hidden_states"] = args.hidden_state_weight * hidden_state_error(*layers)
+        states = [each.hidden_states for each in (output, taught)]
+        layers = layer_map(*(len(each) - 1 for each in states), student.layers)
+        parts["hidden_states"] = args.hidden_state_weight * hidden_state_error(*states, layers)
     if args.attention_weight:
         rows = (each.attentions[-1][:, :, 0, -K:].float().mean(dim=1) for each in (output, taught))
         parts["attention"] = args.attention_weight * attention_divergence(*rows)

@@ -145,6 +145,8 @@ class Plan:
             "quantization": None if self.quantization is None else dict(self.quantization.settings),
             "resumed_from": self.resumed_from,
         }
+        if origin.layers is not None:
+            settings["student_layers"] = origin.layers
         if self.rounds is not None:
             return as_json(settings | self.rounds.lesson_settings())
         dataset = self.dataset_references()[0]

@@ -48,6 +48,7 @@ def distillation_record(
         **args.distillation_settings,
         **args.training_settings,
         "has_new_head": origin.has_new_head,
+        **({} if origin.layers is None else {"student_layers": list(origin.layers)}),
         **(more or {}),
     }
     if quantization is not None:

@@ -48,12 +48,19 @@ class Student(Protocol):
 
 
 class SparseStudent:
-    """A student of the teacher's grid and of a family that `SparseClassifier` serves: sees the kept patches alone."""
+    """A student of the teacher's grid and of a family that `SparseClassifier` serves: sees the kept patches alone.
+
+    Args:
+        layers: as of `make_student`.
+    """
 
     sees = "kept patches"
 
-    def __init__(self, model: PreTrainedModel, grid: PatchGrid, rescale: "Rescale") -> None:
+    def __init__(
+        self, model: PreTrainedModel, grid: PatchGrid, rescale: "Rescale", layers: Sequence[int] | None = None
+    ) -> None:
         self.model = model
+        self.layers = layers
         self.sparse = SparseClassifier(model, grid.image_size)
         self._rescale = rescale
 
@@ -138,18 +145,20 @@ def make_student(
     normalization: Normalization | None = None,
     *,
     image_size: tuple[int, int] | None = None,
+    layers: Sequence[int] | None = None,
 ) -> Student:
     """A classifier as a student of a teacher.
 
     Args:
         normalization: the student's; the teacher's if None.
         image_size: (height, width) in pixels that the student's image processor makes, None if that is not known.
+        layers: numbers from 0 of the teacher's layers that its own began as, None if that is not known.
     """
     grid = teacher.model.grid
     rescale = Rescale(teacher.normalization, normalization or teacher.normalization)
     config = model.config
     if sees_patches(config, grid):
-        return SparseStudent(model, grid, rescale)
+        return SparseStudent(model, grid, rescale, layers)
     native = _pair(getattr(config, "image_size", None))
     is_served = config.model_type in FAMILIES
     reason = "has another patch grid than its teacher" if is_served else "cannot be shown some patches alone"

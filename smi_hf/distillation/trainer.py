@@ -150,7 +150,7 @@ class SparseDistillationTrainer(Trainer):
         if image_processor is not None:
             normalization = normalization_of(image_processor, model.config)
             image_size = size_made_for(model, image_processor)
-        student = make_student(model, self.teacher, normalization, image_size=image_size)
+        student = make_student(model, self.teacher, normalization, image_size=image_size, layers=self.origin.layers)
         if isinstance(student, DenseStudent) and (given := args.token_losses):
             raise UsageError(
                 f"{' and '.join(given)} compare tokens, but this student is shown filled images; leave it out"

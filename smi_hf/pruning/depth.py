@@ -1,9 +1,8 @@
-"""Fewer layers: which of a Vision Transformer's blocks its answers can do without, and a copy that lacks them.
+"""Fewer layers: which of a Vision Transformer's blocks its answers can do without.
 
 Legend: `B` images, `L` labels.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-from transformers import PretrainedConfig
 
-from smi_hf.errors import UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
 from smi_hf.models.blocks import find_block_list
+from smi_hf.models.depth import check_num_layers
 
 _BATCH_SIZE = 16
 
@@ -54,59 +52,6 @@ def choose_layers(
                 progress.update()
             left.remove(min(left, key=lambda layer: costs[layer]))
     return tuple(left)
-
-
-def with_layers(model: SparseClassifier, layers: Sequence[int]) -> SparseClassifier:
-    """A copy of a classifier with some of its layers, whose configuration says how many: a stock checkpoint.
-
-    Args:
-        model: left as it is.
-        layers: numbers from 0, ascending, none twice.
-
-    Raises:
-        UsageError: `layers` is empty, not ascending, or names one that there is not.
-    """
-    check_layers(model, layers)
-    shallow = SparseClassifier(copy.deepcopy(model.model).eval(), model.grid.image_size)
-    blocks = find_block_list(shallow)
-    for number in reversed(range(len(blocks))):
-        if number not in layers:
-            del blocks[number]
-    _tell_configuration(shallow.config, len(layers))
-    return shallow
-
-
-def check_num_layers(model: SparseClassifier, num_layers: int) -> None:
-    """Checks that so many layers of a model can stay.
-
-    Raises:
-        UsageError: they cannot.
-    """
-    total = len(find_block_list(model))
-    if not 1 <= num_layers <= total:
-        raise UsageError(f"num_layers is {num_layers}, but the model has {total} layers; from 1 to that many stay")
-
-
-def check_layers(model: SparseClassifier, layers: Sequence[int]) -> None:
-    """Checks that layers of these numbers can stay.
-
-    Raises:
-        UsageError: there are none, they are not ascending, or there is no such layer.
-    """
-    total = len(find_block_list(model))
-    if not layers or sorted(set(layers)) != list(layers) or not 0 <= layers[0] <= layers[-1] < total:
-        raise UsageError(
-            f"layers is {' '.join(map(str, layers)) or 'empty'}, but names those that stay, ascending, each once, "
-            f"from 0 to {total - 1}"
-        )
-
-
-def _tell_configuration(config: PretrainedConfig, num_layers: int) -> None:
-    config.num_hidden_layers = num_layers
-    if hasattr(config, "stage_names"):
-        # A backbone's names of its stages, of which the last was its output.
-        config.stage_names = config.stage_names[: num_layers + 1]
-        config.out_features = config.stage_names[-1:]
 
 
 @contextmanager

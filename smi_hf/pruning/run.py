@@ -23,8 +23,9 @@ from smi_hf.images.real import ImageSet
 from smi_hf.images.starts import start_images
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.blocks import find_blocks
+from smi_hf.models.depth import check_layers, check_num_layers, with_layers
 from smi_hf.pruning.config import PruningConfig
-from smi_hf.pruning.depth import check_layers, check_num_layers, choose_layers, with_layers
+from smi_hf.pruning.depth import choose_layers
 from smi_hf.pruning.mlps import has_plain_mlps
 from smi_hf.pruning.width import check_stock_width, prune_mlps
 from smi_hf.starts.base import StartSpec

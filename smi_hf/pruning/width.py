@@ -16,9 +16,9 @@ from smi_hf.errors import UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
 from smi_hf.models.blocks import BlockInputs, find_blocks, first_block_inputs
+from smi_hf.models.depth import with_layers
 from smi_hf.pruning.compensation import Moments, choose_inputs, refit
 from smi_hf.pruning.config import RIDGE
-from smi_hf.pruning.depth import with_layers
 from smi_hf.pruning.fitting import activation_of, fit_mlp
 from smi_hf.pruning.mlps import Mlp, find_mlps
 from smi_hf.pruning.targets import mlp_tokens, output_scale

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from transformers import AutoModelForImageClassification
 
 from smi_hf import SparseInversionConfig, SparseInversionTrainer, load_sparse_dataset, load_student
 from smi_hf.cli.main import main
@@ -26,7 +27,8 @@ def run(tiny_checkpoint, sparse_folder, tmp_path):
     """Runs the command for a moment; returns its exit code."""
 
     def run(*options, name="student", dataset=sparse_folder, student=tiny_checkpoint):
-        given = ["--teacher", tiny_checkpoint, "--student", student, "--dataset", dataset]
+        given = ["--teacher", tiny_checkpoint, "--dataset", dataset]
+        given += ["--student", student] if student else []
         given += ["--output_dir", tmp_path / name, "--num_train_epochs", 2, "--per_device_train_batch_size", 4]
         given += ["--use_cpu", "true", "--disable_tqdm", "true", *options]
         try:
@@ -120,7 +122,44 @@ def test_rounds_grow_one_pool_whose_images_stay_as_they_are(run, teacher, tiny_c
     assert not (tmp_path / "pool").exists()
 
 
+def test_layers_of_the_teacher_make_a_student_by_one_option(run, teacher, photographs, tmp_path, caplog, capsys):
+    options = ["--student_layers", "1", "--hidden_state_weight", 1]
+    with caplog.at_level("INFO", "smi_hf"):
+        assert run(*options, student=None) == 0
+    record = ModelRecord.load(tmp_path / "student")
+    (layer,) = record.settings["student_layers"]
+    assert f"the student gets the layers {layer} of the teacher's 2" in caplog.text
+    model = AutoModelForImageClassification.from_pretrained(tmp_path / "student")
+    assert model.config.num_hidden_layers == 1 and list(model.config.id2label.values()) == teacher.label_names
+    assert (tmp_path / "student" / "preprocessor_config.json").is_file()
+    # The same command finds it finished; the same layer by its number, too; and any other is another lesson.
+    digest = record.files["model.safetensors"]
+    assert run(*options, student=None) == 0
+    assert run("--student_layers", f"{layer},", *options[2:], student=None) == 0
+    assert ModelRecord.load(tmp_path / "student").files["model.safetensors"] == digest
+    assert run("--student_layers", f"{1 - layer},", *options[2:], student=None) == 2
+    assert f"student_layers was [{layer}] and is now [{1 - layer}]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "student names a checkpoint that learns, student_layers the teacher's own layers, and neither was given"),
+        (["--student_layers", "3"], "num_layers is 3, but the model has 2 layers; from 1 to that many stay"),
+        (["--student_layers", "0,2"], "layers is 0 2, but names those that stay, ascending, each once, from 0 to 1"),
+        (["--student_layers", "1", "--rounds", "2"], "name the layers that stay ('0,2'), or leave out rounds"),
+        (["--student_layers", "1", "--from_scratch"], "from_scratch says what becomes of a checkpoint"),
+    ],
+)
+def test_layers_that_cannot_make_a_student_are_one_sentence(run, tmp_path, capsys, options, message):
+    assert run(*options, student=None) == 2
+    printed = capsys.readouterr().err
+    assert message in printed and "Traceback" not in printed
+    assert not (tmp_path / "student").exists()
+
+
 MISTAKES = [
+    (["--student_layers", "1"], "and both were given; give one of them"),
     (["--controls", "gaussian"], "give --eval_dataset as well"),
     (["--controls", "gausian"], "there is no control 'gausian' (did you mean 'gaussian'?)"),
     (["--loss", "kld"], "invalid choice: 'kld'"),

@@ -2,8 +2,14 @@
 
 import pytest
 
-from smi_hf import UsageError
-from smi_hf.cli.distill_options import QuantizeArguments, RoundsArguments, TeacherArguments
+from smi_hf import SparseDistillationConfig, UsageError
+from smi_hf.cli.distill_options import QuantizeArguments, RoundsArguments, StudentArguments, TeacherArguments
+from smi_hf.pruning import choose_layers
+
+
+@pytest.fixture(autouse=True)
+def _own_precision(own_precision):
+    """For every test here."""
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,53 @@ def test_a_file_for_rounds_that_cannot_be_is_refused_before_anything_is_loaded(t
     with pytest.raises((UsageError, SystemExit)) as error:
         arguments.read_inversion(TeacherArguments("me/vit"), "pool")
     assert message in str(error.value) + capsys.readouterr().err
+
+
+# The student
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "student_layers the teacher's own layers, and neither was given; give one of them"),
+        ({"student": "me/vit", "student_layers": "6"}, "and both were given; give one of them"),
+        ({"student_layers": "0,x"}, r"student_layers is '0,x', but must be numbers of the teacher's layers, from 0"),
+        ({"student_layers": "six"}, "or else how many of them are to be chosen"),
+        ({"student_layers": ""}, "student_layers is '', but"),
+        ({"student_layers": "6", "from_scratch": True}, "from_scratch says what becomes of a checkpoint"),
+        ({"student_layers": "0,1", "student_revision": "main"}, "student_revision says what becomes of a checkpoint"),
+        ({"student_layers": "0,1", "replace_head": False}, "replace_head says what becomes of a checkpoint"),
+    ],
+)
+def test_a_student_that_cannot_be_is_refused_before_anything_is_loaded(options, message):
+    with pytest.raises(UsageError, match=message):
+        StudentArguments(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"), [("0,1", (0, 1)), ("0, 1,", (0, 1)), ("1,", (1,)), ("0,", (0,)), ("2", (0, 1))]
+)
+def test_numbers_with_commas_name_layers_and_one_alone_says_how_many(text, layers, teacher, dataset):
+    config = SparseDistillationConfig(use_cpu=True, disable_tqdm=True)
+    student = StudentArguments(student_layers=text).load_student(teacher, config, [dataset])
+    assert student.origin.layers == layers
+
+
+def test_layers_are_chosen_on_as_many_images_as_teach_and_a_log_line_names_them(teacher, dataset, kept_images, caplog):
+    config = SparseDistillationConfig(use_cpu=True, disable_tqdm=True, num_images=4)
+    with caplog.at_level("INFO", "smi_hf"):
+        student = StudentArguments(student_layers="1").load_student(teacher, config, [dataset])
+    assert student.origin.layers == choose_layers(teacher.model, kept_images.part(0, 4), 1, disable_tqdm=True)
+    assert f"the student gets the layers {student.origin.layers[0]} of the teacher's 2, from 0" in caplog.text
+
+
+def test_layers_can_be_named_but_not_chosen_where_there_is_no_dataset_yet():
+    for options in ({"student_layers": "0,1"}, {"student": "2"}):
+        StudentArguments(**options).check_can_choose(has_images=False)
+    arguments = StudentArguments(student_layers="6")
+    arguments.check_can_choose(has_images=True)
+    with pytest.raises(UsageError, match=r"student_layers is '6', so that .* name the layers that stay \('0,2'\)"):
+        arguments.check_can_choose(has_images=False)
 
 
 def test_no_quantization_is_asked_for_unless_weights_have_bits():

@@ -99,7 +99,8 @@ def base(command: str, option: str, world) -> list[object]:
             "--backend", "simulated", *(judged if needs_images else ()), "--disable_tqdm", *limits,
         ],
         "distill": [
-            "--teacher", teacher, "--student", teacher, "--dataset", world["set"], "--output_dir", work / "out",
+            "--teacher", teacher, *(() if option == "--student_layers" else ("--student", teacher)),
+            "--dataset", world["set"], "--output_dir", work / "out",
             *(judged if needs_images and option != "--batch_size" else ()), *QUICK_DISTILL,
         ],
         "prune": [
@@ -162,6 +163,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "distill": {
         "--teacher": FEW_PATHS, "--student": FEW_PATHS, "--dataset": FEW_PATHS, "--output_dir": FEW_PATHS,
+        "--student_layers": (*NUMBERS, ",", "0,1,2", "1,0", "0,x", "0,,1"),
         "--num_images": NUMBERS, "--controls": ("gaussian", "gausian", "real="), "--control_seeds": NUMBERS,
         "--quantize_weights": ("0", "3", "x", "-1"), "--quantize_activations": ("0", "3"),
         "--exclude": ("classifier",),

@@ -32,13 +32,26 @@ def test_a_student_that_is_the_teacher_itself_is_refused(make_trainer, teacher):
 @pytest.mark.parametrize(
     ("changes", "shape"),
     [
-        ({"num_hidden_layers": 1}, "1 layers of 24 channels and 1 prefix tokens, its teacher 2, 24 and 1"),
+        (
+            {"num_hidden_layers": 3},
+            "3 layers of 24 channels and 1 prefix tokens, its teacher 2, 24 and 1; it",
+        ),
         ({"hidden_size": 12}, "2 layers of 12 channels"),
+        ({"num_hidden_layers": 1, "hidden_size": 12}, "1 layers of 12 channels"),
     ],
 )
-def test_matching_every_layer_is_refused_for_a_student_of_another_shape(changes, shape, make_trainer, make_vit):
+def test_matching_layers_is_refused_for_a_student_of_more_layers_or_other_tokens(
+    changes, shape, make_trainer, make_vit
+):
     with pytest.raises(UsageError, match=f"the student has {shape}"):
         make_trainer(model=make_vit(**changes), hidden_state_weight=1.0)
+
+
+@pytest.mark.parametrize("changes", [{"num_hidden_layers": 1}, {"intermediate_size": 12}])
+def test_layers_can_be_matched_of_a_student_of_fewer_layers_or_narrower_mlps(changes, make_trainer, make_vit, losses):
+    trainer = make_trainer(model=make_vit(**changes), hidden_state_weight=1.0, num_train_epochs=3)
+    trainer.train()
+    assert "loss_hidden_states" in trainer.state.log_history[0] and losses(trainer)[-1] < losses(trainer)[0]
 
 
 @pytest.mark.parametrize(("patch", "named"), [(16, 16), (-1, -1)])

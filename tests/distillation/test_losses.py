@@ -154,5 +154,12 @@ def test_hidden_states_are_compared_layer_by_layer_as_shares_of_the_teachers_mea
     teacher = [torch.full((2, 3, 4), value) for value in (1.0, 2.0, 100.0)]
     # The embeddings are left out; 10 % off in the first layer and 20 % in the second.
     student = [torch.zeros(2, 3, 4), teacher[1] * 1.1, teacher[2] * 0.8]
-    assert float(hidden_state_error(student, teacher)) == pytest.approx((0.01 + 0.04) / 2, rel=1e-5)
-    assert float(hidden_state_error(teacher, teacher)) == 0
+    assert float(hidden_state_error(student, teacher, (0, 1))) == pytest.approx((0.01 + 0.04) / 2, rel=1e-5)
+    assert float(hidden_state_error(teacher, teacher, (0, 1))) == 0
+
+
+def test_a_layer_is_compared_with_the_one_that_it_should_match():
+    teacher = [torch.full((2, 3, 4), value) for value in (0.0, 1.0, 2.0, 4.0)]
+    # The student's first layer is off by half of the teacher's second, its second not at all.
+    assert float(hidden_state_error([teacher[0], teacher[1], teacher[3]], teacher, (1, 2))) == pytest.approx(0.25 / 2)
+    assert float(hidden_state_error(teacher[::3], teacher, (2,))) == 0

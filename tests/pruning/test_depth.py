@@ -9,7 +9,8 @@ from smi_hf.images.controls.gaussian import gaussian_noise
 from smi_hf.images.controls.random import random_patches
 from smi_hf.models import SparseClassifier
 from smi_hf.models.blocks import find_blocks
-from smi_hf.pruning.depth import choose_layers, with_layers
+from smi_hf.models.depth import with_layers
+from smi_hf.pruning import choose_layers
 
 
 def logits(model: SparseClassifier, images) -> torch.Tensor:
@@ -74,14 +75,6 @@ def test_stock_transformers_reads_what_is_saved(case, make_classifier, images, t
     assert AutoModelForImageClassification.from_pretrained(tmp_path).config.num_hidden_layers == 2
     with torch.no_grad():
         assert torch.equal(loaded(images.pixels_BCHW).logits, shallow.model(images.pixels_BCHW).logits)
-
-
-@pytest.mark.parametrize("layers", [(), (1, 0), (0, 0), (-1, 0), (0, 3)])
-def test_layers_that_are_none_are_refused(make_classifier, layers):
-    with pytest.raises(
-        UsageError, match=r"layers is .*, but names those that stay, ascending, each once, from 0 to 2"
-    ):
-        with_layers(make_classifier("vit"), layers)
 
 
 @pytest.mark.parametrize("num_layers", [0, 4])

@@ -11,8 +11,8 @@ from smi_hf.images.controls.gaussian import gaussian_noise
 from smi_hf.images.controls.random import random_patches
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
+from smi_hf.models.depth import with_layers
 from smi_hf.pruning import prune_mlps
-from smi_hf.pruning.depth import with_layers
 from smi_hf.pruning.mlps import find_mlps
 
 

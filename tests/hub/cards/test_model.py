@@ -119,6 +119,17 @@ def test_a_student_is_a_finetune_of_where_it_started_and_names_its_teacher(disti
     assert "5,717,416 parameters" in card.text
 
 
+def test_a_student_of_the_teachers_own_layers_says_so(distilled, tmp_path):
+    student = replace(distilled.student, name="someone/vit")
+    own = replace(distilled, student=student, settings=distilled.settings | {"student_layers": [0, 2]})
+    card = render_model_card(own, repo_id="me/student")
+    assert check_metadata(card, tmp_path)["base_model"] == ["someone/vit"]
+    assert "without some of its layers. It got these, numbered from 0: 0, 2." in card.text
+    # Of a checkpoint of its own that has such layers, it is what the settings say.
+    other = render_model_card(replace(own, student=distilled.student)).text
+    assert "A student that started from [someone/small-vit]" in other and "numbered from 0" not in other
+
+
 def test_a_student_from_scratch_is_based_on_no_weights(distilled, tmp_path):
     distilled = replace(distilled, student=replace(distilled.student, from_scratch=True, license=None))
     metadata = check_metadata(render_model_card(distilled), tmp_path)
