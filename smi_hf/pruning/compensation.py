@@ -1,7 +1,7 @@
-"""Dropping inputs of a Linear layer so that what is left gives wanted outputs as nearly as it can, in closed form.
+"""Dropping inputs of a Linear layer so that what is left gives its outputs as nearly as it can, in closed form.
 
-From first and second moments of inputs and wanted outputs alone, in float64: which inputs to keep, and the ridge
-regression of the outputs on them.
+From first and second moments of the inputs alone, in float64: which inputs to keep, and the ridge regression of the
+layer's output on them. What it should give besides is learned as far as it holds on other images (`correction`).
 
 Source: CORP (closed-form one-shot pruning of Vision Transformers) and the reconstruction of pruned channels by least
 squares (He et al., Channel Pruning, arXiv 1707.06168, section 3.1).
@@ -9,7 +9,8 @@ squares (He et al., Channel Pruning, arXiv 1707.06168, section 3.1).
 Legend: `I` inputs and `O` outputs of the layer, `K` inputs kept, `G` that go together, `n` tokens.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from smi_hf.pruning.config import RIDGE
 # Inputs are chosen in so many steps, or in as many as there are inputs.
 _STEPS = 100
 _LEAST_RIDGE = 1e-10
+# Of ridge regressions that are tried for a correction, as shares of the mean variance of the kept inputs.
+_STRENGTHS = (1e-3, 1e-2, 0.1, 1.0, 10.0)
 
 
 @dataclass
@@ -26,9 +29,10 @@ class Moments:
     """Sums over tokens, float64, added up batch by batch.
 
     Args:
-        sum_I, sum_O: of the inputs, and of the outputs that are wanted.
+        sum_I, sum_O: of the inputs, and of what the layer should give besides.
         gram_II: of the products of two inputs.
         cross_IO: of the products of an input and an output.
+        square_O: of the squares of outputs.
         count: of tokens.
     """
 
@@ -36,11 +40,13 @@ class Moments:
     sum_O: Tensor
     gram_II: Tensor
     cross_IO: Tensor
+    square_O: Tensor
     count: int = 0
 
     @classmethod
     def empty(cls, num_inputs: int, num_outputs: int) -> "Moments":
-        shapes = ((num_inputs,), (num_outputs,), (num_inputs, num_inputs), (num_inputs, num_outputs))
+        ins, outs = num_inputs, num_outputs
+        shapes = ((ins,), (outs,), (ins, ins), (ins, outs), (outs,))
         return cls(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
 
     def add(self, inputs_nI: Tensor, outputs_nO: Tensor) -> None:
@@ -50,7 +56,11 @@ class Moments:
         self.sum_O += outputs_nO.sum(dim=0)
         self.gram_II.addmm_(inputs_nI.T, inputs_nI)
         self.cross_IO.addmm_(inputs_nI.T, outputs_nO)
+        self.square_O += outputs_nO.square().sum(dim=0)
         self.count += len(inputs_nI)
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     @property
     def mean_I(self) -> Tensor:
@@ -67,6 +77,10 @@ class Moments:
     @property
     def covariance_IO(self) -> Tensor:
         return self.cross_IO / self.count - self.mean_I.outer(self.mean_O)
+
+    @property
+    def variance_O(self) -> Tensor:
+        return self.square_O / self.count - self.mean_O.square()
 
 
 def choose_inputs(moments: Moments, weights_OI: Tensor, num_kept: int, *, ridge: float = RIDGE) -> Tensor:
@@ -104,8 +118,10 @@ def choose_inputs(moments: Moments, weights_OI: Tensor, num_kept: int, *, ridge:
     return left_I
 
 
-def refit(moments: Moments, kept_K: Tensor, *, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:
-    """Weights (O, K) and bias (O,), float64, of the ridge regression of the wanted outputs on some of the inputs.
+def refit(
+    moments: Moments, kept_K: Tensor, weights_OI: Tensor, bias_O: Tensor, *, ridge: float = RIDGE
+) -> tuple[Tensor, Tensor]:
+    """Weights (O, K) and bias (O,), float64, of the ridge regression of a layer's output on some of its inputs.
 
     The smallest mean squared error plus `ridge * s` times the squared norm of the weights, `s` being the mean variance
     of the kept inputs; the bias costs nothing.
@@ -114,10 +130,46 @@ def refit(moments: Moments, kept_K: Tensor, *, ridge: float = RIDGE) -> tuple[Te
         kept_K: places of the inputs that stay, int64.
         ridge: >= 0; with 0 the kept inputs must not depend on each other linearly.
     """
-    kept_KK = moments.covariance_II[kept_K][:, kept_K]
-    damped_KK = kept_KK + ridge * _scale(kept_KK) * torch.eye(len(kept_K), dtype=torch.float64)
-    weights_OK = torch.linalg.solve(damped_KK, moments.covariance_IO[kept_K]).T
-    return weights_OK, moments.mean_O - weights_OK @ moments.mean_I[kept_K]
+    weights_OI = weights_OI.double()
+    kept_KI = moments.covariance_II[kept_K]
+    new_OK = _ridge(kept_KI[:, kept_K], kept_KI @ weights_OI.T, ridge)
+    return new_OK, bias_O.double() + weights_OI @ moments.mean_I - new_OK @ moments.mean_I[kept_K]
+
+
+def correction(halves: Sequence[Moments]) -> tuple[Tensor, Tensor]:
+    """Weights (O, I) and bias (O,), float64, to add to a layer so that it gives the outputs of `halves` besides.
+
+    A ridge regression, as strong as makes the weights of one half of the images serve the other half best; weights of
+    zero where none serves it.
+
+    Args:
+        halves: moments of each half of the images.
+    """
+    pairs = [(one, other) for one, other in (halves, halves[::-1]) if one.count and other.count]
+    whole = halves[0] + halves[1]
+    nothing = sum(_error(torch.zeros_like(whole.cross_IO.T), other) for _, other in pairs)
+    errors = {
+        ridge: sum(_error(_ridge(one.covariance_II, one.covariance_IO, ridge), other) for one, other in pairs)
+        for ridge in _STRENGTHS
+    }
+    best = min(errors, key=errors.__getitem__)
+    weights_OI = torch.zeros_like(whole.cross_IO.T)
+    if errors[best] < nothing:
+        weights_OI = _ridge(whole.covariance_II, whole.covariance_IO, best)
+    return weights_OI, whole.mean_O - weights_OI @ whole.mean_I
+
+
+def _ridge(covariance_KK: Tensor, covariance_KO: Tensor, ridge: float) -> Tensor:
+    """Weights (O, K) of a ridge regression."""
+    damped_KK = covariance_KK + ridge * _scale(covariance_KK) * torch.eye(len(covariance_KK), dtype=torch.float64)
+    return torch.linalg.solve(damped_KK, covariance_KO).T
+
+
+def _error(weights_OI: Tensor, moments: Moments) -> float:
+    """Mean squared error of these weights, with the best bias, on the tokens of some moments."""
+    explained_O = 2 * (weights_OI * moments.covariance_IO.T).sum(dim=1)
+    spent_O = ((weights_OI @ moments.covariance_II) * weights_OI).sum(dim=1)
+    return float((moments.variance_O - explained_O + spent_O).sum())
 
 
 def _scale(covariance_II: Tensor) -> Tensor:

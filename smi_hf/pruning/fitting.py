@@ -1,4 +1,5 @@
-"""Both layers of a pruned MLP fitted by gradient to what it should give: what no second layer alone can make up for.
+"""Both layers of a pruned MLP fitted by gradient to what the whole one gives: the second layer alone cannot make up
+for all that went.
 
 Token by token, without attention and without the other blocks, so an epoch costs a small part of one of the model.
 
@@ -17,7 +18,9 @@ from smi_hf.models import SparseClassifier
 from smi_hf.pruning.mlps import Mlp
 
 _BATCH_SIZE = 512
-_LEARNING_RATE = 2e-3
+_LEARNING_RATE = 1e-3
+# Tokens that the whole MLP is run for together.
+_AT_A_TIME = 8192
 # Of the tokens, the last: they tell whether the fit was worth it.
 _HELD_OUT = 0.05
 
@@ -42,48 +45,49 @@ def activation_of(model: SparseClassifier, mlp: Mlp, inputs: Tensor, hidden: Ten
 
 
 def fit_mlp(
-    first: nn.Linear,
-    second: nn.Linear,
+    small: tuple[nn.Linear, nn.Linear],
+    whole: tuple[nn.Linear, nn.Linear],
     activation: Callable[[Tensor], Tensor],
     inputs_nD: Tensor,
-    wanted_nO: Tensor,
     scale_O: Tensor,
     *,
     num_epochs: int,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Fits two layers, in place, to the smallest squared error; leaves them as they are if that does not help.
+    """Fits a small MLP, in place, to what a whole one gives; leaves it as it is if that does not help.
 
     AdamW without decay under a cosine schedule, in batches of 512 tokens. The last twentieth of the tokens is held
     out, and says whether it helped.
 
     Args:
-        inputs_nD, wanted_nO: what enters the first layer and should leave the second, float32.
+        small, whole: the two layers of each.
+        inputs_nD: what enters either, float32.
         scale_O: by which an output counts.
         num_epochs: at least 1.
         seed: of the order of the tokens.
 
     Returns:
-        The error on the held-out tokens, before and after, as a share of the variance of what is wanted.
+        The error on the held-out tokens, before and after, as a share of the variance of what the whole MLP gives.
     """
-    cut = max(1, len(inputs_nD) - max(1, round(_HELD_OUT * len(inputs_nD))))
-    taught, held_out = slice(0, cut), slice(min(cut, len(inputs_nD) - 1), None)
+    wanted_nO = torch.cat([whole[1](activation(whole[0](part))) for part in inputs_nD.split(_AT_A_TIME)])
+    num_held_out = max(1, round(_HELD_OUT * len(inputs_nD)))
+    num_taught = max(1, len(inputs_nD) - num_held_out)
+    held_out = torch.arange(len(inputs_nD) - num_held_out, len(inputs_nD))
     weight_O = scale_O / (scale_O * wanted_nO.std(dim=0, correction=0)).square().mean().sqrt().clamp_min(1e-12)
 
-    def error(part: slice | Tensor) -> Tensor:
-        given_nO = second(activation(first(inputs_nD[part])))
+    def error(part: Tensor) -> Tensor:
+        given_nO = small[1](activation(small[0](inputs_nD[part])))
         return ((given_nO - wanted_nO[part]) * weight_O).square().mean()
 
-    layers = nn.ModuleList([first, second])
+    layers = nn.ModuleList(small)
     before, was = float(error(held_out)), copy.deepcopy(layers.state_dict())
     with torch.enable_grad():
         layers.requires_grad_(True)
         optimizer = torch.optim.AdamW(layers.parameters(), lr=_LEARNING_RATE, weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_epochs * -(-num_taught // _BATCH_SIZE))
         generator = torch.Generator().manual_seed(seed)
-        num_steps = num_epochs * -(-cut // _BATCH_SIZE)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
         for _ in range(num_epochs):
-            for batch in torch.randperm(len(inputs_nD[taught]), generator=generator).split(_BATCH_SIZE):
+            for batch in torch.randperm(num_taught, generator=generator).split(_BATCH_SIZE):
                 optimizer.zero_grad()
                 error(batch).backward()
                 optimizer.step()

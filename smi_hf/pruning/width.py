@@ -17,7 +17,7 @@ from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
 from smi_hf.models.blocks import BlockInputs, find_blocks, first_block_inputs
 from smi_hf.models.depth import with_layers
-from smi_hf.pruning.compensation import Moments, choose_inputs, refit
+from smi_hf.pruning.compensation import Moments, choose_inputs, correction, refit
 from smi_hf.pruning.config import RIDGE
 from smi_hf.pruning.fitting import activation_of, fit_mlp
 from smi_hf.pruning.mlps import Mlp, find_mlps
@@ -39,11 +39,12 @@ def prune_mlps(
 ) -> SparseClassifier:
     """A copy of a classifier whose MLPs have a part of their hidden units, and compute as nearly the same as they can.
 
-    Block after block, for what enters it from the pruned blocks before: the units go that the others can best make up
-    for (`choose_inputs`), and the second Linear layer becomes the ridge regression, on the units that stay, of what
-    makes the block's output that of the whole model (`refit`, `mlp_tokens`). Both layers are smaller then, and with
-    `num_epochs` they are fitted on by gradient (`fit_mlp`). Where layers go as well, a block is to give what the last
-    of those that went behind it gave.
+    Block after block, for what enters it from the pruned blocks before: the second Linear layer is corrected, so that
+    the block gives more nearly what that of the whole model gives (`correction`, `mlp_tokens`); then the units go that
+    the others can best make up for (`choose_inputs`), and the layer becomes the ridge regression of its output on the
+    units that stay (`refit`). Both layers are smaller then, and with `num_epochs` they are fitted on by gradient to
+    what the whole corrected MLP gives (`fit_mlp`). Where layers go as well, a block is to give what the last of those
+    that went behind it gave.
 
     Args:
         model: in float32 on the CPU; left as it is.
@@ -103,24 +104,32 @@ def _prune_block(
     """Replaces the two layers of an MLP by smaller ones, and fits them to the block's wanted outputs."""
     first, second = (model.model.get_submodule(name) for name in (mlp.first, mlp.second))
     scale_D = output_scale(model, mlp, batches[0])
-    moments = Moments.empty(second.in_features, second.out_features)
-    inputs, targets = [], []
+    halves = [Moments.empty(second.in_features, second.out_features) for _ in range(2)]
+    inputs = []
     for batch, block_output_BTD in zip(batches, wanted, strict=True):
         tokens = mlp_tokens(model, mlp, batch, block_output_BTD, scale_D)
-        moments.add(tokens.hidden_BTI.flatten(0, 1), tokens.wanted_BTD.flatten(0, 1))
+        for half, moments in enumerate(halves):
+            lacking = tokens.wanted_BTD[half::2] - second(tokens.hidden_BTI[half::2])
+            moments.add(tokens.hidden_BTI[half::2].flatten(0, 1), lacking.flatten(0, 1))
         if num_epochs:
             activation = activation_of(model, mlp, tokens.inputs_BTD, tokens.hidden_BTI)
             inputs.append(tokens.inputs_BTD.flatten(0, 1))
-            targets.append(tokens.wanted_BTD.flatten(0, 1))
-    felt_OI = second.weight * scale_D[:, None]
-    kept_K = choose_inputs(moments, felt_OI, _num_kept(keep, second.in_features), ridge=ridge)
+    # The MLP as it should be, still of all its units.
+    added_OI, added_O = correction(halves)
+    weights_OI = second.weight + added_OI
+    bias_O = added_O if second.bias is None else second.bias + added_O
+    moments = halves[0] + halves[1]
+    kept_K = choose_inputs(moments, weights_OI * scale_D[:, None], _num_kept(keep, second.in_features), ridge=ridge)
     first_bias_K = None if first.bias is None else first.bias[kept_K]
-    first, second = _linear(first.weight[kept_K], first_bias_K), _linear(*refit(moments, kept_K, ridge=ridge))
+    small = (
+        _linear(first.weight[kept_K], first_bias_K),
+        _linear(*refit(moments, kept_K, weights_OI, bias_O, ridge=ridge)),
+    )
     if num_epochs:
-        data = (torch.cat(inputs), torch.cat(targets))
-        fit_mlp(first, second, activation, *data, scale_D, num_epochs=num_epochs, seed=seed)
-    model.model.set_submodule(mlp.first, first)
-    model.model.set_submodule(mlp.second, second)
+        whole = (first, _linear(weights_OI, bias_O))
+        fit_mlp(small, whole, activation, torch.cat(inputs), scale_D, num_epochs=num_epochs, seed=seed)
+    for name, layer in zip((mlp.first, mlp.second), small, strict=True):
+        model.model.set_submodule(name, layer)
 
 
 def _linear(weights_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
