@@ -16,7 +16,7 @@ from smi_hf.registry import suggest
 COMMANDS = {
     "invert": "make a dataset of sparse synthetic images from a Vision Transformer",
     "quantize": "make an int8 model of it, calibrated on those images",
-    "prune": "make it smaller without training: fewer hidden units, fewer layers",
+    "prune": "make it smaller: fewer hidden units, fewer layers",
     "distill": "teach it to a student on those images",
     "export-images": "write those images as files that other runtimes calibrate on",
     "evaluate": "measure a model's accuracy on real images",

@@ -45,7 +45,7 @@ def prune(
     images: ImageSet | None = None,
     controls: Sequence[str] = (),
 ) -> ModelRecord:
-    """Makes a teacher smaller, without training: layers go, then hidden units, and what is left is refitted.
+    """Makes a teacher smaller: layers go, then hidden units, and what is left is refitted, one MLP after the other.
 
     `config.output_dir` appears when all is done, or not at all: a checkpoint that stock transformers reads, its image
     processor, its record (`results.json`) and its card. It is a student that `distill` can teach, and a model that
