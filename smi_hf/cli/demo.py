@@ -27,10 +27,7 @@ class DemoArguments:
     num_images: int = field(default=32, metadata={"help": "Number of synthetic images."})
     num_steps: int = field(default=400, metadata={"help": "Optimization steps per image."})
     seed: int = field(default=0, metadata={"help": "Seed of the runs."})
-    num_distillation_images: int = field(
-        default=512, metadata={"help": "Synthetic images that a student learns from; at least 2."}
-    )
-    num_epochs: int = field(default=30, metadata={"help": "Epochs of the student."})
+    num_recovery_steps: int = field(default=150, metadata={"help": "Training steps of the pruned model."})
     with_hub: bool = field(
         default=False,
         metadata={
@@ -42,9 +39,9 @@ class DemoArguments:
     def __post_init__(self) -> None:
         if not self.output_dir:
             raise UsageError("output_dir is empty; name a folder, for instance out/demo")
-        for name, least in (("num_images", 1), ("num_steps", 1), ("num_distillation_images", 2), ("num_epochs", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}, but {getattr(self, name)} was given")
+        for name in ("num_images", "num_steps", "num_recovery_steps"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, but {getattr(self, name)} was given")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed must be from 0 to 2**31 - 1, but {self.seed} was given")
         endpoint = os.environ.get("HF_ENDPOINT", "")
@@ -61,8 +58,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
         DemoArguments,
         prog="smi-hf demo",
         description="Invert a small embedded Vision Transformer (digits on clutter, 64x64 px) into sparse images, "
-        "read the dataset back, compare with dense inversion, quantize the model with the images, and teach a "
-        "smaller one on them. No download.",
+        "read the dataset back, compare with dense inversion, quantize the model with the images, prune it on them, "
+        "and teach it what it lost. No download.",
         epilog=_EPILOG,
     ).parse(arguments)
     if missing_packages("demo"):
@@ -71,7 +68,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     from datasets import disable_progress_bars
 
     from smi_hf.cli.tables import inversion_table, make_console, result_table
-    from smi_hf.demo.run import DENSE, INT8, SPARSE, STUDENT, Demo
+    from smi_hf.demo.run import DENSE, INT8, PRUNED, RECOVERED, SPARSE, Demo
 
     disable_progress_bars()
     console, output_dir = make_console(), Path(given.output_dir)
@@ -95,12 +92,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
     else:
         title = f"Static int8 in {output_dir / INT8}, judged on {len(demo.images)} held-out images"
         console.print(result_table(demo.quantize(sparse), title))
+    console.print("\nCutting three quarters of the hidden units of every MLP")
+    console.print(result_table(demo.prune(sparse), f"Pruned, in {output_dir / PRUNED}"))
     if missing_packages("plots"):
-        console.print("Distillation is left out: its learning curve needs the plots extra (smi-hf doctor)")
+        console.print("Recovery is left out: its learning curve needs the plots extra (smi-hf doctor)")
     else:
-        console.print(f"\nInverting {given.num_distillation_images} images to teach a student of half the depth")
-        record = demo.distill(num_images=given.num_distillation_images, num_epochs=given.num_epochs)
-        console.print(result_table(record, f"Student from scratch in {output_dir / STUDENT}"))
+        record = demo.recover(sparse, num_steps=given.num_recovery_steps)
+        console.print(result_table(record, f"Pruned and taught what it lost, in {output_dir / RECOVERED}"))
     if given.with_hub:
         repo_id, addresses = demo.publish()
         for name, address in addresses.items():

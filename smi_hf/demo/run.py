@@ -1,6 +1,5 @@
 """The demonstration: the whole way on the embedded teacher, by the public verbs alone."""
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +14,15 @@ from smi_hf.hub import push
 from smi_hf.images.real import ImageSet
 from smi_hf.inversion import SparseInversionConfig, invert
 from smi_hf.models import load_teacher
+from smi_hf.pruning import PruningConfig, prune
 from smi_hf.quantization import QuantizationConfig, quantize
 
 if TYPE_CHECKING:
     from smi_hf.evaluation.record import ModelRecord
 
 NUM_HELD_OUT_IMAGES = 1000
-_DISTILLATION_STEPS = 100
 # Where each step writes, in the demonstration's folder.
-DENSE, SPARSE, POOL, INT8, STUDENT = "dense", "smi", "pool", "int8", "student"
+DENSE, SPARSE, INT8, PRUNED, RECOVERED = "dense", "smi", "int8", "pruned", "recovered"
 
 
 @dataclass(frozen=True)
@@ -90,24 +89,22 @@ class Demo:
             config = QuantizationConfig(output_dir=str(folder), control_seeds=[self.seed], disable_tqdm=True)
             return quantize(self.teacher, dataset, config, images=self.images, controls=["gaussian"])
 
-    def distill(self, *, num_images: int, num_epochs: int) -> "ModelRecord":
-        """A student half as deep as the teacher, from scratch, beside one that is taught on noise."""
+    def prune(self, dataset: SparseDataset) -> "ModelRecord":
+        """The teacher with a quarter of the hidden units of its MLPs, beside one that is pruned on noise."""
+        with step(self.output_dir, PRUNED) as folder:
+            config = PruningConfig(
+                output_dir=str(folder), keep_mlp=0.25, seed=self.seed, control_seeds=[self.seed], disable_tqdm=True
+            )
+            return prune(self.teacher, dataset, config, images=self.images, controls=["gaussian"])
+
+    def recover(self, dataset: SparseDataset, *, num_steps: int) -> "ModelRecord":
+        """The pruned teacher, taught what it lost, beside one that is taught on noise."""
         from smi_hf.distillation import SparseDistillationConfig, distill, load_student
 
-        pool = self.invert(POOL, num_images=num_images, num_steps=_DISTILLATION_STEPS).dataset
-        with step(self.output_dir, "start") as start:
-            config = copy.deepcopy(self.teacher.model.config)
-            config.num_hidden_layers //= 2
-            config.save_pretrained(start)
-            self.teacher.image_processor.save_pretrained(start)
-        with step(self.output_dir, STUDENT) as folder:
+        with step(self.output_dir, RECOVERED) as folder:
             args = SparseDistillationConfig(
                 output_dir=str(folder),
-                num_train_epochs=num_epochs,
-                per_device_train_batch_size=32,
-                learning_rate=1e-3,
-                lr_scheduler_type="cosine",
-                warmup_steps=20,
+                max_steps=num_steps,
                 # A mirrored 2 is no 2.
                 augmentations=["shift", "color"],
                 eval_strategy="steps",
@@ -118,8 +115,8 @@ class Demo:
                 seed=self.seed,
                 control_seeds=[self.seed],
             )
-            student = load_student(str(start), self.teacher, from_scratch=True, seed=self.seed)
-            return distill(self.teacher, student, pool, args, images=self.images, controls=["gaussian"])
+            student = load_student(str(self.output_dir / PRUNED), self.teacher)
+            return distill(self.teacher, student, dataset, args, images=self.images, controls=["gaussian"])
 
     def publish(self) -> tuple[str, dict[str, str]]:
         """Pushes every dataset and model, and reads the sparse dataset back by stock `datasets`.
@@ -130,7 +127,7 @@ class Demo:
         from datasets import load_dataset
         from huggingface_hub import whoami
 
-        folders = [name for name in (SPARSE, DENSE, INT8, STUDENT) if (self.output_dir / name).is_dir()]
+        folders = [name for name in (SPARSE, DENSE, INT8, PRUNED, RECOVERED) if (self.output_dir / name).is_dir()]
         addresses = {name: push(self.output_dir / name, f"digits-{name}") for name in folders}
         repo_id = f"{whoami()['name']}/digits-{SPARSE}"
         pushed, local = (load_dataset(name, split="train") for name in (repo_id, str(self.output_dir / SPARSE)))

@@ -5,7 +5,7 @@ import pytest
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
 
-SMALL = ["--num_images", "4", "--num_steps", "4", "--num_distillation_images", "4", "--num_epochs", "1"]
+SMALL = ["--num_images", "4", "--num_steps", "4", "--num_recovery_steps", "2"]
 
 
 @pytest.mark.usefixtures("own_precision")
@@ -15,11 +15,11 @@ def test_the_demonstration_publishes_what_it_made_and_loads_it_back(hub, monkeyp
         monkeypatch.setenv(name, hub.environment[name])
     assert main(["demo", *SMALL, "--output_dir", str(tmp_path / "demo"), "--with_hub"]) == 0
     shown = capsys.readouterr().out
-    expected = {("dataset", "me/digits-smi"), ("dataset", "me/digits-dense")}
+    expected = {("dataset", "me/digits-smi"), ("dataset", "me/digits-dense"), ("model", "me/digits-pruned")}
     if not missing_packages("onnx"):
         expected.add(("model", "me/digits-int8"))
     if not missing_packages("plots"):
-        expected.add(("model", "me/digits-student"))
+        expected.add(("model", "me/digits-recovered"))
     assert set(hub.state.repositories) == expected
     assert "load_dataset('me/digits-smi') gives the same 4 rows" in shown
     assert not hub.strangers
