@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import EvalPrediction, PreTrainedModel, Trainer
+from transformers import EvalPrediction, PreTrainedModel
 from transformers.trainer_utils import IntervalStrategy
 
 from smi_hf.data import SparseDataset
@@ -34,13 +34,11 @@ from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.forecast import Forecast
 from smi_hf.distillation.loading import StudentModel, StudentOrigin, head_modules
 from smi_hf.distillation.matching import answer_losses, compare
-from smi_hf.distillation.publishing import open_model_repository, publish_student
+from smi_hf.distillation.publishing import PublishingTrainer
 from smi_hf.distillation.students import DenseStudent, SparseStudent, make_student
 from smi_hf.distillation.trainer_settings import check_optimizer, settled
 from smi_hf.distillation.views import make_views
 from smi_hf.errors import RunError, UsageError
-from smi_hf.evaluation.record import HeldOut
-from smi_hf.hub.repository import Repository
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
@@ -51,7 +49,7 @@ logger = logging.getLogger(__name__)
 _DECIDED_HERE = frozenset({"compute_loss_func", "compute_metrics", "data_collator", "preprocess_logits_for_metrics"})
 
 
-class SparseDistillationTrainer(Trainer):
+class SparseDistillationTrainer(PublishingTrainer):
     """Teaches a student the answers that a teacher gives to the kept patches of synthetic images.
 
     Everything of `Trainer` works as ever: callbacks, trackers, mixed precision, accumulation, resume, processes.
@@ -105,7 +103,6 @@ class SparseDistillationTrainer(Trainer):
         images, held_out = split(self.taught_on, args.held_out if eval_dataset is None else 0.0)
         self.judged_on = "held-out synthetic images" if eval_dataset is None else "real images"
         judge = Views(held_out, 1) if eval_dataset is None else RealImages(eval_dataset, image_processor)
-        self._repository: Repository | None = None
         super().__init__(
             model=model,
             args=args,
@@ -381,63 +378,6 @@ class SparseDistillationTrainer(Trainer):
             super()._load_best_model()
         else:
             self._load_from_checkpoint(self.state.best_model_checkpoint)
-
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None, revision: str | None = None) -> None:
-        """Finds or makes the repository, and checks that it can be written to: before the first step, not after."""
-        if not self.is_world_process_zero():
-            return
-        self._repository = open_model_repository(self.args, token=token, private=private, revision=revision)
-        self.hub_model_id = self._repository.repo_id
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Nothing: see `init_hf_repo`."""
-
-    def push_to_hub(
-        self,
-        commit_message: str | None = None,
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        **options: Any,
-    ) -> str:
-        """Publishes the student with its record and card in one commit; returns the address of the commit.
-
-        A record that lies beside the student already, as `distill` writes it with its table, is published; otherwise
-        one is written that says how the student was taught, and its agreement with the teacher if it was judged by
-        that. Of a student that `load_student` did not return it says that its origin is not known. It goes where
-        `hub_model_id` and `hub_private_repo` of the arguments say.
-
-        Args:
-            commit_message, token, revision: as for `Trainer.push_to_hub`.
-            blocking: must be true: the commit is the last step, and its success is what is returned.
-            **options: must be empty: a card is rendered from the record alone.
-
-        Raises:
-            UsageError: the student was taught on images in memory, or the Hub refuses.
-            RunError: the Hub could not be reached, or kept failing.
-        """
-        if not isinstance(self.taught_on, SparseDataset):
-            raise UsageError(
-                "the student was taught on images in memory, and its record could not say what they are; publish one "
-                "that was taught on a dataset of smi_hf.load_sparse_dataset"
-            )
-        if refused := [*options, *([] if blocking else ["blocking"])]:
-            raise UsageError(f"{refused[0]} is not taken by push_to_hub; leave it out")
-        if self._repository is None or token or revision:
-            self.init_hf_repo(token, revision=revision)
-        self.save_model(_internal_call=True)
-        held_out = self.judge_held_out()
-        url = ""
-        if self._repository is not None:
-            url = publish_student(self, self._repository, held_out, message=commit_message)
-        self.accelerator.wait_for_everyone()
-        return url
-
-    def judge_held_out(self) -> HeldOut | None:
-        """Agreement with the teacher on the held-out synthetic images, None if real images judge the student."""
-        if isinstance(self.eval_dataset, RealImages):
-            return None
-        return HeldOut(num_images=len(self.eval_dataset), agreement=self.evaluate()["eval_agreement"])
 
     def _settings(self) -> dict[str, Any]:
         return {
