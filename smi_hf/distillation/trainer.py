@@ -209,7 +209,7 @@ class SparseDistillationTrainer(PublishingTrainer):
     def _add_forecast(self) -> None:
         """Lets the first steps say how long the rest will take."""
         seconds = 0.0
-        if self.args.eval_strategy != IntervalStrategy.NO:
+        if self.args.eval_strategy != IntervalStrategy.NO and not self._is_divided:
             # Not through a loader: to begin one draws from the random numbers of the training.
             self._judged = self.eval_dataset
             items = list(range(min(len(self._judged), self.args.eval_batch_size)))
