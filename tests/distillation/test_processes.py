@@ -44,6 +44,7 @@ def teach(case: str, folder: Path, teacher: str, photographs: str, output_dir: P
         save_strategy="no",
         eval_strategy="epoch",
         logging_steps=1,
+        preset="trainer",
         num_train_epochs=NUM_EPOCHS,
         per_device_train_batch_size=batch_size,
         optim="sgd",
@@ -74,7 +75,7 @@ def distill_in_rounds(student: str, dataset: str, output_dir: Path) -> None:
     teacher = load_teacher(student)
     pool = load_sparse_dataset(dataset)
     config = SparseDistillationConfig(
-        output_dir=str(output_dir), use_cpu=True, disable_tqdm=True, num_train_epochs=1, held_out=0.4
+        preset="trainer", output_dir=str(output_dir), use_cpu=True, disable_tqdm=True, num_train_epochs=1, held_out=0.4
     )
     rounds = Rounds(2, 3, pool.first)
     distill(teacher, load_student(student, teacher, from_scratch=True), config=config, rounds=rounds)
