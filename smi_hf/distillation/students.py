@@ -159,23 +159,29 @@ def make_student(
     config = model.config
     if sees_patches(config, grid):
         return SparseStudent(model, grid, rescale, layers)
-    native = _pair(getattr(config, "image_size", None))
     is_served = config.model_type in FAMILIES
     reason = "has another patch grid than its teacher" if is_served else "cannot be shown some patches alone"
     logger.info("the student (%s) %s: it is shown images whose pruned patches are filled", config.model_type, reason)
     # It learns in the size in which it will be used.
-    return DenseStudent(model, grid, rescale, image_size or native or grid.image_size)
+    return DenseStudent(model, grid, rescale, image_size or _native_size(config, grid))
 
 
 def sees_patches(config: PretrainedConfig, grid: PatchGrid) -> bool:
     """Whether a classifier of a configuration can be shown some patches of a grid alone."""
-    if config.model_type not in FAMILIES:
-        return False
-    native, patch = (_pair(getattr(config, name, None)) for name in ("image_size", "patch_size"))
-    if FAMILIES.get(config.model_type).interpolates_by_itself:
+    patch_size = _pair(getattr(config, "patch_size", None))
+    return (
+        config.model_type in FAMILIES
+        and _native_size(config, grid) == grid.image_size
+        and patch_size == grid.patch_size
+    )
+
+
+def _native_size(config: PretrainedConfig, grid: PatchGrid) -> tuple[int, ...]:
+    """(height, width) in pixels that a configuration is made for, that of a grid if it does not say."""
+    if config.model_type in FAMILIES and FAMILIES.get(config.model_type).interpolates_by_itself:
         # What such a configuration names is what it was trained on last (DINOv2: 518), not what it is used with.
-        native = grid.image_size
-    return (native or grid.image_size) == grid.image_size and patch == grid.patch_size
+        return grid.image_size
+    return _pair(getattr(config, "image_size", None)) or grid.image_size
 
 
 def _pair(size: int | Sequence[int] | None) -> tuple[int, ...] | None:
