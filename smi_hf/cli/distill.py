@@ -17,8 +17,7 @@ _EPILOG = """examples:
       --output_dir out/student --freeze_backbone --eval_dataset cifar10 --eval_strategy epoch \\
       --controls gaussian real=cifar10:train --control_seeds 0 1 2
   smi-hf distill --teacher out/vit --student out/vit --dataset out/vit-smi --quantize_weights 2 --output_dir out/w2a8
-  smi-hf distill --teacher out/vit --student_layers 6 --dataset out/vit-smi --output_dir out/shallow \\
-      --hidden_state_weight 1
+  smi-hf distill --teacher out/vit --student_layers 6 --dataset out/vit-smi --output_dir out/shallow
   accelerate launch recipes/distill.py --config recipes/demo/distill.yaml --teacher vit --student vit --dataset smi
 
 Presets, for what is left open of epochs, batch size, learning rate and views

@@ -44,7 +44,7 @@ _TRAINING = (
 _TOKEN_LOSSES = ("feature_weight", "hidden_state_weight", "attention_weight")
 
 
-def _open(words: str, **more: Any) -> dict[str, Any]:
+def _help(words: str, **more: Any) -> dict[str, Any]:
     """Metadata of a field that `preset` fills in where it is None."""
     return {"help": f"{words} Default: as preset chooses.", **more}
 
@@ -71,7 +71,7 @@ class SparseDistillationConfig(TrainingArguments):
         },
     )
     temperature: float | None = field(
-        default=None, metadata=_open("Softens both answers before they are compared (the paper: 20).")
+        default=None, metadata=_help("Softens both answers before they are compared (the paper: 20).")
     )
     loss: str = field(default="kl", metadata={"help": "How answers are compared.", "choices": sorted(ANSWER_LOSSES)})
     hard_label_weight: float = field(
@@ -82,7 +82,7 @@ class SparseDistillationConfig(TrainingArguments):
     )
     hidden_state_weight: float | None = field(
         default=None,
-        metadata=_open(
+        metadata=_help(
             "Weight of matching every layer's tokens with those of one of the teacher's layers; for a student of the "
             "teacher's hidden size and of no more layers."
         ),
@@ -95,11 +95,11 @@ class SparseDistillationConfig(TrainingArguments):
         metadata={"help": "Only the head learns (the paper's setting). What it reads is computed once a view."},
     )
     augmentations: list[str] | None = field(
-        default=None, metadata=_open(f"What makes a view of an image: {', '.join(AUGMENTATIONS)}; none with 'none'.")
+        default=None, metadata=_help(f"What makes a view of an image: {', '.join(AUGMENTATIONS)}; none with 'none'.")
     )
     num_views: int | None = field(
         default=None,
-        metadata=_open(
+        metadata=_help(
             "Views of an image, drawn once, whose teacher's answers are computed once; one epoch shows them all, and "
             "the first is the image as it is. 0 draws a new view each epoch and runs the teacher at every step, which "
             "with frozen backbone is never worth it: there 0 means 16."
@@ -126,11 +126,11 @@ class SparseDistillationConfig(TrainingArguments):
     report_to: None | str | list[str] = field(  # noqa: RUF036, HfArgumentParser wants None first
         default="none", metadata={"help": "Trackers: tensorboard, wandb, trackio, ..., all, or none."}
     )
-    learning_rate: float | None = field(default=None, metadata=_open("Initial learning rate."))
-    num_train_epochs: float | None = field(default=None, metadata=_open("Epochs: how often each view is seen."))
-    per_device_train_batch_size: int | None = field(default=None, metadata=_open("Views in a batch of each process."))
+    learning_rate: float | None = field(default=None, metadata=_help("Initial learning rate."))
+    num_train_epochs: float | None = field(default=None, metadata=_help("Epochs: how often each view is seen."))
+    per_device_train_batch_size: int | None = field(default=None, metadata=_help("Views in a batch of each process."))
     lr_scheduler_type: str | None = field(
-        default=None, metadata=_open("How the learning rate goes on.", choices=[each.value for each in SchedulerType])
+        default=None, metadata=_help("How the learning rate goes on.", choices=[each.value for each in SchedulerType])
     )
     overwrite_output_dir: bool = field(
         default=False,

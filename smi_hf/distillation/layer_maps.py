@@ -1,12 +1,10 @@
 """Which of its teacher's layers a student has, and which one's output each of its own should match."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.record import ModelRecord
-from smi_hf.hub.cards.model import is_record_of
+from smi_hf.evaluation.record import Step
 from smi_hf.models import Teacher
 
 # Where a record names the teacher's layers, by its kind.
@@ -41,21 +39,15 @@ def layer_map(num_student: int, num_teacher: int, layers: Sequence[int] | None =
     return tuple(number - 1 for number in (*layers[1:], num_teacher))
 
 
-def recorded_layers(model_name_or_path: str, teacher: Teacher) -> tuple[int, ...] | None:
-    """Numbers from 0 of the teacher's layers that a local model has, as the record beside it says.
+def recorded_layers(history: Sequence[Step], teacher: Teacher) -> tuple[int, ...] | None:
+    """Numbers from 0 of the teacher's layers that a model has, as the last of the steps that made it says.
 
     Returns:
-        None if it is not known: there is no record of these very files, or it is one of another teacher.
+        None if it is not known: there is no step, or the last began with another teacher.
     """
-    folder = Path(model_name_or_path)
-    try:
-        record = ModelRecord.load(folder) if is_record_of(folder) else None
-    # Whatever else lies there under that name is none of ours.
-    except (UsageError, OSError):
+    if not history or history[-1].teacher.weights_sha256 != teacher.weights_sha256():
         return None
-    if record is None or record.teacher.weights_sha256 != teacher.weights_sha256():
-        return None
-    layers = record.settings.get(_SETTINGS.get(record.kind, ""))
+    layers = history[-1].settings.get(_SETTINGS.get(history[-1].kind, ""))
     return tuple(layers) if _are_layers(layers, teacher.model.config.num_hidden_layers) else None
 
 

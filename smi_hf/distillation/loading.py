@@ -145,14 +145,15 @@ def load_student(
         has_new_head = True
     if has_new_head and not from_scratch:
         draw_head(model, seed)
+    history = () if from_scratch else find_history(model_name_or_path, revision=commit)
     origin = StudentOrigin(
         name=recorded_name(model_name_or_path),
         revision=commit,
         license=read_license(model_name_or_path, revision=commit),
         from_scratch=from_scratch,
         has_new_head=has_new_head,
-        history=() if from_scratch else find_history(model_name_or_path, revision=commit),
-        layers=None if from_scratch else recorded_layers(model_name_or_path, teacher),
+        history=history,
+        layers=recorded_layers(history, teacher),
     )
     return StudentModel(model, image_processor, origin, seed)
 

@@ -32,11 +32,13 @@ class MlpTokens:
     Args:
         inputs_BTD: of its first layer.
         hidden_BTI: of its second layer, behind the activation.
+        given_BTD: by the MLP as it is.
         wanted_BTD: of the MLP.
     """
 
     inputs_BTD: Tensor
     hidden_BTI: Tensor
+    given_BTD: Tensor
     wanted_BTD: Tensor
 
 
@@ -82,7 +84,8 @@ def mlp_tokens(
     inputs_BTD, hidden_BTI = seen
     wanted_BTD = (block_output_BTD - without_BTD) / scale_D
     is_felt_D = scale_D.abs() > _LEAST_SCALE
-    return MlpTokens(inputs_BTD, hidden_BTI, torch.where(is_felt_D, wanted_BTD, second(hidden_BTI)))
+    given_BTD = second(hidden_BTI)
+    return MlpTokens(inputs_BTD, hidden_BTI, given_BTD, torch.where(is_felt_D, wanted_BTD, given_BTD))
 
 
 def _through(batch: BlockInputs, mlp: Mlp, second: nn.Module, instead: Callable[[Tensor], Tensor]) -> Tensor:

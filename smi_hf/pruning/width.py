@@ -108,9 +108,9 @@ def _prune_block(
     inputs = []
     for batch, block_output_BTD in zip(batches, wanted, strict=True):
         tokens = mlp_tokens(model, mlp, batch, block_output_BTD, scale_D)
+        lacking_BTD = tokens.wanted_BTD - tokens.given_BTD
         for half, moments in enumerate(halves):
-            lacking = tokens.wanted_BTD[half::2] - second(tokens.hidden_BTI[half::2])
-            moments.add(tokens.hidden_BTI[half::2].flatten(0, 1), lacking.flatten(0, 1))
+            moments.add(tokens.hidden_BTI[half::2].flatten(0, 1), lacking_BTD[half::2].flatten(0, 1))
         if num_epochs:
             activation = activation_of(model, mlp, tokens.inputs_BTD, tokens.hidden_BTI)
             inputs.append(tokens.inputs_BTD.flatten(0, 1))

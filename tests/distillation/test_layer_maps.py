@@ -7,6 +7,7 @@ import pytest
 
 from smi_hf import UsageError, load_student, load_teacher
 from smi_hf.distillation.layer_maps import layer_map, recorded_layers
+from smi_hf.evaluation.history import find_history
 from smi_hf.pruning import PruningConfig, prune
 
 
@@ -81,22 +82,22 @@ def test_layers_of_another_teacher_and_a_folder_that_was_changed_say_nothing(pru
     other = tmp_path / "other"
     make_vit(seed=5).save_pretrained(other)
     shutil.copy(pruned / "preprocessor_config.json", other)
-    assert recorded_layers(str(pruned), teacher) == (1,)
-    assert recorded_layers(str(pruned), load_teacher(str(other))) is None
+    assert recorded_layers(find_history(str(pruned)), teacher) == (1,)
+    assert recorded_layers(find_history(str(pruned)), load_teacher(str(other))) is None
     (pruned / "config.json").write_text((pruned / "config.json").read_text() + "\n")
-    assert recorded_layers(str(pruned), teacher) is None
+    assert recorded_layers(find_history(str(pruned)), teacher) is None
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", '{"accuracy": 1}', "\xff", None])
 def test_a_folder_without_a_record_of_ours_says_nothing(text, tmp_path, teacher):
     if text is not None:
         (tmp_path / "results.json").write_bytes(text.encode("latin-1"))
-    assert recorded_layers(str(tmp_path), teacher) is None
-    assert recorded_layers("someone/vit", teacher) is None
+    assert recorded_layers(find_history(str(tmp_path)), teacher) is None
+    assert recorded_layers(find_history("someone/vit"), teacher) is None
 
 
 @pytest.mark.parametrize("layers", [None, "01", [], [2], [1, 0], [True]])
 def test_settings_that_name_no_layers_say_nothing(layers, pruned, teacher):
     settings = json.loads((pruned / "results.json").read_text())["settings"]
     change(pruned, settings=settings | {"layers": layers})
-    assert recorded_layers(str(pruned), teacher) is None
+    assert recorded_layers(find_history(str(pruned)), teacher) is None
