@@ -198,7 +198,8 @@ class Plan:
         if self.quantization is not None:
             labels |= {UNTRAINED_KEY: "rounded, not trained", PLAIN_KEY: f"{self.quantization.name} alone"}
         sparse = [sparse_images(dataset) for dataset in self.datasets] if self.controls else []
-        for key, made in control_sets(self.controls, self.teacher, sparse, self.config.control_seeds).items():
+        made_sets = control_sets(self.controls, self.teacher, sparse, self.config.control_seeds, judged_on=self.images)
+        for key, made in made_sets.items():
             sets[key], labels[key] = list(made), made[0].source
         return sets, labels
 

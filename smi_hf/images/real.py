@@ -1,9 +1,11 @@
 """Real images for judging models: any image-classification dataset of `datasets`."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -92,6 +94,13 @@ class ImageSet:
         places = numbers if self.row_numbers is None else [self.row_numbers[number] for number in numbers]
         return replace(self, dataset=self.dataset.select(numbers), row_numbers=tuple(places))
 
+    def digests(self) -> list[bytes | None]:
+        """SHA-256 of each picture's file, as it is encoded; None of one that cannot be read."""
+        from datasets import Image
+
+        encoded = self.dataset.select_columns([self.image_column]).cast_column(self.image_column, Image(decode=False))
+        return [_digest(picture) if picture else None for picture in encoded[self.image_column]]
+
     def spread(self, max_images: int) -> "ImageSet":
         """At most that many of them, drawn evenly over the set, which may be sorted by label.
 
@@ -144,6 +153,17 @@ class ImageSet:
             except Exception as found:  # the row at fault; whatever decoders raise
                 return undecodable(self._place(number), self.name, found)
         return f"images of dataset {self.name} cannot be read: {one_line(error)}"
+
+
+def _digest(picture: dict[str, Any]) -> bytes | None:
+    """Of a picture as `datasets.Image` stores it: bytes, or the path of a file."""
+    encoded = picture["bytes"]
+    if encoded is None:
+        try:
+            encoded = Path(picture["path"] or "").read_bytes()
+        except OSError:
+            return None
+    return hashlib.sha256(encoded).digest()
 
 
 def undecodable(row: int, dataset: str, error: Exception) -> str:

@@ -78,7 +78,7 @@ def prune(
         # All that can be wrong with the input is found before anything is computed.
         datasets = [dataset.first(config.num_images) for dataset in datasets]
         sets = {SPARSE_KEY: [sparse_images(dataset) for dataset in datasets]}
-        sets |= control_sets(controls, teacher, sets[SPARSE_KEY], config.control_seeds)
+        sets |= control_sets(controls, teacher, sets[SPARSE_KEY], config.control_seeds, judged_on=images)
         more = _more_images(teacher, config)
         history = find_history(teacher.source, revision=teacher.revision)
         pruned, layers = prune_model(teacher.model, sets[SPARSE_KEY][0], config, more)

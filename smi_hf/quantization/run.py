@@ -84,7 +84,7 @@ def quantize(
         # All that can be wrong with the input is found before anything is computed.
         datasets = [dataset.first(config.num_images) for dataset in datasets]
         sparse = _sparse_sets(datasets, teacher, config)
-        calibrations, labels = _calibrations(sparse, controls, teacher, config)
+        calibrations, labels = _calibrations(sparse, controls, teacher, config, images)
         history = find_history(teacher.source, revision=teacher.revision)
         comparison = compare_backends(teacher, sparse[0], config, images=images) if config.compare else None
         asked = config
@@ -173,12 +173,16 @@ def _sparse_sets(datasets: Sequence[SparseDataset], teacher: Teacher, config: Qu
 
 
 def _calibrations(
-    sparse: Sequence[KeptImages], controls: Sequence[str], teacher: Teacher, config: QuantizationConfig
+    sparse: Sequence[KeptImages],
+    controls: Sequence[str],
+    teacher: Teacher,
+    config: QuantizationConfig,
+    judged_on: ImageSet | None,
 ) -> tuple[dict[str, Sequence[KeptImages | None]], dict[str, str]]:
     """Calibration sets and label of each row by its key, the sparse datasets first; None is dynamic quantization."""
     rows: dict[str, Sequence[KeptImages | None]] = {SPARSE_KEY: sparse}
     labels = {SPARSE_KEY: sparse[0].source}
-    made = control_sets(controls, teacher, sparse, config.control_seeds, also=(DYNAMIC_KEY,))
+    made = control_sets(controls, teacher, sparse, config.control_seeds, judged_on=judged_on, also=(DYNAMIC_KEY,))
     for key, sets in made.items():
         rows[key], labels[key] = ([None], DYNAMIC_KEY) if sets is None else (sets, sets[0].source)
     return rows, labels

@@ -64,7 +64,7 @@ def test_a_table_has_a_row_for_each_control_and_the_curves_of_first_runs(run, re
         "gaussian": "Gaussian noise",
         "pink": "1/f noise",
         "filled": "inverted, gaps black",
-        "real=test.parquet": "real images (test.parquet)",
+        "real=test.parquet": "real images (test.parquet), which judge as well",
     }
     assert [len(row.runs) for row in rows.values()] == [1, 1, 2, 2, 1, 2]
     assert rows["teacher"].runs[0].agreement == 1.0

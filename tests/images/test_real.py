@@ -7,7 +7,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
 
 from smi_hf import UsageError
-from smi_hf.images.real import load_image_set
+from smi_hf.images.real import ImageSet, load_image_set
 
 NAMES = ["cat", "dog", "boat"]
 
@@ -176,3 +176,16 @@ def test_a_row_without_a_picture_is_named(with_bad_row):
     images = load_image_set(with_bad_row(lambda good: None), NAMES)
     with pytest.raises(UsageError, match=r"row 4 of dataset set\.parquet has no image"):
         images.batch(range(6))
+
+
+def test_pictures_have_the_same_digest_in_a_file_of_their_own_and_within_parquet(saved, tmp_path):
+    path = saved([0, 1, 2], ClassLabel(names=NAMES))
+    images = load_image_set(path, NAMES)
+    inside = images.dataset.cast_column("image", Image(decode=False))["image"]
+    for number, picture in enumerate(inside):
+        (tmp_path / f"{number}.png").write_bytes(picture["bytes"])
+    files = [str(tmp_path / f"{number}.png") for number in range(3)]
+    features = Features({"image": Image(), "label": ClassLabel(names=NAMES)})
+    outside = Dataset.from_dict({"image": files, "label": [0, 1, 2]}, features=features)
+    assert ImageSet(outside, "image", "label").digests() == images.digests()
+    assert None not in images.digests()

@@ -13,6 +13,7 @@ from smi_hf.starts.base import STARTS, StartSpec
 
 if TYPE_CHECKING:
     from smi_hf.images.kept import KeptImages
+    from smi_hf.images.real import ImageSet
     from smi_hf.models import Teacher
 
 
@@ -25,12 +26,14 @@ class ControlInputs:
         sparse: the sparse sets that it stands in for, one a run; it shows as many images as the first has.
         seeds: of noise and of choices, one run each.
         argument: what was written behind `=`, empty if nothing.
+        judged_on: real images that the rows are judged on, if they are.
     """
 
     teacher: "Teacher"
     sparse: "Sequence[KeptImages]"
     seeds: Sequence[int]
     argument: str = ""
+    judged_on: "ImageSet | None" = None
 
     @property
     def num_images(self) -> int:
@@ -105,13 +108,19 @@ class ControlSpec(Choice):
 
     registry = CONTROLS
 
-    def make(self, teacher: "Teacher", sparse: "Sequence[KeptImages]", seeds: Sequence[int]) -> "list[KeptImages]":
+    def make(
+        self,
+        teacher: "Teacher",
+        sparse: "Sequence[KeptImages]",
+        seeds: Sequence[int],
+        judged_on: "ImageSet | None" = None,
+    ) -> "list[KeptImages]":
         """The images of each run.
 
         Raises:
             UsageError: its dataset cannot be loaded, does not fit the model, or is too small.
         """
-        return CONTROLS.get(self.name).make(ControlInputs(teacher, sparse, seeds, self.argument))
+        return CONTROLS.get(self.name).make(ControlInputs(teacher, sparse, seeds, self.argument, judged_on))
 
 
 def parse_controls(texts: Sequence[str], *, also: Sequence[str] = ()) -> dict[str, ControlSpec | None]:
@@ -140,15 +149,19 @@ def control_sets(
     sparse: "Sequence[KeptImages]",
     seeds: Sequence[int],
     *,
+    judged_on: "ImageSet | None" = None,
     also: Sequence[str] = (),
 ) -> "dict[str, list[KeptImages] | None]":
     """The images of each run of each control, by the key of its row; None for what the caller serves itself.
+
+    Args:
+        judged_on: real images that the rows are judged on, if they are.
 
     Raises:
         UsageError: as `parse_controls` and `ControlSpec.make`.
     """
     rows = parse_controls(controls, also=also)
-    return {key: spec and spec.make(teacher, sparse, seeds) for key, spec in rows.items()}
+    return {key: spec and spec.make(teacher, sparse, seeds, judged_on) for key, spec in rows.items()}
 
 
 def check_controls_judged(controls: Sequence[str], *, has_images: bool) -> None:

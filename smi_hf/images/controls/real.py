@@ -1,5 +1,6 @@
 """Real images: the upper bound that synthetic ones are measured by."""
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from smi_hf.images.kept import KeptImages
     from smi_hf.images.real import ImageSet
     from smi_hf.models import Teacher
+
+logger = logging.getLogger(__name__)
 
 
 @register_control("real", "real images; DATASET:SPLIT names a split", argument="DATASET")
@@ -23,8 +26,26 @@ def real(inputs: ControlInputs) -> "list[KeptImages]":
             f"dense= takes a dense inversion"
         )
     source = f"real images ({inputs.dataset})"
+    others = _not_judged_on(images, inputs.judged_on)
+    if len(others) >= inputs.num_images:
+        images = others
+    elif len(others) < len(images):
+        source = f"real images ({inputs.dataset}), which judge as well"
+        logger.warning(
+            "%d of the %d images of control real=%s are among those that judge, so its row is too good; give others",
+            len(images) - len(others),
+            len(images),
+            inputs.dataset,
+        )
     made = (real_images(images, inputs.teacher, inputs.num_images, seed=seed) for seed in inputs.seeds)
     return [replace(each, source=source) for each in made]
+
+
+def _not_judged_on(images: "ImageSet", judged_on: "ImageSet | None") -> "ImageSet":
+    """The images that do not judge as well."""
+    judges = set(judged_on.digests() if judged_on else ()) - {None}
+    others = [number for number, digest in enumerate(images.digests()) if digest not in judges]
+    return images if len(others) == len(images) else images.select(others)
 
 
 def real_images(images: "ImageSet", teacher: "Teacher", num_images: int, *, seed: int = 0) -> "KeptImages":

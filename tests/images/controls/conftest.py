@@ -12,8 +12,8 @@ from smi_hf.images.controls.base import ControlInputs
 def inputs(teacher, kept_images) -> Callable[..., ControlInputs]:
     """Makes inputs of the tiny teacher and its sparse set; arguments change them."""
 
-    def make(argument: str = "", *, seeds=(1, 2)) -> ControlInputs:
-        return ControlInputs(teacher, [kept_images], seeds, argument)
+    def make(argument: str = "", *, seeds=(1, 2), judged_on=None) -> ControlInputs:
+        return ControlInputs(teacher, [kept_images], seeds, argument, judged_on)
 
     return make
 

@@ -1,3 +1,4 @@
+import logging
 import shutil
 
 import pytest
@@ -35,3 +36,21 @@ def test_too_few_photographs_are_refused(photographs, teacher):
     images = load_image_set(str(photographs), teacher.label_names)
     with pytest.raises(UsageError, match=r"21 real images are needed, but dataset test\.parquet has 20"):
         real_images(images, teacher, 21)
+
+
+def test_photographs_that_judge_are_not_calibrated_on(inputs, photographs, teacher, caplog):
+    images = load_image_set(str(photographs), teacher.label_names)
+    with caplog.at_level(logging.WARNING, logger="smi_hf"):
+        (made,) = CONTROLS.get("real").make(inputs(str(photographs), seeds=(1,), judged_on=images.select(range(14))))
+    others = real_images(images.select(range(14, 20)), teacher, 6, seed=1)
+    assert torch.equal(made.pixels_BCHW, others.pixels_BCHW)
+    assert made.source == "real images (test.parquet)"
+    assert not caplog.text
+
+
+def test_where_all_photographs_judge_that_is_said(inputs, photographs, teacher, caplog):
+    images = load_image_set(str(photographs), teacher.label_names)
+    with caplog.at_level(logging.WARNING, logger="smi_hf"):
+        (made,) = CONTROLS.get("real").make(inputs(str(photographs), seeds=(1,), judged_on=images))
+    assert made.source == "real images (test.parquet), which judge as well"
+    assert "20 of the 20 images of control real=test.parquet are among those that judge" in caplog.text
