@@ -71,9 +71,9 @@ def within_budget(model: SparseClassifier, config: PruningConfig) -> PruningConf
 def choose_width(model: SparseClassifier, budget: Mapping[str, float]) -> tuple[int, dict[str, float]]:
     """The most hidden units that every MLP of a model can have under a budget, and what the model then costs.
 
-    Parameters and MACs are linear in the width: two widths tell all others. Milliseconds are measured here, at the
-    least, the middle and the whole width. Lines between these name a width, which is measured, too; if it is too slow,
-    the lines through it name a smaller one.
+    Parameters and MACs are linear in the width: two widths tell all others. Milliseconds are measured at the least,
+    the middle and the whole width. Lines between these name a width, which is measured in turn with the least and the
+    whole; if it is too slow, the lines between those name a smaller one.
 
     Args:
         model: as wide as it can be; left as it is.
@@ -88,20 +88,19 @@ def choose_width(model: SparseClassifier, budget: Mapping[str, float]) -> tuple[
     """
     mlps = find_mlps(model)
     widths = _widths(model, mlps)
-    ends = {width: size_figures(_narrowed(model, mlps, width)) for width in (widths[0], widths[-1])}
+    least, tried, whole = widths[0], widths[len(widths) // 2], widths[-1]
+    ends = {width: size_figures(_narrowed(model, mlps, width)) for width in (least, whole)}
     known = {option: {width: ends[width][key] for width in ends} for option, key in _COUNTED.items()}
-    if "max_ms" in budget:
-        known["max_ms"] = _milliseconds(model, mlps, [widths[0], widths[len(widths) // 2], widths[-1]])
-    _check_least({option: known[option][widths[0]] for option in budget}, budget, model.config.num_hidden_layers)
     while True:
-        lines = {option: _along(points, widths) for option, points in known.items()}
-        width = max(each for each in widths if all(lines[option][each] <= budget[option] for option in budget))
-        if "max_ms" in budget and width not in known["max_ms"]:
-            known["max_ms"] |= _milliseconds(model, mlps, [width])
-            if known["max_ms"][width] > budget["max_ms"]:
-                widths = [each for each in widths if each < width]
-                continue
-        return width, {option: _along(points, [width])[width] for option, points in known.items()}
+        if "max_ms" in budget:
+            # By turns, and none from before: a machine that is slower now is so for all of them.
+            known["max_ms"] = _milliseconds(model, mlps, [least, tried, whole])
+        _check_least({option: known[option][least] for option in budget}, budget, model.config.num_hidden_layers)
+        costs = {option: _along(points, widths) for option, points in known.items()}
+        width = max(each for each in widths if all(costs[option][each] <= budget[option] for option in budget))
+        if "max_ms" not in budget or width in known["max_ms"]:
+            return width, {option: costs[option][width] for option in costs}
+        tried, widths = width, [each for each in widths if each <= width]
 
 
 def _widths(model: SparseClassifier, mlps: Sequence[Mlp]) -> list[int]:

@@ -64,8 +64,8 @@ def prune(
         The record, with the table if there are images.
 
     Raises:
-        UsageError: a setting does not fit the teacher, a budget cannot be met or prunes nothing, a dataset is not its own,
-            or `output_dir` cannot be used.
+        UsageError: a setting does not fit the teacher, a budget cannot be met or prunes nothing, a dataset is not
+            its own, or `output_dir` cannot be used.
     """
     config = config or PruningConfig()
     datasets = [datasets] if isinstance(datasets, SparseDataset) else list(datasets)
