@@ -181,7 +181,7 @@ def test_under_a_budget_the_model_and_its_controls_have_one_width_which_record_a
     # Eight more would not fit.
     per_unit = (whole - loaded.num_parameters()) / (teacher.model.config.intermediate_size - width)
     assert loaded.num_parameters() <= 1e6 * budget < loaded.num_parameters() + 8 * per_unit
-    assert record.row("sparse").figures["parameters"] == loaded.num_parameters() / 1e6
+    assert record.rows[1].figures["parameters"] == loaded.num_parameters() / 1e6
     assert record.settings["max_parameters"] == budget and "max_ms" not in record.settings
     card = (tmp_path / "pruned" / "README.md").read_text()
     assert "`max_parameters`" in card and f"{100 * record.settings['keep_mlp']:g} % of the hidden units" in card
