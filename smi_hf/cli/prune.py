@@ -21,6 +21,11 @@ _EPILOG = """examples:
       --output_dir out/pruned --eval_dataset photographs.parquet --controls gaussian real=photographs.parquet
   smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
       --output_dir out/shallow --keep_mlp 1 --num_layers 11
+  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
+      --output_dir out/four-million --max_parameters 4
+
+A budget (--max_parameters, --max_gmacs, --max_ms) chooses how many hidden units stay: as many as it leaves room for,
+equally many in each MLP.
 
 Hidden units go that the others can best make up for, and what is left is refitted, one MLP after the other: in closed
 form, in seconds, then by gradient, in minutes (--num_epochs 0 leaves that out). The result loads with transformers as

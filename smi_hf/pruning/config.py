@@ -7,6 +7,8 @@ from smi_hf.errors import UsageError
 from smi_hf.files import check_folder_name
 from smi_hf.images.controls.base import check_control_seeds
 
+# Share of the hidden units that stays where nothing is said.
+KEEP = 0.5
 # What is added to the diagonal of the inputs' covariance, as a share of its mean. DeiT-Tiny, half of every MLP cut, 64
 # images, 400 photographs: with 0.1, 0.01, 0.001, 0.0001 top-1 is 45.5, 54.8, 56.8, 56.0 % on whole photographs, 30.3,
 # 41.0, 45.3, 44.3 on 46 random patches of them, and on Gaussian noise 16.0, 18.3, 18.3 from 0.01 on.
@@ -21,11 +23,30 @@ class PruningConfig:
         UsageError: a value is out of range, or nothing would be pruned.
     """
 
-    keep_mlp: float = field(
-        default=0.5,
+    keep_mlp: float | None = field(
+        default=None,
         metadata={
             "help": "Share of the hidden units of every MLP that stays, above 0 and at most 1; the second layer of "
-            "each is refitted to what stays."
+            f"each is refitted to what stays. Default: {KEEP}, or what a budget (max_parameters, max_gmacs, max_ms) "
+            "leaves room for."
+        },
+    )
+    max_parameters: float | None = field(
+        default=None,
+        metadata={
+            "help": "Budget in place of keep_mlp: millions of parameters that the pruned model may have. As many "
+            "hidden units stay as fit; of several budgets all hold. Layers go first, if any are to."
+        },
+    )
+    max_gmacs: float | None = field(
+        default=None,
+        metadata={"help": "Budget: multiply-accumulates for one whole image, in 10^9, counted as in the table."},
+    )
+    max_ms: float | None = field(
+        default=None,
+        metadata={
+            "help": "Budget: milliseconds for one image, measured here and now in PyTorch. Measurements scatter, so "
+            "later ones can be above it."
         },
     )
     num_layers: int | None = field(
@@ -75,7 +96,12 @@ class PruningConfig:
 
     def __post_init__(self) -> None:
         check_folder_name(self.output_dir)
-        if not 0 < self.keep_mlp <= 1:
+        for option, limit in self.budget().items():
+            if not 0 < limit < float("inf"):
+                raise UsageError(f"{option} must be above 0, and finite, but {limit} was given")
+            if self.keep_mlp is not None:
+                raise UsageError(f"keep_mlp says how many hidden units stay, but {option} chooses it; leave out one")
+        if self.keep_mlp is not None and not 0 < self.keep_mlp <= 1:
             raise UsageError(f"keep_mlp must be above 0 and at most 1, but {self.keep_mlp} was given")
         if not 0 <= self.ridge < float("inf"):
             raise UsageError(f"ridge must be 0 or more, and finite, but {self.ridge} was given")
@@ -91,6 +117,11 @@ class PruningConfig:
             if not 0 <= getattr(self, option) < 2**31:
                 raise UsageError(f"{option} must be from 0 to 2**31 - 1, but {getattr(self, option)} was given")
         check_control_seeds(self.control_seeds)
+
+    def budget(self) -> dict[str, float]:
+        """What the model may cost, by option; empty if nothing was said."""
+        limits = {option: getattr(self, option) for option in ("max_parameters", "max_gmacs", "max_ms")}
+        return {option: limit for option, limit in limits.items() if limit is not None}
 
     def model_settings(self) -> dict[str, Any]:
         """The options that decide what the model is."""

@@ -24,6 +24,7 @@ from smi_hf.images.starts import start_images
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.blocks import find_blocks
 from smi_hf.models.depth import check_layers, check_num_layers, with_layers
+from smi_hf.pruning.budget import within_budget
 from smi_hf.pruning.config import PruningConfig
 from smi_hf.pruning.depth import choose_layers
 from smi_hf.pruning.mlps import has_plain_mlps
@@ -63,7 +64,8 @@ def prune(
         The record, with the table if there are images.
 
     Raises:
-        UsageError: a setting does not fit the teacher, a dataset is not its own, or `output_dir` cannot be used.
+        UsageError: a setting does not fit the teacher, a budget cannot be met or prunes nothing, a dataset is not
+            its own, or `output_dir` cannot be used.
     """
     config = config or PruningConfig()
     datasets = [datasets] if isinstance(datasets, SparseDataset) else list(datasets)
@@ -72,7 +74,8 @@ def prune(
         raise UsageError("there is no dataset to prune on; give at least one")
     for dataset in datasets:
         check_made_from(dataset.record, teacher, other_teacher=config.other_teacher)
-    _check_fits(teacher.model, config)
+    budget = config.budget()
+    config = _fitted(teacher.model, config)
     output_dir = Path(config.output_dir)
     with folder_made_whole(output_dir) as folder:
         # All that can be wrong with the input is found before anything is computed.
@@ -85,7 +88,7 @@ def prune(
         pruned.model.save_pretrained(folder)
         teacher.image_processor.save_pretrained(folder)
         references = [DatasetReference.of(dataset, teacher) for dataset in datasets]
-        record = replace(_record(teacher, pruned, layers, references, config), history=history)
+        record = replace(_record(teacher, pruned, layers, references, config, budget), history=history)
         if images is not None:
             record = record.judged(_judge(teacher, pruned, sets, more, images, config), images)
         save_model_record(record, folder)
@@ -101,11 +104,12 @@ def prune_model(
         more: images that MLPs are refitted to as well.
 
     Raises:
-        UsageError: the model has not so many layers, or no plain MLPs.
+        UsageError: the model has not so many layers, or no plain MLPs, or no width meets the budget.
     """
     layers = tuple(config.layers) or tuple(range(len(find_blocks(model))))
     if config.num_layers is not None:
         layers = choose_layers(model, images, config.num_layers, disable_tqdm=config.disable_tqdm)
+    config = within_budget(model, config)
     if config.keep_mlp == 1 and not has_plain_mlps(model):
         return with_layers(model, layers).freeze(), layers
     pruned = prune_mlps(
@@ -131,14 +135,16 @@ def check_controls(controls: Sequence[str], *, has_images: bool) -> None:
     check_controls_judged(controls, has_images=has_images)
 
 
-def _check_fits(model: SparseClassifier, config: PruningConfig) -> None:
-    """Refuses what the model has not, before a file is written."""
+def _fitted(model: SparseClassifier, config: PruningConfig) -> PruningConfig:
+    """The settings with what a budget leaves of the model; what it has not is refused before a file is written."""
     if config.num_layers is not None:
         check_num_layers(model, config.num_layers)
     if config.layers:
         check_layers(model, config.layers)
+    config = within_budget(model, config)
     if config.keep_mlp < 1:
         check_stock_width(model, config.keep_mlp)
+    return config
 
 
 def _more_images(teacher: Teacher, config: PruningConfig) -> list[KeptImages]:
@@ -154,8 +160,10 @@ def _record(
     layers: Sequence[int],
     datasets: Sequence[DatasetReference],
     config: PruningConfig,
+    budget: dict[str, float],
 ) -> ModelRecord:
     settings = {
+        **budget,
         **config.model_settings(),
         "layers": list(layers),
         "layers_before": teacher.model.config.num_hidden_layers,

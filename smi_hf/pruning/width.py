@@ -18,7 +18,7 @@ from smi_hf.models import SparseClassifier
 from smi_hf.models.blocks import BlockInputs, find_blocks, first_block_inputs
 from smi_hf.models.depth import with_layers
 from smi_hf.pruning.compensation import Moments, choose_inputs, correction, refit
-from smi_hf.pruning.config import RIDGE
+from smi_hf.pruning.config import KEEP, RIDGE
 from smi_hf.pruning.fitting import activation_of, fit_mlp
 from smi_hf.pruning.mlps import Mlp, find_mlps
 from smi_hf.pruning.targets import mlp_tokens, output_scale
@@ -30,7 +30,7 @@ def prune_mlps(
     model: SparseClassifier,
     images: KeptImages | Sequence[KeptImages],
     *,
-    keep: float = 0.5,
+    keep: float = KEEP,
     layers: Sequence[int] | None = None,
     ridge: float = RIDGE,
     num_epochs: int = 0,
@@ -87,7 +87,7 @@ def prune_mlps(
             _prune_block(pruned, mlp, batches, [batch.hidden_BTD for batch in whole], keep, ridge, num_epochs, seed)
             for batch in batches:
                 batch.advance(mlp.block)
-    _tell_configuration(pruned.config, mlps[0].num_units(pruned))
+    tell_width(pruned.config, mlps[0].num_units(pruned))
     return pruned
 
 
@@ -142,6 +142,11 @@ def _linear(weights_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
     return layer.requires_grad_(False)
 
 
+def stock_step(config: Any) -> int:
+    """What a configuration of the family counts hidden units in: 1, or its hidden size if it has a ratio alone."""
+    return 1 if hasattr(config, "intermediate_size") else config.hidden_size
+
+
 def check_stock_width(model: SparseClassifier, keep: float) -> None:
     """Checks that a configuration of the family can say how wide the MLPs would be: a stock checkpoint needs that.
 
@@ -149,10 +154,10 @@ def check_stock_width(model: SparseClassifier, keep: float) -> None:
         UsageError: it cannot; names the shares that it can.
     """
     config = model.config
-    if hasattr(config, "intermediate_size"):
+    if stock_step(config) == 1:
         return
     num_units = find_mlps(model)[0].num_units(model)
-    if _num_kept(keep, num_units) % config.hidden_size:
+    if _num_kept(keep, num_units) % stock_step(config):
         ratio = num_units // config.hidden_size
         shares = ", ".join(f"{part / ratio:g}" for part in range(1, ratio + 1))
         raise UsageError(
@@ -165,7 +170,7 @@ def _num_kept(keep: float, num_units: int) -> int:
     return max(1, round(keep * num_units))
 
 
-def _tell_configuration(config: Any, num_units: int) -> None:
+def tell_width(config: Any, num_units: int) -> None:
     """Writes the number of hidden units where the family has it, and can say it."""
     if hasattr(config, "intermediate_size"):
         config.intermediate_size = num_units

@@ -179,6 +179,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "prune": {
         "--model_name_or_path": FEW_PATHS, "--dataset": PATHS, "--output_dir": FEW_PATHS, "--keep_mlp": NUMBERS,
+        "--max_parameters": (*NUMBERS, "1e-9", "0.01", "0.011"), "--max_gmacs": (*NUMBERS, "1e-9", "2e-4", "1"),
+        "--max_ms": (*NUMBERS, "1e-9", "1e9"),
         "--num_layers": (*NUMBERS, "1"), "--layers": (*NUMBERS, "0 0", "1 0", "0 1", "0 9"), "--ridge": NUMBERS,
         "--num_images": NUMBERS, "--controls": ("gausian", "real=", "dynamic", "gaussian gaussian", "dense={foreign}"),
         "--control_seeds": NUMBERS, "--batch_size": NUMBERS, "--config": PATHS, "--eval_dataset": FEW_PATHS,

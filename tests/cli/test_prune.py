@@ -34,10 +34,24 @@ def test_the_commands_that_it_names_work(tiny_checkpoint, sparse_folder, smi, tm
     assert ModelRecord.load(tmp_path / "small-int8").teacher.name == "small"
 
 
+def test_a_budget_chooses_the_width_and_the_command_says_so(tiny_checkpoint, sparse_folder, smi, tmp_path):
+    given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "small"]
+    answer = smi("prune", *given, "--max_parameters", "0.0125", "--num_epochs", "0", "--disable_tqdm")
+    assert answer.code == 0
+    settings = ModelRecord.load(tmp_path / "small").settings
+    assert settings["max_parameters"] == 0.0125 and settings["parameters"] <= 12_500
+    share = settings["keep_mlp"]
+    assert f"max_parameters is 0.0125: {48 * share:.0f} of 48 hidden units of each MLP stay" in answer.err
+    assert f"{100 * share:g} % of the MLPs' hidden units" in answer.out
+
+
 def test_a_mistake_is_one_sentence_and_writes_nothing(tiny_checkpoint, sparse_folder, smi, tmp_path):
     given = ["--model_name_or_path", tiny_checkpoint, "--dataset", sparse_folder, "--output_dir", tmp_path / "small"]
     for mistake, message in (
         (["--keep_mlp", "0"], "keep_mlp must be above 0 and at most 1"),
+        (["--max_parameters", "1e-6"], "give at least that, or leave fewer layers (--num_layers)"),
+        (["--max_gmacs", "5"], "which the whole model meets"),
+        (["--max_ms", "9", "--keep_mlp", "0.5"], "keep_mlp says how many hidden units stay, but max_ms chooses it"),
         (["--num_layers", "99"], "num_layers is 99, but the model has"),
         (["--controls", "gaussian"], "give --eval_dataset as well"),
     ):

@@ -165,3 +165,53 @@ def test_a_width_that_no_checkpoint_can_say_is_refused_with_those_that_can(teach
     assert list(tmp_path.iterdir()) == []
     prune(dinov2, dataset, replace(config, keep_mlp=0.75))
     assert AutoModelForImageClassification.from_pretrained(tmp_path / "pruned").config.mlp_ratio == 3
+
+
+def test_under_a_budget_the_model_and_its_controls_have_one_width_which_record_and_card_tell(
+    teacher, dataset, config, images, tmp_path, caplog
+):
+    whole = teacher.model.model.num_parameters()
+    budget = 0.9 * whole / 1e6
+    with caplog.at_level("INFO", "smi_hf"):
+        record = prune(teacher, dataset, replace(config, max_parameters=budget), images=images, controls=["gaussian"])
+    assert caplog.text.count("hidden units of each MLP stay") == 1
+    loaded = AutoModelForImageClassification.from_pretrained(tmp_path / "pruned")
+    width = loaded.config.intermediate_size
+    assert (width % 8, record.settings["keep_mlp"]) == (0, width / teacher.model.config.intermediate_size)
+    # Eight more would not fit.
+    per_unit = (whole - loaded.num_parameters()) / (teacher.model.config.intermediate_size - width)
+    assert loaded.num_parameters() <= 1e6 * budget < loaded.num_parameters() + 8 * per_unit
+    assert record.rows[1].figures["parameters"] == loaded.num_parameters() / 1e6
+    assert record.settings["max_parameters"] == budget and "max_ms" not in record.settings
+    card = (tmp_path / "pruned" / "README.md").read_text()
+    assert "`max_parameters`" in card and f"{100 * record.settings['keep_mlp']:g} % of the hidden units" in card
+
+
+def test_a_budget_of_time_is_met_by_a_model_of_fewer_layers(teacher, dataset, config):
+    # One layer of two, and 1,000 seconds for an image: nothing more need go.
+    record = prune(teacher, dataset, replace(config, max_ms=1e6, num_layers=1))
+    assert (record.settings["keep_mlp"], len(record.settings["layers"]), record.settings["max_ms"]) == (1.0, 1, 1e6)
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"max_parameters": 1e-6}, "give at least that, or leave fewer layers"),
+        ({"max_gmacs": 1e6}, "nothing would be pruned"),
+        ({"max_ms": 1e-6, "num_layers": 1}, "but the smallest model with one layer costs"),
+    ],
+)
+def test_a_budget_that_does_not_fit_is_refused_and_leaves_nothing(budget, message, teacher, dataset, config, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        prune(teacher, dataset, replace(config, **budget))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_under_a_budget_a_family_that_has_a_ratio_gets_a_whole_one(teacher, dataset, config, tmp_path):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 4, "num_labels": 5}
+    model = Dinov2ForImageClassification(Dinov2Config(**sizes, image_size=32, patch_size=8))
+    dinov2 = Teacher.from_model(model, teacher.image_processor, name="dinov2")
+    # Room for 3.5 times the hidden size.
+    budget = (model.num_parameters() - 2 * 8 * 33) / 1e6
+    prune(dinov2, dataset, replace(config, other_teacher=True, max_parameters=budget))
+    assert AutoModelForImageClassification.from_pretrained(tmp_path / "pruned").config.mlp_ratio == 3

@@ -13,7 +13,7 @@ from smi_hf.models import License
 _DONE = {"pruned": "pruned", "distilled": "taught", "quantized": "quantized"}
 # Settings that say most about a step; all of the last one stand below.
 _NOTED = {
-    "pruned": ("compensation", "ridge", "num_epochs", "num_scenes"),
+    "pruned": ("max_parameters", "max_gmacs", "max_ms", "compensation", "ridge", "num_epochs", "num_scenes"),
     "distilled": ("loss", "temperature", "learning_rate", "num_train_epochs", "freeze_backbone", "rounds", "seed"),
     "quantized": ("operators", "quantize_outputs", "calibration_patches"),
 }
