@@ -4,12 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer
-
 from smi_hf.data import SparseDataset
 from smi_hf.data.schema import CARD_FILE
-from smi_hf.distillation.batches import RealImages
 from smi_hf.distillation.config import SparseDistillationConfig
+from smi_hf.distillation.evaluating import EvaluatingTrainer
 from smi_hf.distillation.records import distillation_record
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import RESULTS_FILE, DatasetReference, HeldOut
@@ -17,18 +15,15 @@ from smi_hf.hub.cards.model import is_record_of, save_model_record
 from smi_hf.hub.publish import MODEL, open_for, push_to
 from smi_hf.hub.repository import Repository
 from smi_hf.images.kept import KeptImages
-from smi_hf.models import Teacher
 
 
-class PublishingTrainer(Trainer):
+class PublishingTrainer(EvaluatingTrainer):
     """What `SparseDistillationTrainer` does about the Hub: one commit at the end, with a record and its card.
 
     Attributes:
-        teacher: that taught.
         taught_on: the images that taught, held-out ones among them.
     """
 
-    teacher: Teacher
     taught_on: SparseDataset | KeptImages
     _repository: Repository | None = None
 
@@ -82,12 +77,6 @@ class PublishingTrainer(Trainer):
             url = publish_student(self, self._repository, held_out, message=commit_message)
         self.accelerator.wait_for_everyone()
         return url
-
-    def judge_held_out(self) -> HeldOut | None:
-        """Agreement with the teacher on the held-out synthetic images, None if real images judge the student."""
-        if isinstance(self.eval_dataset, RealImages):
-            return None
-        return HeldOut(num_images=len(self.eval_dataset), agreement=self.evaluate()["eval_agreement"])
 
 
 def open_model_repository(
