@@ -6,41 +6,52 @@ pixels.
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import EvalPrediction, Trainer
+from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.trainer_utils import IntervalStrategy
 
 from smi_hf.distillation.answers import answer_views
 from smi_hf.distillation.batches import Answers, RealImages, Views
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.forecast import Forecast
-from smi_hf.distillation.matching import compare
+from smi_hf.distillation.matching import answer_losses, compare
 from smi_hf.distillation.students import DenseStudent, SparseStudent
 from smi_hf.distillation.views import make_views
 from smi_hf.evaluation.record import HeldOut
 from smi_hf.models import Teacher
 
+# Names of the two sets that may judge.
+HELD_OUT, REAL = "held_out", "real"
+REAL_IMAGES = "real images"
+
 
 class EvaluatingTrainer(Trainer):
-    """What `SparseDistillationTrainer` does to judge its student, on synthetic images or on real ones.
+    """What `SparseDistillationTrainer` does to judge its student, on synthetic images, on real ones, or on both.
 
     Attributes:
         teacher: that taught.
         student: its model is that of the trainer.
+        judged_on: what judges the student in the end, in words.
     """
 
     args: SparseDistillationConfig
     teacher: Teacher
     student: SparseStudent | DenseStudent
+    judged_on: str
 
     # Batches: a dataset here gives numbers, and its own collate makes tensors of them.
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader:
-        self._begin_to_judge(eval_dataset or self.eval_dataset)
+        judged = self._sets[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset or self.eval_dataset
+        if isinstance(judged, Views):
+            self._answer_held_out(judged)
+        self._begin_to_judge(judged)
         return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Any) -> torch.utils.data.DataLoader:
@@ -51,9 +62,27 @@ class EvaluatingTrainer(Trainer):
         self._judged = judged
         self.data_collator = judged.collate
 
+    @property
+    def _sets(self) -> dict[str, Views | RealImages]:
+        """What judges, by name; of two, the first decides when to stop."""
+        if isinstance(self.eval_dataset, dict):
+            return self.eval_dataset
+        return {REAL if isinstance(self.eval_dataset, RealImages) else HELD_OUT: self.eval_dataset}
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """As `Trainer.evaluate`; where two sets judge, their figures differ by name without the names of the sets."""
+        if eval_dataset is not None or not isinstance(self.eval_dataset, dict):
+            return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        figures = {}
+        for name in self.eval_dataset:
+            figures |= super().evaluate(name, ignore_keys, metric_key_prefix)
+        return figures
+
     def judge_held_out(self) -> HeldOut | None:
         """Agreement with the teacher on the held-out synthetic images, None if real images judge the student."""
-        if isinstance(self.eval_dataset, RealImages):
+        if self.judged_on == REAL_IMAGES:
             return None
         return HeldOut(num_images=len(self.eval_dataset), agreement=self.evaluate()["eval_agreement"])
 
@@ -77,15 +106,21 @@ class EvaluatingTrainer(Trainer):
         """Lets the first steps say how long the rest will take."""
         seconds = 0.0
         if self.args.eval_strategy != IntervalStrategy.NO and not self._is_divided:
-            # Not through a loader: to begin one draws from the random numbers of the training.
-            judged = self.eval_dataset
-            items = list(range(min(len(judged), self.args.eval_batch_size)))
             self.model.eval()
-            start = time.perf_counter()
-            self._judge(self.model, judged, judged.collate(items))
-            seconds = (time.perf_counter() - start) * len(judged) / len(items) / self.args.world_size
+            for judged in self._sets.values():
+                seconds += self._judge_seconds(judged)
         self.remove_callback(Forecast)
-        self.add_callback(Forecast(seconds, is_judged_once=self._summarizes))
+        self.add_callback(Forecast(seconds, is_judged_once=self._summarizes, may_stop=self.args.stops_early))
+
+    def _judge_seconds(self, judged: Views | RealImages) -> float:
+        """How long it takes to judge by a set, measured on its first batch."""
+        # Not through a loader: to begin one draws from the random numbers of the training.
+        if isinstance(judged, Views):
+            self._answer_held_out(judged)
+        items = list(range(min(len(judged), self.args.eval_batch_size)))
+        start = time.perf_counter()
+        self._judge(self.model, judged, judged.collate(items))
+        return (time.perf_counter() - start) * len(judged) / len(items) / self.args.world_size
 
     def _views(self, inputs: dict[str, Tensor], augmentations: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Patches and their places for each image of a batch, as its view says."""
@@ -103,14 +138,30 @@ class EvaluatingTrainer(Trainer):
             views=views,
         )
 
+    def _compare(
+        self, model: nn.Module, inputs: dict[str, Tensor], augmentations: Sequence[str]
+    ) -> tuple[ImageClassifierOutput, dict[str, Tensor]]:
+        """The student's output for a batch of views, and the parts of its loss by name."""
+        if "summary" in inputs:
+            output = self.student.forward_summary(model, inputs["summary"])
+            return output, answer_losses(self.args, output.logits, inputs["teacher_logits"], inputs["labels"])
+        patches_BKCPQ, kept_BK = self._views(inputs, augmentations)
+        return compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
+
+    def _answer_held_out(self, held_out: Views) -> None:
+        """Computes once what every judgement needs of the teacher, and of a frozen backbone."""
+        if held_out.answers is None and not self._is_divided:
+            # All kept patches: students of different augmentations are judged on the same images.
+            held_out.answers = self._answer_all(held_out, augmentations=())
+
     @torch.no_grad()
-    def _answer_all(self, views: Views) -> Answers:
+    def _answer_all(self, views: Views, augmentations: Sequence[str]) -> Answers:
         """Runs the teacher, and a frozen backbone, once for each view; processes share the work."""
         was_training = self.model.training
         self.model.eval()
         answers = answer_views(
             views,
-            self._answer,
+            partial(self._answer, augmentations=augmentations),
             process=self.args.process_index,
             num_processes=self.args.world_size,
             disable_tqdm=self.args.disable_tqdm or not self.is_world_process_zero(),
@@ -118,9 +169,9 @@ class EvaluatingTrainer(Trainer):
         self.model.train(was_training)
         return answers
 
-    def _answer(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _answer(self, batch: dict[str, Tensor], augmentations: Sequence[str]) -> tuple[Tensor, Tensor, Tensor | None]:
         inputs = self._prepare_inputs(batch)
-        patches_BKCPQ, kept_BK = self._views(inputs, self.args.augmentations)
+        patches_BKCPQ, kept_BK = self._views(inputs, augmentations)
         logits_BL = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.float().cpu()
         summary_BSD = None
         if self._summarizes:
@@ -130,7 +181,7 @@ class EvaluatingTrainer(Trainer):
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Logits of a batch, and what they should be: labels of real images, the teacher's choice for synthetic."""
+        """Logits of a batch, and what they should be: labels of real images, the teacher's logits for synthetic."""
         return self._judge(model, self._judged, inputs)
 
     def _judge(
@@ -141,11 +192,10 @@ class EvaluatingTrainer(Trainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             if isinstance(judged, RealImages):
                 return None, self._answer_real(model, judged, inputs), inputs["labels"]
-            # All kept patches: students of different augmentations are judged on the same images.
-            patches_BKCPQ, kept_BK = self._views(inputs, augmentations=())
-            output, parts = compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
-            choice_B = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.argmax(dim=-1)
-        return sum(parts.values()), output.logits, choice_B
+            if "teacher_logits" not in inputs:
+                inputs["teacher_logits"] = self.teacher.model.forward_patches(*self._views(inputs, ())).logits
+            output, parts = self._compare(model, inputs, augmentations=())
+        return sum(parts.values()), output.logits, inputs["teacher_logits"]
 
     def _answer_real(self, model: nn.Module, judged: RealImages, inputs: dict[str, Tensor]) -> Tensor:
         """Logits of real images; what a frozen backbone makes of an image is computed once."""
@@ -158,19 +208,30 @@ class EvaluatingTrainer(Trainer):
         return self.student.forward_summary(model, summary_BSD).logits
 
 
-def chosen(logits_BL: Tensor, labels_B: Tensor) -> Tensor:
-    """The first choices of each image, best first, (B, at most 5)."""
-    return logits_BL.topk(min(5, logits_BL.shape[-1])).indices
+def judged_images(logits_BL: Tensor, wanted: Tensor) -> Tensor:
+    """What is kept of a judged batch: the first choices of real images, best first, (B, at most 5), or of synthetic
+    ones whether the first choice is the teacher's, and the KL divergence from its answer, (B, 2).
+
+    Args:
+        wanted: labels (B,), or the teacher's logits (B, L).
+    """
+    if wanted.ndim == 1:
+        return logits_BL.topk(min(5, logits_BL.shape[-1])).indices
+    student_BL, teacher_BL = (logits.float().log_softmax(dim=-1) for logits in (logits_BL, wanted))
+    kl_B = F.kl_div(student_BL, teacher_BL, reduction="none", log_target=True).sum(dim=-1)
+    return torch.stack([(logits_BL.argmax(dim=-1) == wanted.argmax(dim=-1)).float(), kl_B], dim=-1)
 
 
-def accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    """Top-1 and top-5 accuracy in [0, 1]."""
-    from smi_hf.evaluation.metrics import TopKAccuracy
+def figures(prediction: EvalPrediction) -> dict[str, float]:
+    """The figures of a set, from what `judged_images` keeps of it.
 
-    choices, labels = prediction.predictions.tolist(), prediction.label_ids.tolist()
-    return TopKAccuracy().compute(predictions=choices, references=labels)
+    Of real images `top1` and `top5`, accuracies in [0, 1]. Of synthetic ones `agreement`, the share with the teacher's
+    first choice, and `kl`, the mean of KL(teacher || student) at temperature 1, in nats, at least 0.
+    """
+    if prediction.label_ids.ndim == 1:
+        from smi_hf.evaluation.metrics import TopKAccuracy
 
-
-def agreement(prediction: EvalPrediction) -> dict[str, float]:
-    """Share of images with the teacher's first choice, in [0, 1]."""
-    return {"agreement": float(np.mean(prediction.predictions[:, 0] == prediction.label_ids))}
+        choices, labels = prediction.predictions.tolist(), prediction.label_ids.tolist()
+        return TopKAccuracy().compute(predictions=choices, references=labels)
+    agreement, kl = prediction.predictions.mean(axis=0, dtype="float64")
+    return {"agreement": float(agreement), "kl": float(kl)}

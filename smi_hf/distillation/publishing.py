@@ -119,6 +119,7 @@ def publish_student(
     if (folder / CARD_FILE).exists() and not (folder / RESULTS_FILE).exists():
         raise UsageError(f"{folder / CARD_FILE} is no card of smi_hf and would be replaced; move it away, then push")
     if not is_record_of(folder):
-        record = distillation_record(trainer, [DatasetReference.of(trainer.taught_on, trainer.teacher)])
+        datasets = [DatasetReference.of(trainer.taught_on, trainer.teacher)]
+        record = distillation_record(trainer, datasets, more=trainer.steps)
         save_model_record(replace(record, held_out=held_out), folder)
     return push_to(repository, folder, MODEL, message=message)

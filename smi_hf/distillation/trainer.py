@@ -1,7 +1,4 @@
-"""Distillation as a `transformers.Trainer`: teacher and student are shown the kept patches of the same views.
-
-Legend: `B` images, `K` kept patches, `C` channels, `P Q` patch pixels.
-"""
+"""Distillation as a `transformers.Trainer`: teacher and student are shown the kept patches of the same views."""
 
 import json
 import logging
@@ -12,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.trainer_utils import TrainOutput
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
@@ -26,12 +24,12 @@ from smi_hf.distillation.checkpoints import (
 from smi_hf.distillation.checks import check_grid, check_same_shape, check_student, size_made_for
 from smi_hf.distillation.choosing import with_preset
 from smi_hf.distillation.config import SparseDistillationConfig
-from smi_hf.distillation.evaluating import accuracy, agreement, chosen
+from smi_hf.distillation.evaluating import HELD_OUT, REAL, REAL_IMAGES, figures, judged_images
 from smi_hf.distillation.loading import StudentModel, StudentOrigin, head_modules
-from smi_hf.distillation.matching import answer_losses, compare
 from smi_hf.distillation.publishing import PublishingTrainer
+from smi_hf.distillation.stopping import EarlyStopping, stopped_state
 from smi_hf.distillation.students import DenseStudent, SparseStudent, make_student
-from smi_hf.distillation.trainer_settings import check_optimizer, settled
+from smi_hf.distillation.trainer_settings import check_optimizer, settled, with_whole_steps
 from smi_hf.errors import RunError, UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
@@ -55,7 +53,8 @@ class SparseDistillationTrainer(PublishingTrainer):
         args: what is taught and how.
         train_dataset: a sparse dataset of this teacher (`smi_hf.load_sparse_dataset`), or images in memory.
         eval_dataset: real images, judged by top-1 and top-5; if None, a share `held_out` of the synthetic images is
-            kept from training and agreement with the teacher is judged on it.
+            kept from training and agreement with the teacher is judged on it. With `early_stopping_patience` that
+            share decides when to stop, whatever real images there are.
         image_processor: the student's, saved beside it; decides its image size and normalization, which are the
             teacher's if None. What `load_student` returns has its own.
         **kwargs: as for `Trainer` (callbacks, optimizers), except what is decided here: batches, losses and metrics.
@@ -92,19 +91,23 @@ class SparseDistillationTrainer(PublishingTrainer):
         if eval_dataset is not None and image_processor is None:
             raise UsageError("an eval_dataset of real images needs the student's image_processor; give it as well")
         self.student = self._make_student(model, image_processor, args)
-        args = settled(args, self.student, teacher, is_judged_by_labels=eval_dataset is not None)
+        holds_out = eval_dataset is None or args.stops_early
+        args = settled(args, self.student, teacher, is_judged_by_labels=not holds_out)
         check_optimizer(args, model)
-        images, held_out = split(self.taught_on, args.held_out if eval_dataset is None else 0.0)
-        self.judged_on = "held-out synthetic images" if eval_dataset is None else "real images"
-        judge = Views(held_out, 1) if eval_dataset is None else RealImages(eval_dataset, image_processor)
+        images, held_out = split(self.taught_on, args.held_out if holds_out else 0.0)
+        self.judged_on = "held-out synthetic images" if eval_dataset is None else REAL_IMAGES
+        args = with_whole_steps(args, len(images) * max(1, args.num_views))
+        sets: dict[str, Views | RealImages] = {HELD_OUT: Views(held_out, 1)} if holds_out else {}
+        if eval_dataset is not None and (args.draws_curve or not holds_out):
+            sets[REAL] = RealImages(eval_dataset, image_processor)
         super().__init__(
             model=model,
             args=args,
             train_dataset=Views(images, args.num_views),
-            eval_dataset=judge,
+            eval_dataset=sets if len(sets) > 1 else next(iter(sets.values())),
             processing_class=image_processor,
-            compute_metrics=agreement if eval_dataset is None else accuracy,
-            preprocess_logits_for_metrics=chosen,
+            compute_metrics=figures,
+            preprocess_logits_for_metrics=judged_images,
             **kwargs,
         )
         # Our losses are means over images, to be divided by the accumulation steps.
@@ -116,8 +119,21 @@ class SparseDistillationTrainer(PublishingTrainer):
         # Of this session, and of those before it that it continues.
         self._started: float | None = None
         self._seconds_before = 0.0
-        if eval_dataset is None and self.is_world_process_zero():
-            logger.info("judged by agreement with the teacher on %d held-out synthetic images", len(held_out))
+        if holds_out and self.is_world_process_zero():
+            self._log_judges(len(held_out))
+
+    def _log_judges(self, num_held_out: int) -> None:
+        if not self.args.stops_early:
+            logger.info("judged by agreement with the teacher on %d held-out synthetic images", num_held_out)
+            return
+        logger.info(
+            "stops after %d evaluations without a better %s on %d held-out synthetic images, and keeps the best "
+            "student; judged by %s",
+            self.args.early_stopping_patience,
+            self.args.metric_for_best_model,
+            num_held_out,
+            f"{REAL_IMAGES} in the end" if self.judged_on == REAL_IMAGES else "agreement with the teacher on the same",
+        )
 
     def _check_images(
         self, given: SparseDataset | KeptImages, args: SparseDistillationConfig
@@ -179,14 +195,30 @@ class SparseDistillationTrainer(PublishingTrainer):
         self._seconds_before = 0.0
         if checkpoint is not None:
             self._seconds_before = json.loads((checkpoint / SETTINGS_FILE).read_text()).get("seconds", 0.0)
+            if self.args.stops_early and (state := stopped_state(checkpoint)) is not None:
+                # `Trainer` would teach a step more before it asks.
+                self.state = state
+                self._load_best_model()
+                return TrainOutput(state.global_step, float("nan"), {})
         self._started = time.perf_counter()
         if self.args.num_views and self.train_dataset.answers is None:
-            self.train_dataset.answers = self._answer_all(self.train_dataset)
+            self.train_dataset.answers = self._answer_all(self.train_dataset, self.args.augmentations)
         self._add_forecast()
+        if self.args.stops_early:
+            self.remove_callback(EarlyStopping)
+            self.add_callback(EarlyStopping(self.args.early_stopping_patience))
         try:
-            return super().train(resume_from_checkpoint=checkpoint and str(checkpoint), **kwargs)
+            output = super().train(resume_from_checkpoint=checkpoint and str(checkpoint), **kwargs)
         finally:
             self._seconds_before, self._started = self.seconds, None
+        if self.args.stops_early and self.is_world_process_zero():
+            logger.info(
+                "taught %d of at most %d steps, and kept the student of step %d",
+                self.state.global_step,
+                self.state.max_steps,
+                self.state.best_global_step,
+            )
+        return output
 
     def begin_or_continue(self) -> Any:
         """As `train`, from the last complete checkpoint in `output_dir` if one has all of the run's state.
@@ -205,6 +237,13 @@ class SparseDistillationTrainer(PublishingTrainer):
         return self._seconds_before + (0.0 if self._started is None else time.perf_counter() - self._started)
 
     @property
+    def steps(self) -> dict[str, int]:
+        """With early stopping, once taught: `steps_taught`, and `steps_kept`, of which the student is; else empty."""
+        if not self.args.stops_early or self.state.best_global_step is None:
+            return {}
+        return {"steps_taught": self.state.global_step, "steps_kept": self.state.best_global_step}
+
+    @property
     def _saves_all_state(self) -> bool:
         """Whether a checkpoint has the optimizer, too, in files that `checkpoints` knows."""
         return not self._is_divided and not self.args.save_only_model
@@ -215,12 +254,7 @@ class SparseDistillationTrainer(PublishingTrainer):
         if self.args.freeze_backbone:
             # Nothing of it may drift: neither dropout nor the running means of a convolutional network.
             self.student.model.base_model.eval()
-        if "summary" in inputs:
-            output = self.student.forward_summary(model, inputs["summary"])
-            parts = answer_losses(self.args, output.logits, inputs["teacher_logits"], inputs["labels"])
-        else:
-            patches_BKCPQ, kept_BK = self._views(inputs, self.args.augmentations)
-            output, parts = compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
+        output, parts = self._compare(model, inputs, self.args.augmentations)
         loss = torch.stack(list(parts.values())).sum()
         if not loss.isfinite():
             each = ", ".join(f"{name} {float(part.detach()):.3g}" for name, part in parts.items())

@@ -48,7 +48,7 @@ def answers_at_each_step(monkeypatch):
     """Makes trainers run teacher and backbone at every step where they would have answered once."""
 
     def switch_off():
-        monkeypatch.setattr(SparseDistillationTrainer, "_answer_all", lambda self, views: None)
+        monkeypatch.setattr(SparseDistillationTrainer, "_answer_all", lambda self, views, augmentations: None)
 
     return switch_off
 
