@@ -118,7 +118,7 @@ class SparseDistillationConfig(TrainingArguments):
             "help": "Stop when so many evaluations in a row bring the student's answers to the held-out synthetic "
             "images no closer to the teacher's (by KL divergence, or what metric_for_best_model names), and keep the "
             "student of the best evaluation. Real images of eval_dataset have no say in that. Left open, "
-            "eval_strategy is steps, eval_steps 0.05, and the best and the last checkpoint are kept. Default, and 0: off."
+            "eval_strategy is steps, eval_steps 0.05; the best and the last checkpoint are kept. Default, and 0: off."
         },
     )
     other_teacher: bool = field(

@@ -78,8 +78,8 @@ class Lesson(JsonRecord):
     settings: dict[str, Any]
     seconds: float | None = None
     curve: tuple[tuple[float, float], ...] = ()
-    steps: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
     schema_version: int = 1
 
     @property

@@ -49,4 +49,27 @@ def test_held_out_images_are_judged_whole_by_agreement_and_not_taught(settings, 
     choices = [logits.argmax(dim=-1) for logits in answers]
     assert metrics["eval_agreement"] == float((choices[0] == choices[1]).float().mean())
     assert metrics["eval_loss"] == pytest.approx(float(kl_divergence(*answers, 2.0)), rel=1e-4)
+    assert metrics["eval_kl"] == pytest.approx(float(kl_divergence(*answers, 1.0)), rel=1e-4)
     assert trainer.judged_on == "held-out synthetic images"
+
+
+@pytest.mark.parametrize("settings", [{}, {"freeze_backbone": True, "num_views": 2}])
+def test_the_teacher_answers_held_out_images_once_and_a_frozen_backbone_too(settings, make_trainer, teacher):
+    trainer = make_trainer(held_out=0.25, eval_strategy="epoch", augmentations=["flip"], **{"num_views": 1} | settings)
+    counted = {"teacher": 0, "backbone": 0}
+
+    def count(name):
+        def hook(*_):
+            counted[name] += 1
+
+        return hook
+
+    trainer.train()
+    handles = [
+        model.vit.encoder.layer[0].register_forward_hook(count(name))
+        for name, model in (("teacher", teacher.model.model), ("backbone", trainer.model))
+    ]
+    assert trainer.evaluate() and trainer.evaluate()
+    for handle in handles:
+        handle.remove()
+    assert counted == {"teacher": 0, "backbone": 0 if settings else 2}
