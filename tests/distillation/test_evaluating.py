@@ -66,7 +66,7 @@ def test_the_teacher_answers_held_out_images_once_and_a_frozen_backbone_too(sett
 
     trainer.train()
     handles = [
-        model.vit.encoder.layer[0].register_forward_hook(count(name))
+        model.vit.layernorm.register_forward_hook(count(name))
         for name, model in (("teacher", teacher.model.model), ("backbone", trainer.model))
     ]
     assert trainer.evaluate() and trainer.evaluate()
