@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from transformers import TrainingArguments
-from transformers.trainer_utils import SchedulerType
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
 from smi_hf.distillation.losses import ANSWER_LOSSES
 from smi_hf.distillation.presets import AUTO, DEFAULTS, HEAD, PRESETS, TRAINER, preset_settings
-from smi_hf.distillation.trainer_settings import check_trainer_settings
+from smi_hf.distillation.trainer_settings import check_trainer_settings, settle_evaluations
 from smi_hf.distillation.views import AUGMENTATIONS
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
@@ -107,7 +107,19 @@ class SparseDistillationConfig(TrainingArguments):
     )
     held_out: float = field(
         default=0.1,
-        metadata={"help": "Share of the synthetic images that agreement is judged on where no real set is given."},
+        metadata={
+            "help": "Share of the synthetic images that is not taught, and judges the student: where no real set is "
+            "given, and with early_stopping_patience in any case."
+        },
+    )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={
+            "help": "Stop when so many evaluations in a row bring the student's answers to the held-out synthetic "
+            "images no closer to the teacher's (by KL divergence, or what metric_for_best_model names), and keep the "
+            "student of the best evaluation. Real images of eval_dataset have no say in that. Left open, "
+            "eval_strategy is steps, eval_steps 0.05; the best and the last checkpoint are kept. Default, and 0: off."
+        },
     )
     other_teacher: bool = field(
         default=False, metadata={"help": "Accept images that were inverted from another model than the teacher."}
@@ -132,6 +144,34 @@ class SparseDistillationConfig(TrainingArguments):
     lr_scheduler_type: str | None = field(
         default=None, metadata=_help("How the learning rate goes on.", choices=[each.value for each in SchedulerType])
     )
+    eval_strategy: str | None = field(
+        default=None,
+        metadata={
+            "help": "When the student is judged while it learns, on real images too where there are any. Default: no; "
+            "with early_stopping_patience steps, on the held-out synthetic images alone.",
+            "choices": [each.value for each in IntervalStrategy],
+        },
+    )
+    save_strategy: str | None = field(
+        default=None,
+        metadata={
+            "help": "When a checkpoint is saved. Default: steps; with early_stopping_patience as eval_strategy.",
+            "choices": [each.value for each in SaveStrategy],
+        },
+    )
+    save_steps: float | None = field(
+        default=None,
+        metadata={
+            "help": "Steps between checkpoints, below 1 a share of all. Default: 500; with early_stopping_patience "
+            "eval_steps."
+        },
+    )
+    load_best_model_at_end: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Keep the student of the best evaluation, not the last. Default: with early_stopping_patience."
+        },
+    )
     overwrite_output_dir: bool = field(
         default=False,
         metadata={
@@ -154,6 +194,7 @@ class SparseDistillationConfig(TrainingArguments):
             if name in self._open:
                 setattr(self, name, value)
         check_trainer_settings(self)
+        self._is_judged_for_stopping_alone = settle_evaluations(self)
         metric, is_greater_better = self.metric_for_best_model, self.greater_is_better
         try:
             super().__post_init__()
@@ -251,6 +292,16 @@ class SparseDistillationConfig(TrainingArguments):
             self.num_views = 1
 
     @property
+    def stops_early(self) -> bool:
+        """Whether held-out images decide when to stop, and which student is kept."""
+        return bool(self.early_stopping_patience)
+
+    @property
+    def draws_curve(self) -> bool:
+        """Whether real images, if there are any, judge the student while it learns, and not at the end alone."""
+        return self.eval_strategy != IntervalStrategy.NO and not self._is_judged_for_stopping_alone
+
+    @property
     def token_losses(self) -> list[str]:
         """Which weights were given of losses that compare tokens, and so teach the backbone."""
         return [name for name in _TOKEN_LOSSES if getattr(self, name)]
@@ -259,6 +310,8 @@ class SparseDistillationConfig(TrainingArguments):
     def distillation_settings(self) -> dict[str, Any]:
         """What decides what a student learns, beside Trainer's own arguments; a resumed run must not change it."""
         names = ("temperature", "loss", "hard_label_weight", *_TOKEN_LOSSES, "freeze_backbone")
+        if self.stops_early:
+            names += ("early_stopping_patience",)
         return {name: getattr(self, name) for name in (*names, "augmentations", "num_views", "seed")}
 
     @property

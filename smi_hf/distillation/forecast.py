@@ -20,11 +20,13 @@ class Forecast(TrainerCallback):
     Args:
         judge_seconds: that one judgement takes.
         is_judged_once: whether further judgements cost next to nothing, as what a frozen backbone gives is kept.
+        may_stop: whether the training may stop before its last step.
     """
 
-    def __init__(self, judge_seconds: float, *, is_judged_once: bool) -> None:
+    def __init__(self, judge_seconds: float, *, is_judged_once: bool, may_stop: bool = False) -> None:
         self._judge_seconds = judge_seconds
         self._is_judged_once = is_judged_once
+        self._may_stop = may_stop
         self._num_steps = 0
         self._start = 0.0
 
@@ -39,22 +41,30 @@ class Forecast(TrainerCallback):
             num_judgements = _num_judgements(args, state)
             if self._is_judged_once:
                 num_judgements = min(1, num_judgements)
-            logger.info(forecast(state.max_steps - state.global_step, seconds, num_judgements, self._judge_seconds))
+            num_steps = state.max_steps - state.global_step
+            logger.info(forecast(num_steps, seconds, num_judgements, self._judge_seconds, may_stop=self._may_stop))
 
 
-def forecast(num_steps: int, step_seconds: float, num_judgements: int, judge_seconds: float) -> str:
+def forecast(
+    num_steps: int, step_seconds: float, num_judgements: int, judge_seconds: float, *, may_stop: bool = False
+) -> str:
     """The forecast in words.
 
     Args:
         num_steps, step_seconds: that are left, and that one takes.
         num_judgements, judge_seconds: likewise.
+        may_stop: whether all that is an upper bound.
     """
     training, judging = num_steps * step_seconds, num_judgements * judge_seconds
-    words = f"takes about {_duration(training + judging)} more: {num_steps} steps of {_duration(step_seconds)}"
+    bound = "at most " if may_stop else ""
+    words = f"takes {bound}about {_duration(training + judging)} more: {num_steps} steps of {_duration(step_seconds)}"
     if num_judgements:
         words += f", {num_judgements} judgement{'s' if num_judgements > 1 else ''} of {_duration(judge_seconds)}"
     if num_judgements > 1 and judging > training:
-        words += "; judging is most of it: --eval_strategy no judges at the end alone, --eval_steps 0.5 twice"
+        rarer = "--eval_steps 0.2 judges five times"
+        if not may_stop:
+            rarer = "--eval_strategy no judges at the end alone, --eval_steps 0.5 twice"
+        words += f"; judging is most of it: {rarer}"
     return words
 
 

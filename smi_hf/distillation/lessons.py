@@ -48,12 +48,14 @@ class Taught:
         num_images: how many images taught it.
         seconds: of its training, of all sessions together; None of a student that was not trained.
         curve: its accuracy during training.
+        steps: as of `SparseDistillationTrainer`.
     """
 
     model: PreTrainedModel
     num_images: int
     seconds: float | None = None
     curve: Curve = ()
+    steps: dict[str, int] = field(default_factory=dict)
 
 
 @checked
@@ -63,7 +65,7 @@ class Lesson(JsonRecord):
 
     Args:
         settings: everything that decides what the student learns.
-        seconds, curve: as of `Taught`; None and empty until it is taught.
+        seconds, curve, steps: as of `Taught`; None and empty until it is taught.
         files: sha256 of each file of the student, by name; empty until it is taught.
     """
 
@@ -77,11 +79,16 @@ class Lesson(JsonRecord):
     seconds: float | None = None
     curve: tuple[tuple[float, float], ...] = ()
     files: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
     schema_version: int = 1
 
     @property
     def is_taught(self) -> bool:
         return bool(self.files)
+
+    def taught(self, model: PreTrainedModel, num_images: int) -> Taught:
+        """How the lesson went, with the student that it taught."""
+        return Taught(model, num_images, self.seconds, self.curve, self.steps)
 
     @classmethod
     def found_in(cls, folder: Path) -> Self | None:
@@ -146,11 +153,11 @@ def teach(
         load_taught(lesson, folder, model, is_quantized=is_quantized)
         if trainer.is_world_process_zero():
             logger.info("the student in %s is taught already", folder)
-        return Taught(model, len(trainer.taught_on), lesson.seconds, lesson.curve)
+        return lesson.taught(model, len(trainer.taught_on))
     if trainer.is_world_process_zero():
         lesson.save(folder)
     trainer.begin_or_continue()
-    taught = Taught(model, len(trainer.taught_on), trainer.seconds, trainer.curve)
+    taught = Taught(model, len(trainer.taught_on), trainer.seconds, trainer.curve, trainer.steps)
     trainer.save_model()
     finish(trainer, folder, lesson, taught)
     return taught
@@ -162,7 +169,8 @@ def finish(trainer: "SparseDistillationTrainer", folder: Path, lesson: Lesson, t
         paths = {path for pattern in _STUDENT_FILES for path in folder.glob(pattern)}
         assert paths, "the student was not saved"
         files = {path.name: file_sha256(path) for path in sorted(paths)}
-        replace(lesson, seconds=round(taught.seconds or 0.0, 3), curve=taught.curve, files=files).save(folder)
+        seconds = round(taught.seconds or 0.0, 3)
+        replace(lesson, seconds=seconds, curve=taught.curve, steps=taught.steps, files=files).save(folder)
     trainer.accelerator.wait_for_everyone()
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from transformers.trainer_utils import SaveStrategy
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
@@ -71,7 +71,7 @@ def check_request(
             config.resume_from_checkpoint, Path(config.output_dir), {}, has_optimizer=not config.save_only_model
         )
     check_folder_name(config.output_dir)
-    if has_images and config.eval_strategy != IntervalStrategy.NO:
+    if has_images and config.draws_curve:
         check_extra("plots", "the learning curve (eval_strategy)")
     if quantization is not None:
         quantization.check()
@@ -141,7 +141,7 @@ class Plan:
             "eval_strategy": config.eval_strategy,
             "eval_steps": config.eval_steps,
             "judged_on": None if self.images is None else asdict(self.images.reference()),
-            "held_out": config.held_out if self.images is None else None,
+            "held_out": config.held_out if self.images is None or config.stops_early else None,
             "quantization": None if self.quantization is None else dict(self.quantization.settings),
             "resumed_from": self.resumed_from,
         }

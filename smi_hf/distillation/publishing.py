@@ -4,12 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer
-
 from smi_hf.data import SparseDataset
 from smi_hf.data.schema import CARD_FILE
-from smi_hf.distillation.batches import RealImages
 from smi_hf.distillation.config import SparseDistillationConfig
+from smi_hf.distillation.evaluating import EvaluatingTrainer
 from smi_hf.distillation.records import distillation_record
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import RESULTS_FILE, DatasetReference, HeldOut
@@ -17,18 +15,15 @@ from smi_hf.hub.cards.model import is_record_of, save_model_record
 from smi_hf.hub.publish import MODEL, open_for, push_to
 from smi_hf.hub.repository import Repository
 from smi_hf.images.kept import KeptImages
-from smi_hf.models import Teacher
 
 
-class PublishingTrainer(Trainer):
+class PublishingTrainer(EvaluatingTrainer):
     """What `SparseDistillationTrainer` does about the Hub: one commit at the end, with a record and its card.
 
     Attributes:
-        teacher: that taught.
         taught_on: the images that taught, held-out ones among them.
     """
 
-    teacher: Teacher
     taught_on: SparseDataset | KeptImages
     _repository: Repository | None = None
 
@@ -83,12 +78,6 @@ class PublishingTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         return url
 
-    def judge_held_out(self) -> HeldOut | None:
-        """Agreement with the teacher on the held-out synthetic images, None if real images judge the student."""
-        if isinstance(self.eval_dataset, RealImages):
-            return None
-        return HeldOut(num_images=len(self.eval_dataset), agreement=self.evaluate()["eval_agreement"])
-
 
 def open_model_repository(
     args: SparseDistillationConfig,
@@ -130,6 +119,7 @@ def publish_student(
     if (folder / CARD_FILE).exists() and not (folder / RESULTS_FILE).exists():
         raise UsageError(f"{folder / CARD_FILE} is no card of smi_hf and would be replaced; move it away, then push")
     if not is_record_of(folder):
-        record = distillation_record(trainer, [DatasetReference.of(trainer.taught_on, trainer.teacher)])
+        datasets = [DatasetReference.of(trainer.taught_on, trainer.teacher)]
+        record = distillation_record(trainer, datasets, more=trainer.steps)
         save_model_record(replace(record, held_out=held_out), folder)
     return push_to(repository, folder, MODEL, message=message)

@@ -4,6 +4,7 @@ Source: Sparse Model Inversion (arXiv 2510.27186), section on knowledge transfer
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,15 +86,17 @@ def teach_in_rounds(
     if lesson is not None and lesson.is_taught:
         load_taught(lesson, folder, student.model)
         trainer = make_trainer(student, rounds.grow(rounds.num_images), folder)
-        return trainer, Taught(student.model, rounds.num_images, lesson.seconds, lesson.curve)
-    seconds, num_epochs, curve = 0.0, 0.0, ()
+        return trainer, lesson.taught(student.model, rounds.num_images)
+    seconds, num_epochs, curve, steps = 0.0, 0.0, (), Counter()
     for number in range(1, rounds.num_rounds + 1):
         taught = _teach_round(number, student, rounds, make_trainer, folder, settings)
         seconds += taught.seconds or 0.0
+        # A round begins with the student that the round before kept.
+        steps.update(taught.steps)
         curve += _later(taught.curve, num_epochs)
         num_epochs += settings["num_train_epochs"]
     trainer = make_trainer(student, rounds.grow(rounds.num_images), folder)
-    taught = Taught(student.model, rounds.num_images, seconds, curve)
+    taught = Taught(student.model, rounds.num_images, seconds, curve, dict(steps))
     trainer.save_model()
     assert lesson is not None, "whoever calls has marked the folder"
     finish(trainer, folder, lesson, taught)
@@ -125,7 +128,7 @@ def _teach_round(
         lesson.check_same(settings, folder)
         load_taught(lesson, folder, student.model)
         _log("round %d of %d is done already (%s)", number, rounds.num_rounds, folder)
-        return Taught(student.model, num_images, lesson.seconds, lesson.curve)
+        return lesson.taught(student.model, num_images)
     pool = rounds.grow(num_images)
     _log("round %d of %d: %d images", number, rounds.num_rounds, len(pool))
     return teach(make_trainer(student, pool, folder), folder, settings)

@@ -143,7 +143,7 @@ def _teach_and_judge(plan: Plan, settings: dict[str, Any]) -> ModelRecord:
         already = len(students.setdefault(key, []))
         students[key] += [_teach_extra(plan, new_student(already + run), each) for run, each in enumerate(runs)]
     held_out = trainer.judge_held_out()
-    record = replace(_unjudged(plan, trainer), held_out=held_out)
+    record = replace(_unjudged(plan, trainer, first), held_out=held_out)
     if not trainer.is_world_process_zero():
         return record
     if plan.images is not None:
@@ -182,14 +182,15 @@ def _teach_extra(plan: Plan, student: StudentModel, images: Any) -> Taught:
     with tempfile.TemporaryDirectory(prefix="smi-hf-") as work:
         trainer = plan.make_trainer(student, images, Path(work), is_extra=True)
         trainer.train()
-        return Taught(student.model, len(images), trainer.seconds, trainer.curve)
+        return Taught(student.model, len(images), trainer.seconds, trainer.curve, trainer.steps)
 
 
-def _unjudged(plan: Plan, trainer: SparseDistillationTrainer) -> ModelRecord:
+def _unjudged(plan: Plan, trainer: SparseDistillationTrainer, taught: Taught) -> ModelRecord:
     references = [DatasetReference.of(trainer.taught_on, plan.teacher), *plan.dataset_references()[1:]]
     more: dict[str, Any] = {
         "rounds": plan.rounds.num_rounds if plan.rounds else 0,
         "control_seeds": list(plan.config.control_seeds),
+        **taught.steps,
     }
     if plan.resumed_from:
         more["resumed_from"] = plan.resumed_from

@@ -1,26 +1,19 @@
-"""Distillation as a `transformers.Trainer`: teacher and student are shown the kept patches of the same views.
-
-Legend: `B` images, `K` kept patches, `S` summary tokens, `D` hidden size, `L` labels, `C` channels,
-`P Q` patch pixels.
-"""
+"""Distillation as a `transformers.Trainer`: teacher and student are shown the kept patches of the same views."""
 
 import json
 import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import EvalPrediction, PreTrainedModel
-from transformers.trainer_utils import IntervalStrategy
+from transformers import PreTrainedModel
+from transformers.trainer_utils import TrainOutput
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
-from smi_hf.distillation.answers import answer_views
-from smi_hf.distillation.batches import Answers, RealImages, Views, split
+from smi_hf.distillation.batches import RealImages, Views, split
 from smi_hf.distillation.checkpoints import (
     SETTINGS_FILE,
     add_to_saved,
@@ -31,13 +24,12 @@ from smi_hf.distillation.checkpoints import (
 from smi_hf.distillation.checks import check_grid, check_same_shape, check_student, size_made_for
 from smi_hf.distillation.choosing import with_preset
 from smi_hf.distillation.config import SparseDistillationConfig
-from smi_hf.distillation.forecast import Forecast
+from smi_hf.distillation.evaluating import HELD_OUT, REAL, REAL_IMAGES, figures, judged_images
 from smi_hf.distillation.loading import StudentModel, StudentOrigin, head_modules
-from smi_hf.distillation.matching import answer_losses, compare
 from smi_hf.distillation.publishing import PublishingTrainer
+from smi_hf.distillation.stopping import EarlyStopping, stopped_state
 from smi_hf.distillation.students import DenseStudent, SparseStudent, make_student
-from smi_hf.distillation.trainer_settings import check_optimizer, settled
-from smi_hf.distillation.views import make_views
+from smi_hf.distillation.trainer_settings import check_optimizer, settled, with_whole_steps
 from smi_hf.errors import RunError, UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
@@ -61,7 +53,8 @@ class SparseDistillationTrainer(PublishingTrainer):
         args: what is taught and how.
         train_dataset: a sparse dataset of this teacher (`smi_hf.load_sparse_dataset`), or images in memory.
         eval_dataset: real images, judged by top-1 and top-5; if None, a share `held_out` of the synthetic images is
-            kept from training and agreement with the teacher is judged on it.
+            kept from training and agreement with the teacher is judged on it. With `early_stopping_patience` that
+            share decides when to stop, whatever real images there are.
         image_processor: the student's, saved beside it; decides its image size and normalization, which are the
             teacher's if None. What `load_student` returns has its own.
         **kwargs: as for `Trainer` (callbacks, optimizers), except what is decided here: batches, losses and metrics.
@@ -98,19 +91,23 @@ class SparseDistillationTrainer(PublishingTrainer):
         if eval_dataset is not None and image_processor is None:
             raise UsageError("an eval_dataset of real images needs the student's image_processor; give it as well")
         self.student = self._make_student(model, image_processor, args)
-        args = settled(args, self.student, teacher, is_judged_by_labels=eval_dataset is not None)
+        holds_out = eval_dataset is None or args.stops_early
+        args = settled(args, self.student, teacher, is_judged_by_labels=not holds_out)
         check_optimizer(args, model)
-        images, held_out = split(self.taught_on, args.held_out if eval_dataset is None else 0.0)
-        self.judged_on = "held-out synthetic images" if eval_dataset is None else "real images"
-        judge = Views(held_out, 1) if eval_dataset is None else RealImages(eval_dataset, image_processor)
+        images, held_out = split(self.taught_on, args.held_out if holds_out else 0.0)
+        self.judged_on = "held-out synthetic images" if eval_dataset is None else REAL_IMAGES
+        args = with_whole_steps(args, len(images) * max(1, args.num_views))
+        sets: dict[str, Views | RealImages] = {HELD_OUT: Views(held_out, 1)} if holds_out else {}
+        if eval_dataset is not None and (args.draws_curve or not holds_out):
+            sets[REAL] = RealImages(eval_dataset, image_processor)
         super().__init__(
             model=model,
             args=args,
             train_dataset=Views(images, args.num_views),
-            eval_dataset=judge,
+            eval_dataset=sets if len(sets) > 1 else next(iter(sets.values())),
             processing_class=image_processor,
-            compute_metrics=_agreement if eval_dataset is None else _accuracy,
-            preprocess_logits_for_metrics=lambda logits, labels: logits.topk(min(5, logits.shape[-1])).indices,
+            compute_metrics=figures,
+            preprocess_logits_for_metrics=judged_images,
             **kwargs,
         )
         # Our losses are means over images, to be divided by the accumulation steps.
@@ -122,8 +119,21 @@ class SparseDistillationTrainer(PublishingTrainer):
         # Of this session, and of those before it that it continues.
         self._started: float | None = None
         self._seconds_before = 0.0
-        if eval_dataset is None and self.is_world_process_zero():
-            logger.info("judged by agreement with the teacher on %d held-out synthetic images", len(held_out))
+        if holds_out and self.is_world_process_zero():
+            self._log_judges(len(held_out))
+
+    def _log_judges(self, num_held_out: int) -> None:
+        if not self.args.stops_early:
+            logger.info("judged by agreement with the teacher on %d held-out synthetic images", num_held_out)
+            return
+        logger.info(
+            "stops after %d evaluations without a better %s on %d held-out synthetic images, and keeps the best "
+            "student; judged by %s",
+            self.args.early_stopping_patience,
+            self.args.metric_for_best_model,
+            num_held_out,
+            f"{REAL_IMAGES} in the end" if self.judged_on == REAL_IMAGES else "agreement with the teacher on the same",
+        )
 
     def _check_images(
         self, given: SparseDataset | KeptImages, args: SparseDistillationConfig
@@ -161,21 +171,9 @@ class SparseDistillationTrainer(PublishingTrainer):
                 module.requires_grad_(True)
         return student
 
-    # Batches: a dataset here gives numbers, and its own collate makes tensors of them.
-
     def get_train_dataloader(self) -> torch.utils.data.DataLoader:
         self.data_collator = self.train_dataset.collate
         return super().get_train_dataloader()
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader:
-        self._judged = eval_dataset or self.eval_dataset
-        self.data_collator = self._judged.collate
-        return super().get_eval_dataloader(eval_dataset)
-
-    def get_test_dataloader(self, test_dataset: Any) -> torch.utils.data.DataLoader:
-        self._judged = test_dataset
-        self.data_collator = test_dataset.collate
-        return super().get_test_dataloader(test_dataset)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As `Trainer.train`, after the answers to fixed views have been computed once.
@@ -197,28 +195,30 @@ class SparseDistillationTrainer(PublishingTrainer):
         self._seconds_before = 0.0
         if checkpoint is not None:
             self._seconds_before = json.loads((checkpoint / SETTINGS_FILE).read_text()).get("seconds", 0.0)
+            if self.args.stops_early and (state := stopped_state(checkpoint)) is not None:
+                # `Trainer` would teach a step more before it asks.
+                self.state = state
+                self._load_best_model()
+                return TrainOutput(state.global_step, float("nan"), {})
         self._started = time.perf_counter()
         if self.args.num_views and self.train_dataset.answers is None:
-            self.train_dataset.answers = self._answer_all(self.train_dataset)
+            self.train_dataset.answers = self._answer_all(self.train_dataset, self.args.augmentations)
         self._add_forecast()
+        if self.args.stops_early:
+            self.remove_callback(EarlyStopping)
+            self.add_callback(EarlyStopping(self.args.early_stopping_patience))
         try:
-            return super().train(resume_from_checkpoint=checkpoint and str(checkpoint), **kwargs)
+            output = super().train(resume_from_checkpoint=checkpoint and str(checkpoint), **kwargs)
         finally:
             self._seconds_before, self._started = self.seconds, None
-
-    def _add_forecast(self) -> None:
-        """Lets the first steps say how long the rest will take."""
-        seconds = 0.0
-        if self.args.eval_strategy != IntervalStrategy.NO and not self._is_divided:
-            # Not through a loader: to begin one draws from the random numbers of the training.
-            self._judged = self.eval_dataset
-            items = list(range(min(len(self._judged), self.args.eval_batch_size)))
-            self.model.eval()
-            start = time.perf_counter()
-            self.prediction_step(self.model, self._judged.collate(items), prediction_loss_only=False)
-            seconds = (time.perf_counter() - start) * len(self._judged) / len(items) / self.args.world_size
-        self.remove_callback(Forecast)
-        self.add_callback(Forecast(seconds, is_judged_once=self._summarizes))
+        if self.args.stops_early and self.is_world_process_zero():
+            logger.info(
+                "taught %d of at most %d steps, and kept the student of step %d",
+                self.state.global_step,
+                self.state.max_steps,
+                self.state.best_global_step,
+            )
+        return output
 
     def begin_or_continue(self) -> Any:
         """As `train`, from the last complete checkpoint in `output_dir` if one has all of the run's state.
@@ -237,20 +237,11 @@ class SparseDistillationTrainer(PublishingTrainer):
         return self._seconds_before + (0.0 if self._started is None else time.perf_counter() - self._started)
 
     @property
-    def curve(self) -> tuple[tuple[float, float], ...]:
-        """(epoch, top-1 in [0, 1]) at every evaluation on real images."""
-        entries = self.state.log_history
-        return tuple((float(each["epoch"]), float(each["eval_top1"])) for each in entries if "eval_top1" in each)
-
-    @property
-    def _summarizes(self) -> bool:
-        """Whether what the head reads of an image never changes, and can be told."""
-        return self.args.freeze_backbone and isinstance(self.student, SparseStudent)
-
-    @property
-    def _is_divided(self) -> bool:
-        """Whether processes divide the model's state among them."""
-        return self.is_fsdp_enabled or self.is_deepspeed_enabled
+    def steps(self) -> dict[str, int]:
+        """With early stopping, once taught: `steps_taught`, and `steps_kept`, of which the student is; else empty."""
+        if not self.args.stops_early or self.state.best_global_step is None:
+            return {}
+        return {"steps_taught": self.state.global_step, "steps_kept": self.state.best_global_step}
 
     @property
     def _saves_all_state(self) -> bool:
@@ -263,12 +254,7 @@ class SparseDistillationTrainer(PublishingTrainer):
         if self.args.freeze_backbone:
             # Nothing of it may drift: neither dropout nor the running means of a convolutional network.
             self.student.model.base_model.eval()
-        if "summary" in inputs:
-            output = self.student.forward_summary(model, inputs["summary"])
-            parts = answer_losses(self.args, output.logits, inputs["teacher_logits"], inputs["labels"])
-        else:
-            patches_BKCPQ, kept_BK = self._views(inputs, self.args.augmentations)
-            output, parts = compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
+        output, parts = self._compare(model, inputs, self.args.augmentations)
         loss = torch.stack(list(parts.values())).sum()
         if not loss.isfinite():
             each = ", ".join(f"{name} {float(part.detach()):.3g}" for name, part in parts.items())
@@ -280,70 +266,6 @@ class SparseDistillationTrainer(PublishingTrainer):
             self._parts = {name: part.detach() + self._parts.get(name, 0) for name, part in parts.items()}
             self._num_batches += 1
         return (loss, output) if return_outputs else loss
-
-    def _views(self, inputs: dict[str, Tensor], augmentations: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Patches and their places for each image of a batch, as its view says."""
-        views = inputs["view"].tolist()
-        if self.args.num_views == 0 and self.model.training:
-            # A view of its own for each epoch; 0 would be the image as it is.
-            views = [1 + int(self.state.epoch or 0)] * len(views)
-        return make_views(
-            inputs["pixel_values"],
-            inputs["kept_patches"],
-            self.teacher.model.grid,
-            augmentations,
-            seed=self.args.seed,
-            image_indices=inputs["image_index"].tolist(),
-            views=views,
-        )
-
-    @torch.no_grad()
-    def _answer_all(self, views: Views) -> Answers:
-        """Runs the teacher, and a frozen backbone, once for each view; processes share the work."""
-        was_training = self.model.training
-        self.model.eval()
-        answers = answer_views(
-            views,
-            self._answer,
-            process=self.args.process_index,
-            num_processes=self.args.world_size,
-            disable_tqdm=self.args.disable_tqdm or not self.is_world_process_zero(),
-        )
-        self.model.train(was_training)
-        return answers
-
-    def _answer(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
-        inputs = self._prepare_inputs(batch)
-        patches_BKCPQ, kept_BK = self._views(inputs, self.args.augmentations)
-        logits_BL = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.float().cpu()
-        summary_BSD = None
-        if self._summarizes:
-            summary_BSD = self.student.summarize(patches_BKCPQ, kept_BK).cpu()
-        return logits_BL, inputs["labels"].cpu(), summary_BSD
-
-    def prediction_step(
-        self, model: nn.Module, inputs: dict[str, Tensor], prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Logits of a batch, and what they should be: labels of real images, the teacher's choice for synthetic."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            if "kept_patches" not in inputs:
-                return None, self._answer_real(model, inputs), inputs["labels"]
-            # All kept patches: students of different augmentations are judged on the same images.
-            patches_BKCPQ, kept_BK = self._views(inputs, augmentations=())
-            output, parts = compare(self.args, self.student, self.teacher, model, patches_BKCPQ, kept_BK, inputs)
-            choice_B = self.teacher.model.forward_patches(patches_BKCPQ, kept_BK).logits.argmax(dim=-1)
-        return sum(parts.values()), output.logits, choice_B
-
-    def _answer_real(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        """Logits of real images; what a frozen backbone makes of an image is computed once."""
-        if not self._summarizes:
-            return model(pixel_values=inputs["pixel_values"]).logits
-        summary_BSD = inputs.get("summary")
-        if summary_BSD is None:
-            summary_BSD = self.student.summarize_images(inputs["pixel_values"])
-            self._judged.remember(inputs, summary_BSD)
-        return self.student.forward_summary(model, summary_BSD).logits
 
     def floating_point_ops(self, inputs: dict[str, Tensor]) -> int:
         """0: `Trainer` counts tokens of a text model; costs are in `smi_hf.evaluation.cost`."""
@@ -386,14 +308,3 @@ class SparseDistillationTrainer(PublishingTrainer):
             "num_images": len(self.train_dataset.images),
             **self.args.distillation_settings,
         }
-
-
-def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    from smi_hf.evaluation.metrics import TopKAccuracy
-
-    choices, labels = prediction.predictions.tolist(), prediction.label_ids.tolist()
-    return TopKAccuracy().compute(predictions=choices, references=labels)
-
-
-def _agreement(prediction: EvalPrediction) -> dict[str, float]:
-    return {"agreement": float(np.mean(prediction.predictions[:, 0] == prediction.label_ids))}

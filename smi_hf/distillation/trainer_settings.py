@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainingArguments
-from transformers.trainer_utils import SaveStrategy, SchedulerType
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
@@ -17,6 +17,7 @@ from smi_hf.registry import suggest
 if TYPE_CHECKING:  # not at run time: --help reads the settings, and must not wait for Trainer and models
     from transformers import PreTrainedModel
 
+    from smi_hf.distillation.config import SparseDistillationConfig
     from smi_hf.distillation.students import Student
     from smi_hf.models import Teacher
 
@@ -46,6 +47,15 @@ _REFUSED: dict[str, tuple[str, ...]] = {
     "published is the finished student alone, with its record and card": ("hub_always_push",),
 }
 _OFF = (None, False, "no")
+# Of settings that early stopping settles otherwise: those of `TrainingArguments`.
+_NEITHER_JUDGED_NOR_KEPT = {
+    "eval_strategy": "no",
+    "save_strategy": "steps",
+    "save_steps": 500,
+    "load_best_model_at_end": False,
+}
+# Long trainings and short ones are judged as often, whatever their epochs are.
+_SHARE_BETWEEN_EVALUATIONS = 0.05
 # Values of settings that have others which work.
 _REFUSED_VALUES: dict[str, tuple[tuple[str, ...], str]] = {
     "train_sampling_strategy": (("group_by_length",), _TEXT),
@@ -79,6 +89,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "ddp_timeout", "num_images",
         ),
     ),
+    ("from 0 to 2**31 - 1", lambda value: 0 <= value < 2**31, ("early_stopping_patience",)),
     ("from 0 to 100000", lambda value: 0 <= value <= 100_000, ("num_views",)),
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("adam_beta1", "adam_beta2")),
     ("from 0 to 1", lambda value: 0 <= value <= 1, ("warmup_ratio",)),
@@ -132,10 +143,67 @@ def _default(field: dataclasses.Field) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
+def settle_evaluations(args: "SparseDistillationConfig") -> bool:
+    """Settles when a student is judged and saved while it learns, where that was left open.
+
+    Returns:
+        Whether it is judged for the sake of early stopping alone.
+
+    Raises:
+        UsageError: what was given leaves early stopping nothing to judge by, or no checkpoint to go back to.
+    """
+    patience = args.early_stopping_patience
+    if not patience:
+        for name, value in _NEITHER_JUDGED_NOR_KEPT.items():
+            if getattr(args, name) is None:
+                setattr(args, name, value)
+        return False
+    is_open = args.eval_strategy is None
+    args.eval_strategy = IntervalStrategy.STEPS.value if is_open else args.eval_strategy
+    if args.eval_strategy == IntervalStrategy.NO:
+        raise UsageError(
+            f"early_stopping_patience is {patience}, but eval_strategy is 'no', so that nothing would say when to "
+            f"stop; give steps or epoch, or leave one of them out"
+        )
+    if args.load_best_model_at_end is False:
+        raise UsageError(
+            f"early_stopping_patience is {patience}, which keeps the best student, but load_best_model_at_end is "
+            f"false; leave one of them out"
+        )
+    if args.eval_strategy == IntervalStrategy.STEPS and not args.eval_steps:
+        args.eval_steps = _SHARE_BETWEEN_EVALUATIONS
+    if args.save_strategy is None and args.save_total_limit is None:
+        args.save_total_limit = 1
+    _save_as_judged(args, "save_strategy", args.eval_strategy)
+    if args.eval_strategy == IntervalStrategy.STEPS:
+        _save_as_judged(args, "save_steps", args.eval_steps)
+    args.save_steps = args.save_steps or _NEITHER_JUDGED_NOR_KEPT["save_steps"]
+    args.load_best_model_at_end = True
+    # A run that was cut off goes on counting where it was.
+    args.restore_callback_states_from_checkpoint = True
+    return is_open
+
+
+def _save_as_judged(args: "SparseDistillationConfig", name: str, wanted: Any) -> None:
+    """Fills in when checkpoints are saved, if that is open; it must be when the student is judged."""
+    if getattr(args, name) is None:
+        setattr(args, name, wanted)
+    elif (given := getattr(args, name)) != wanted:
+        raise UsageError(
+            f"early_stopping_patience goes back to the best evaluation, and needs a checkpoint of each: {name} is "
+            f"{getattr(given, 'value', given)}, but {name.replace('save', 'eval')} is "
+            f"{getattr(wanted, 'value', wanted)}; leave {name} out"
+        )
+
+
 def settled(
     args: TrainingArguments, student: "Student", teacher: "Teacher", *, is_judged_by_labels: bool
 ) -> TrainingArguments:
-    """A copy of the settings with what only the student and its judge decide."""
+    """A copy of the settings with what only the student and its judge decide.
+
+    Args:
+        is_judged_by_labels: whether real images judge the student while it learns, or else held-out synthetic ones.
+    """
     from smi_hf.distillation.students import has_unused_weights
 
     # Not dataclasses.replace: some fields of TrainingArguments are not what they were given as.
@@ -143,19 +211,40 @@ def settled(
     if args.world_size > 1 and args.ddp_find_unused_parameters is None:
         # `Trainer` would look for unused weights at every step, and warn where there are none.
         args.ddp_find_unused_parameters = has_unused_weights(student, teacher.model.grid)
-    names = ("top1", "top5") if is_judged_by_labels else ("agreement", "loss")
+    names = ("top1", "top5") if is_judged_by_labels else ("agreement", "kl", "loss")
     metric = args.metric_for_best_model
     if metric is not None and metric.removeprefix("eval_") not in names:
         judge = "real images" if is_judged_by_labels else "synthetic images"
         raise UsageError(
             f"metric_for_best_model is {metric!r}{suggest(metric, list(names))}, but {judge} judge this student by "
-            f"{' and '.join(names)}"
+            f"{', '.join(names[:-1])} and {names[-1]}"
         )
     is_needed = args.load_best_model_at_end or args.save_strategy == SaveStrategy.BEST
     if is_needed or args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
-        args.metric_for_best_model = metric or names[0]
+        # Agreement on a handful of images is coarse, and the loss has parts and a temperature that settings change.
+        args.metric_for_best_model = metric or ("kl" if args.early_stopping_patience else names[0])
     if args.greater_is_better is None and args.metric_for_best_model is not None:
-        args.greater_is_better = not args.metric_for_best_model.endswith("loss")
+        args.greater_is_better = not args.metric_for_best_model.endswith(("loss", "kl"))
+    return args
+
+
+def with_whole_steps(args: TrainingArguments, num_views: int) -> TrainingArguments:
+    """A copy of the settings in which numbers stand for shares of all steps.
+
+    `Trainer` makes them numbers, too, but then warns whenever a run goes on that those of its checkpoint are others.
+
+    Args:
+        num_views: that one epoch shows.
+    """
+    args = copy.copy(args)
+    num_batches = num_views / (args.train_batch_size * args.world_size)
+    num_batches = max(1, int(num_batches) if args.dataloader_drop_last else math.ceil(num_batches))
+    num_steps = math.ceil(args.num_train_epochs * math.ceil(num_batches / args.gradient_accumulation_steps))
+    num_steps = args.max_steps if args.max_steps > 0 else num_steps
+    for name in ("logging_steps", "eval_steps", "save_steps"):
+        share = getattr(args, name)
+        if share is not None and 0 < share < 1:
+            setattr(args, name, math.ceil(share * num_steps))
     return args
 
 

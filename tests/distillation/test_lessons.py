@@ -27,6 +27,11 @@ def test_a_marker_is_read_back_and_says_whether_its_student_is_taught(taught, tm
     lesson = Lesson.found_in(taught)
     assert (lesson.settings, lesson.seconds, lesson.curve, lesson.is_taught) == (SETTINGS, 1.5, ((1.0, 0.25),), True)
     assert not replace(lesson, files={}).is_taught
+    # As markers were before there was early stopping.
+    values = json.loads((taught / "lesson.json").read_text())
+    del values["steps"]
+    (taught / "lesson.json").write_text(json.dumps(values))
+    assert Lesson.found_in(taught) == lesson
     assert Lesson.found_in(tmp_path) is None
 
 

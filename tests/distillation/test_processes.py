@@ -19,6 +19,7 @@ CASES = {
     "fixed views": {"num_views": 2},
     "matched parts": {"feature_weight": 1.0, "attention_weight": 1.0},
     "an unused weight": {},
+    "early stopping": {"early_stopping_patience": 1, "save_strategy": None, "held_out": 0.2, "eval_steps": 4},
 }
 
 
@@ -42,8 +43,6 @@ def teach(case: str, folder: Path, teacher: str, photographs: str, output_dir: P
         use_cpu=True,
         report_to="none",
         disable_tqdm=True,
-        save_strategy="no",
-        eval_strategy="epoch",
         logging_steps=1,
         preset="trainer",
         num_train_epochs=NUM_EPOCHS,
@@ -51,7 +50,7 @@ def teach(case: str, folder: Path, teacher: str, photographs: str, output_dir: P
         optim="sgd",
         learning_rate=0.01,
         temperature=2.0,
-        **CASES[case],
+        **{"save_strategy": "no", "eval_strategy": "epoch"} | CASES[case],
     )
     trainer = SparseDistillationTrainer(
         load_student(student, teacher),
