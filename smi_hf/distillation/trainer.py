@@ -20,7 +20,7 @@ from transformers.trainer_utils import IntervalStrategy
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
 from smi_hf.distillation.answers import answer_views
-from smi_hf.distillation.batches import Answers, RealImages, Views, split
+from smi_hf.distillation.batches import Answers, Images, RealImages, Views, split
 from smi_hf.distillation.checkpoints import (
     SETTINGS_FILE,
     add_to_saved,
@@ -35,6 +35,7 @@ from smi_hf.distillation.forecast import Forecast
 from smi_hf.distillation.loading import StudentModel, StudentOrigin, head_modules
 from smi_hf.distillation.matching import answer_losses, compare
 from smi_hf.distillation.publishing import PublishingTrainer
+from smi_hf.distillation.shown import TILED, as_tiles
 from smi_hf.distillation.students import DenseStudent, SparseStudent, make_student
 from smi_hf.distillation.trainer_settings import check_optimizer, settled
 from smi_hf.distillation.views import make_views
@@ -100,7 +101,7 @@ class SparseDistillationTrainer(PublishingTrainer):
         self.student = self._make_student(model, image_processor, args)
         args = settled(args, self.student, teacher, is_judged_by_labels=eval_dataset is not None)
         check_optimizer(args, model)
-        images, held_out = split(self.taught_on, args.held_out if eval_dataset is None else 0.0)
+        images, held_out = self._split(args, is_judged_by_labels=eval_dataset is not None)
         self.judged_on = "held-out synthetic images" if eval_dataset is None else "real images"
         judge = Views(held_out, 1) if eval_dataset is None else RealImages(eval_dataset, image_processor)
         super().__init__(
@@ -139,6 +140,15 @@ class SparseDistillationTrainer(PublishingTrainer):
         if args.num_images > len(given):
             raise UsageError(f"num_images is {args.num_images}, but there are {len(given)} images")
         return given.part(0, args.num_images)
+
+    def _split(self, args: SparseDistillationConfig, *, is_judged_by_labels: bool) -> tuple[Images, Images]:
+        """The images to train on and those that are held out, as they are shown."""
+        images, held_out = split(self.taught_on, 0.0 if is_judged_by_labels else args.held_out)
+        if args.shown == TILED:
+            grid = self.teacher.model.grid
+            images = as_tiles(images, grid, seed=args.seed)
+            held_out = held_out if is_judged_by_labels else as_tiles(held_out, grid)
+        return images, held_out
 
     def _make_student(
         self, model: PreTrainedModel, image_processor: Any, args: SparseDistillationConfig
@@ -230,6 +240,11 @@ class SparseDistillationTrainer(PublishingTrainer):
             logger.info("continues from %s", found)
         given = self.args.resume_from_checkpoint
         return self.train(str(found) if found else given if isinstance(given, str) else None)
+
+    @property
+    def sees(self) -> str:
+        """What the student is shown, in words."""
+        return "tiled patches" if self.args.shown == TILED else self.student.sees
 
     @property
     def seconds(self) -> float:
