@@ -28,7 +28,7 @@ from smi_hf.distillation.checkpoints import (
     last_checkpoint,
     load_weights,
 )
-from smi_hf.distillation.checks import check_grid, check_same_shape, check_student, size_made_for
+from smi_hf.distillation.checks import check_grid, check_last_batch, check_same_shape, check_student, size_made_for
 from smi_hf.distillation.choosing import with_preset
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.forecast import Forecast
@@ -102,12 +102,15 @@ class SparseDistillationTrainer(PublishingTrainer):
         args = settled(args, self.student, teacher, is_judged_by_labels=eval_dataset is not None)
         check_optimizer(args, model)
         images, held_out = self._split(args, is_judged_by_labels=eval_dataset is not None)
+        views = Views(images, args.num_views)
+        if not (args.freeze_backbone or args.dataloader_drop_last):
+            check_last_batch(model, len(views), args.per_device_train_batch_size)
         self.judged_on = "held-out synthetic images" if eval_dataset is None else "real images"
         judge = Views(held_out, 1) if eval_dataset is None else RealImages(eval_dataset, image_processor)
         super().__init__(
             model=model,
             args=args,
-            train_dataset=Views(images, args.num_views),
+            train_dataset=views,
             eval_dataset=judge,
             processing_class=image_processor,
             compute_metrics=_agreement if eval_dataset is None else _accuracy,
