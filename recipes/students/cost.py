@@ -1,7 +1,8 @@
 """Processor time of one training step of students on kept patches (filled, where they cannot be shown these alone) and
 on tiles, which costs what dense or real images cost.
 
-    OMP_NUM_THREADS=1 python recipes/students/cost.py smi_hf/demo/teacher out/digits-smi recipes/students/resnet
+    OMP_NUM_THREADS=1 python recipes/students/cost.py --teacher smi_hf/demo/teacher --dataset out/digits-smi \
+        --students recipes/students/resnet
 
 Ways take turns, and it is processor time: what else the machine does hardly changes the ratio.
 """
@@ -10,19 +11,30 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from smi_hf import load_sparse_dataset, load_teacher
+from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.main import answer_errors
 from smi_hf.distillation import load_student
 from smi_hf.distillation.losses import kl_divergence
 from smi_hf.distillation.shown import as_tiles
 from smi_hf.distillation.students import Student, make_student
-from smi_hf.errors import UsageError
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.models import Teacher
 
 _BATCH_SIZE = 32
 _NUM_REPEATS = 9
+
+
+@dataclass
+class Arguments:
+    """Who is timed, on which images."""
+
+    teacher: str = field(metadata={"help": "Teacher: Hub id or folder."})
+    dataset: str = field(metadata={"help": "Sparse dataset of the teacher."})
+    students: list[str] = field(metadata={"help": "Folders of students, of which config.json is enough."})
 
 
 def step(teacher: Teacher, student: Student, images: KeptImages) -> float:
@@ -48,14 +60,12 @@ def costs(teacher: Teacher, images: KeptImages, folders: Sequence[str]) -> Itera
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Prints a line of Markdown for each student."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if len(given) < 3:
-        raise UsageError("too little was given; give a teacher, its sparse dataset, and folders of students")
-    teacher = load_teacher(given[0])
-    images = sparse_images(load_sparse_dataset(given[1]))
+    (given,) = ArgumentParser(Arguments, prog="cost.py", description=__doc__).parse(arguments)
+    teacher = load_teacher(given.teacher)
+    images = sparse_images(load_sparse_dataset(given.dataset))
     print("| student | kept or filled, ms | whole images, ms | ratio |\n|---|---|---|---|")
-    for folder, kept_ms, whole_ms in costs(teacher, images, given[2:]):
-        print(f"| {folder.rpartition('/')[2]} | {kept_ms:.0f} | {whole_ms:.0f} | {whole_ms / kept_ms:.1f} |")
+    for folder, kept_ms, whole_ms in costs(teacher, images, given.students):
+        print(f"| {Path(folder).name} | {kept_ms:.0f} | {whole_ms:.0f} | {whole_ms / kept_ms:.1f} |")
 
 
 if __name__ == "__main__":

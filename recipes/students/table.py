@@ -1,17 +1,26 @@
 """Students of several kinds and ways side by side, from the records that `smi-hf distill` left beside them.
 
-    python recipes/students/table.py out/vit out/vit-tiled out/resnet out/resnet-tiled
+    python recipes/students/table.py --students out/vit out/vit-tiled out/resnet out/resnet-tiled
 
 Each cell is top-1 in percent and seconds of training.
 """
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.main import answer_errors
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import ModelRecord
+
+
+@dataclass
+class Arguments:
+    """Whose records."""
+
+    students: list[str] = field(metadata={"help": "Folders that smi-hf distill wrote with --eval_dataset."})
 
 
 def make_table(records: Sequence[ModelRecord]) -> list[list[str]]:
@@ -42,10 +51,8 @@ def _name(record: ModelRecord) -> str:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Prints the table as Markdown."""
-    folders = sys.argv[1:] if arguments is None else arguments
-    if not folders:
-        raise UsageError("no folder was given; give those that smi-hf distill wrote")
-    headings, *lines = make_table([ModelRecord.load(Path(folder)) for folder in folders])
+    (given,) = ArgumentParser(Arguments, prog="table.py", description=__doc__).parse(arguments)
+    headings, *lines = make_table([ModelRecord.load(Path(folder)) for folder in given.students])
     for line in (headings, ["---"] * len(headings), *lines):
         print(f"| {' | '.join(line)} |")
 

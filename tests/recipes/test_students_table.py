@@ -33,7 +33,7 @@ def taught(tiny_checkpoint, sparse_folder, photographs, tmp_path_factory):
 
 
 def test_a_student_has_one_line_with_a_cell_for_each_way(table, taught, capsys, own_precision):
-    table.run([str(taught / "kept"), str(taught / "tiled")])
+    table.run(["--students", str(taught / "kept"), str(taught / "tiled")])
     headings, _, line = (row.strip("| \n").split(" | ") for row in capsys.readouterr().out.splitlines())
     assert headings == ["student", "M parameters", "kept patches", "Gaussian noise", "tiled patches"]
     kept, tiled = (ModelRecord.load(taught / shown).rows[1] for shown in ("kept", "tiled"))
@@ -42,9 +42,7 @@ def test_a_student_has_one_line_with_a_cell_for_each_way(table, taught, capsys, 
     assert [line[2], line[4]] == expected
 
 
-def test_a_record_of_no_student_and_no_folder_at_all_are_refused(table, taught):
+def test_a_student_without_a_table_is_refused(table, taught):
     record = ModelRecord.load(taught / "tiled")
     with pytest.raises(UsageError, match="not of a student with a table"):
         table.make_table([record, type(record)(**{**vars(record), "rows": ()})])
-    with pytest.raises(UsageError, match="no folder was given"):
-        table.run([])
