@@ -18,6 +18,8 @@ _EPILOG = """examples:
       --controls gaussian real=cifar10:train --control_seeds 0 1 2
   smi-hf distill --teacher out/vit --student out/vit --dataset out/vit-smi --quantize_weights 2 --output_dir out/w2a8
   smi-hf distill --teacher out/vit --student_layers 6 --dataset out/vit-smi --output_dir out/shallow
+  smi-hf distill --teacher out/vit --student microsoft/resnet-18 --dataset out/vit-smi --shown tiled \\
+      --output_dir out/resnet
   accelerate launch recipes/distill.py --config recipes/demo/distill.yaml --teacher vit --student vit --dataset smi
 
 Presets, for what is left open of epochs, batch size, learning rate and views

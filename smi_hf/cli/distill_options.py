@@ -51,8 +51,8 @@ class StudentArguments:
     student: str | None = field(
         default=None,
         metadata={
-            "help": "Classifier that learns; any kind. One without the teacher's grid sees filled images. Or give "
-            "student_layers."
+            "help": "Classifier that learns; any kind. One without the teacher's grid is shown whole images (shown). "
+            "Or give student_layers."
         },
     )
     student_layers: str | None = field(

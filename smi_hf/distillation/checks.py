@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import PreTrainedModel
 
 from smi_hf.distillation.layer_maps import layer_map
@@ -59,6 +60,20 @@ def check_student(model: PreTrainedModel, teacher: Teacher) -> None:
         raise UsageError(
             f"the student's weights are {str(kinds.pop()).removeprefix('torch.')}, which training rounds away; load "
             f"it in float32, and choose --bf16 or --fp16 for what is computed from them"
+        )
+
+
+def check_last_batch(model: PreTrainedModel, num_views: int, batch_size: int) -> None:
+    """Checks that the last batch is not one image where a student normalizes by the batch, whose variance it has not.
+
+    Args:
+        num_views: that an epoch shows.
+    """
+    has_one = min(batch_size, num_views) == 1 or num_views % batch_size == 1
+    if has_one and any(isinstance(module, _BatchNorm) for module in model.modules()):
+        raise UsageError(
+            f"the student normalizes by the mean of a batch, but {num_views} views in batches of {batch_size} leave "
+            f"one image to the last; give another per_device_train_batch_size"
         )
 
 

@@ -9,6 +9,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 
 from smi_hf.distillation.losses import ANSWER_LOSSES
 from smi_hf.distillation.presets import AUTO, DEFAULTS, HEAD, PRESETS, TRAINER, preset_settings
+from smi_hf.distillation.shown import KEPT, SHOWN
 from smi_hf.distillation.trainer_settings import check_trainer_settings, settle_evaluations
 from smi_hf.distillation.views import AUGMENTATIONS
 from smi_hf.errors import UsageError
@@ -89,6 +90,15 @@ class SparseDistillationConfig(TrainingArguments):
     )
     attention_weight: float = field(
         default=0.0, metadata={"help": "Weight of matching the CLS token's attention in the last block."}
+    )
+    shown: str = field(
+        default=KEPT,
+        metadata={
+            "help": "What student and teacher are shown of sparse images: kept, their kept patches alone, which a "
+            "student that cannot (a CNN, another patch grid) gets as an image with its gaps filled; or tiled, the "
+            "patches of several images in a whole one, about as many tiles as images. Tiles are kept in memory.",
+            "choices": SHOWN,
+        },
     )
     freeze_backbone: bool = field(
         default=False,
@@ -218,6 +228,8 @@ class SparseDistillationConfig(TrainingArguments):
     def _check_names(self) -> None:
         if self.loss not in ANSWER_LOSSES:
             raise unknown_name("loss", self.loss, sorted(ANSWER_LOSSES))
+        if self.shown not in SHOWN:
+            raise unknown_name("way of showing images", self.shown, SHOWN)
         if self.augmentations == ["none"]:
             self.augmentations = []
         if "none" in self.augmentations:
@@ -309,9 +321,11 @@ class SparseDistillationConfig(TrainingArguments):
     @property
     def distillation_settings(self) -> dict[str, Any]:
         """What decides what a student learns, beside Trainer's own arguments; a resumed run must not change it."""
-        names = ("temperature", "loss", "hard_label_weight", *_TOKEN_LOSSES, "freeze_backbone")
+        names = ["temperature", "loss", "hard_label_weight", *_TOKEN_LOSSES, "freeze_backbone"]
         if self.stops_early:
-            names += ("early_stopping_patience",)
+            names.append("early_stopping_patience")
+        if self.shown != KEPT:
+            names.append("shown")
         return {name: getattr(self, name) for name in (*names, "augmentations", "num_views", "seed")}
 
     @property

@@ -20,6 +20,7 @@ from smi_hf.distillation.lessons import as_json
 from smi_hf.distillation.loading import StudentModel
 from smi_hf.distillation.quantization import StudentQuantization
 from smi_hf.distillation.rounds import Rounds
+from smi_hf.distillation.shown import TILED, label_as_shown
 from smi_hf.distillation.students import Rescale, SparseStudent, make_student
 from smi_hf.distillation.trainer import SparseDistillationTrainer
 from smi_hf.environment import check_extra
@@ -29,6 +30,7 @@ from smi_hf.files import check_folder_name
 from smi_hf.images.controls.base import check_controls_judged, control_sets, parse_controls
 from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
+from smi_hf.images.tiles import tile_images
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.classifier import weights_sha256
 from smi_hf.models.preprocessing import normalization_of
@@ -178,6 +180,8 @@ class Plan:
     def calibration(self) -> KeptImages:
         """The first dataset's images as the student is shown them."""
         images, student = sparse_images(self.datasets[0]), self.student
+        if self.config.shown == TILED:
+            images = tile_images(images, self.teacher.model.grid)
         rescale = Rescale(self.teacher.normalization, normalization_of(student.image_processor, student.model.config))
         return replace(images, pixels_BCHW=rescale(images.pixels_BCHW))
 
@@ -192,16 +196,19 @@ class Plan:
             UsageError: a control's dataset cannot be loaded, does not fit the teacher, or is too small.
         """
         if self.rounds is not None or self.images is None:
-            return {}, {SPARSE_KEY: "inverted, kept patches"}
+            return {}, {SPARSE_KEY: f"inverted, {'tiled' if self.config.shown == TILED else 'kept patches'}"}
         sets: dict[str, list[SparseDataset | KeptImages]] = {SPARSE_KEY: list(self.datasets[1:])}
-        labels = {SPARSE_KEY: sparse_images(self.datasets[0], 1).source}
+        labels = {SPARSE_KEY: self._label(sparse_images(self.datasets[0], 1))}
         if self.quantization is not None:
             labels |= {UNTRAINED_KEY: "rounded, not trained", PLAIN_KEY: f"{self.quantization.name} alone"}
         sparse = [sparse_images(dataset) for dataset in self.datasets] if self.controls else []
         made_sets = control_sets(self.controls, self.teacher, sparse, self.config.control_seeds, judged_on=self.images)
         for key, made in made_sets.items():
-            sets[key], labels[key] = list(made), made[0].source
+            sets[key], labels[key] = list(made), self._label(made[0])
         return sets, labels
+
+    def _label(self, images: KeptImages) -> str:
+        return label_as_shown(images, self.teacher.model.grid, self.config.shown)
 
     def make_trainer(
         self, student: StudentModel, images: SparseDataset | KeptImages, folder: Path, *, is_extra: bool = False

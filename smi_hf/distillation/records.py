@@ -41,7 +41,7 @@ def distillation_record(
         license=origin.license,
         from_scratch=origin.from_scratch,
         num_parameters=model.num_parameters(),
-        sees=trainer.student.sees,
+        sees=trainer.sees,
     )
     settings = {
         "preset": args.preset,

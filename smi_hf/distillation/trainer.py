@@ -13,7 +13,7 @@ from transformers.trainer_utils import TrainOutput
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
-from smi_hf.distillation.batches import RealImages, Views, split
+from smi_hf.distillation.batches import Images, RealImages, Views, split
 from smi_hf.distillation.checkpoints import (
     SETTINGS_FILE,
     add_to_saved,
@@ -21,12 +21,13 @@ from smi_hf.distillation.checkpoints import (
     last_checkpoint,
     load_weights,
 )
-from smi_hf.distillation.checks import check_grid, check_same_shape, check_student, size_made_for
+from smi_hf.distillation.checks import check_grid, check_last_batch, check_same_shape, check_student, size_made_for
 from smi_hf.distillation.choosing import with_preset
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.evaluating import HELD_OUT, REAL, REAL_IMAGES, figures, judged_images
 from smi_hf.distillation.loading import StudentModel, StudentOrigin, head_modules
 from smi_hf.distillation.publishing import PublishingTrainer
+from smi_hf.distillation.shown import TILED, as_tiles
 from smi_hf.distillation.stopping import EarlyStopping, stopped_state
 from smi_hf.distillation.students import DenseStudent, SparseStudent, make_student
 from smi_hf.distillation.trainer_settings import check_optimizer, settled, with_whole_steps
@@ -94,16 +95,19 @@ class SparseDistillationTrainer(PublishingTrainer):
         holds_out = eval_dataset is None or args.stops_early
         args = settled(args, self.student, teacher, is_judged_by_labels=not holds_out)
         check_optimizer(args, model)
-        images, held_out = split(self.taught_on, args.held_out if holds_out else 0.0)
+        images, held_out = self._split(args, holds_out=holds_out)
+        views = Views(images, args.num_views)
+        if not (args.freeze_backbone or args.dataloader_drop_last):
+            check_last_batch(model, len(views), args.per_device_train_batch_size)
         self.judged_on = "held-out synthetic images" if eval_dataset is None else REAL_IMAGES
-        args = with_whole_steps(args, len(images) * max(1, args.num_views))
+        args = with_whole_steps(args, len(views))
         sets: dict[str, Views | RealImages] = {HELD_OUT: Views(held_out, 1)} if holds_out else {}
         if eval_dataset is not None and (args.draws_curve or not holds_out):
             sets[REAL] = RealImages(eval_dataset, image_processor)
         super().__init__(
             model=model,
             args=args,
-            train_dataset=Views(images, args.num_views),
+            train_dataset=views,
             eval_dataset=sets if len(sets) > 1 else next(iter(sets.values())),
             processing_class=image_processor,
             compute_metrics=figures,
@@ -149,6 +153,15 @@ class SparseDistillationTrainer(PublishingTrainer):
         if args.num_images > len(given):
             raise UsageError(f"num_images is {args.num_images}, but there are {len(given)} images")
         return given.part(0, args.num_images)
+
+    def _split(self, args: SparseDistillationConfig, *, holds_out: bool) -> tuple[Images, Images]:
+        """The images to train on and those that are held out, as they are shown."""
+        images, held_out = split(self.taught_on, args.held_out if holds_out else 0.0)
+        if args.shown == TILED:
+            grid = self.teacher.model.grid
+            images = as_tiles(images, grid, seed=args.seed)
+            held_out = as_tiles(held_out, grid) if holds_out else held_out
+        return images, held_out
 
     def _make_student(
         self, model: PreTrainedModel, image_processor: Any, args: SparseDistillationConfig
@@ -230,6 +243,11 @@ class SparseDistillationTrainer(PublishingTrainer):
             logger.info("continues from %s", found)
         given = self.args.resume_from_checkpoint
         return self.train(str(found) if found else given if isinstance(given, str) else None)
+
+    @property
+    def sees(self) -> str:
+        """What the student is shown, in words."""
+        return "tiled patches" if self.args.shown == TILED else self.student.sees
 
     @property
     def seconds(self) -> float:

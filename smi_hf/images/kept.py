@@ -71,8 +71,12 @@ class KeptImages:
 
     def part(self, first: int, last: int) -> "KeptImages":
         """Images `first` to `last - 1`."""
-        labels_B = None if self.labels_B is None else self.labels_B[first:last]
-        return KeptImages(self.pixels_BCHW[first:last], self.kept_BK[first:last], self.source, labels_B)
+        return self.take(slice(first, last))
+
+    def take(self, chosen: Tensor | slice) -> "KeptImages":
+        """The images of these numbers (int64), in their order."""
+        labels_B = None if self.labels_B is None else self.labels_B[chosen]
+        return KeptImages(self.pixels_BCHW[chosen], self.kept_BK[chosen], self.source, labels_B)
 
     def batch(self, numbers: Sequence[int]) -> dict[str, Tensor]:
         """Some images as `collate` gives those of a sparse dataset."""

@@ -35,5 +35,23 @@ def tile_images(images: KeptImages, grid: PatchGrid) -> KeptImages:
     return KeptImages(torch.stack(pixels), grid.all_patches(len(pixels)), "inverted, tiled", labels_T)
 
 
+def mixed_tiles(images: KeptImages, grid: PatchGrid, *, seed: int = 0) -> KeptImages:
+    """About as many tiles as images, ceil(B / M) * M: each image is in M = floor(N / K) of them, with other partners.
+
+    They are those of `tile_images`, of the images in their order and in M - 1 random ones. The same seed gives the
+    same tiles.
+
+    Raises:
+        UsageError: as `tile_images`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    size = num_images_per_tile(grid, images.kept_BK.shape[1])
+    shuffled = (images.take(torch.randperm(len(images), generator=generator)) for _ in range(size - 1))
+    parts = [tile_images(images, grid), *(tile_images(each, grid) for each in shuffled)]
+    pixels, kept = (torch.cat([getattr(part, name) for part in parts]) for name in ("pixels_BCHW", "kept_BK"))
+    labels = None if images.labels_B is None else torch.cat([part.labels_B for part in parts])
+    return KeptImages(pixels, kept, parts[0].source, labels)
+
+
 def _shared(labels_M: Tensor) -> Tensor:
     return labels_M[0] if (labels_M == labels_M[0]).all() else torch.full_like(labels_M[0], _NO_LABEL)

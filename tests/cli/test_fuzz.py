@@ -171,7 +171,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--eval_dataset": FEW_PATHS, "--eval_split": WORDS[:3], "--max_images": NUMBERS[:4], "--temperature": NUMBERS,
         "--loss": WORDS, "--hard_label_weight": NUMBERS, "--feature_weight": NUMBERS, "--hidden_state_weight": NUMBERS,
         "--attention_weight": NUMBERS, "--augmentations": (*WORDS, "none flip"), "--num_views": NUMBERS,
-        "--held_out": (*NUMBERS, "1", "2"),
+        "--shown": WORDS, "--held_out": (*NUMBERS, "1", "2"),
         "--early_stopping_patience": ("-1", "x", "nan", "1e9", "1.5"),
         "--learning_rate": NUMBERS, "--num_train_epochs": ("-1", "nan", "x"),
         "--per_device_train_batch_size": NUMBERS, "--per_device_eval_batch_size": NUMBERS, "--seed": NUMBERS,

@@ -7,7 +7,7 @@ import torch
 
 from smi_hf import UsageError
 from smi_hf.images.kept import KeptImages
-from smi_hf.images.tiles import tile_images
+from smi_hf.images.tiles import mixed_tiles, tile_images
 from smi_hf.patches import PatchGrid
 from smi_hf.patches.tiling import plan_tiles
 
@@ -60,3 +60,35 @@ def test_images_of_another_size_are_refused():
     images = KeptImages(torch.zeros(1, 3, 16, 16), torch.tensor([[3]]), "made up")
     with pytest.raises(UsageError, match="images of 16x16 px were given, but this grid has 16x24 px"):
         tile_images(images, WIDE)
+
+
+def numbered(num_images, num_kept):
+    """Images each of whose pixels is the image's number, and random kept patches."""
+    numbers = torch.arange(num_images, dtype=torch.float32)
+    pixels = numbers[:, None, None, None].expand(-1, 3, 16, 24)
+    return KeptImages(pixels, random_kept(WIDE, num_images, num_kept), "made up", numbers.long())
+
+
+@pytest.mark.parametrize(("num_images", "num_tiles"), [(9, 9), (10, 12)])
+def test_in_mixed_tiles_each_image_is_shown_as_often_as_there_are_images_in_a_tile(num_images, num_tiles):
+    images = numbered(num_images, 8)
+    tiles = mixed_tiles(images, WIDE)
+    assert len(tiles) == num_tiles
+    shown = [number for tile in tiles.pixels_BCHW for number in tile.unique().tolist()]
+    assert sorted(shown) == sorted([*range(num_images)] * 3)
+    assert torch.equal(tiles.pixels_BCHW[: num_tiles // 3], tile_images(images, WIDE).pixels_BCHW)
+    assert tiles.labels_B.tolist() == [
+        -100 if len(tile.unique()) > 1 else int(tile.max()) for tile in tiles.pixels_BCHW
+    ]
+
+
+def test_the_seed_says_who_share_a_mixed_tile():
+    one, again, other = (mixed_tiles(numbered(9, 8), WIDE, seed=seed).pixels_BCHW for seed in (0, 0, 1))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+    partners = [tuple(tile.unique().tolist()) for tile in one]
+    assert len(set(partners)) > 3
+
+
+def test_whole_images_are_mixed_with_none():
+    whole = numbered(4, 24)
+    assert torch.equal(mixed_tiles(whole, WIDE).pixels_BCHW, whole.pixels_BCHW)
