@@ -40,9 +40,9 @@ def add_to_saved(folder: Path, model: nn.Module, settings: Mapping[str, Any]) ->
         temporary.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def load_weights(folder: Path, model: nn.Module, device: Any) -> None:
-    """Loads a checkpoint's weights into the student, all of them."""
-    load_model(model, str(folder / WEIGHTS_FILE), device=str(device))
+def load_weights(folder: Path, model: nn.Module) -> None:
+    """Loads a checkpoint's weights into the student, all of them, wherever it is."""
+    load_model(model, str(folder / WEIGHTS_FILE))
 
 
 def load_saved(folder: Path, model: PreTrainedModel, *, is_quantized: bool = False) -> None:

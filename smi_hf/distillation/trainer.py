@@ -311,7 +311,7 @@ class SparseDistillationTrainer(PublishingTrainer):
         if self._is_divided:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
-            load_weights(Path(resume_from_checkpoint), self.model, self.args.device)
+            load_weights(Path(resume_from_checkpoint), self.model)
 
     def _load_best_model(self) -> None:
         if self._is_divided:
