@@ -19,7 +19,14 @@ CASES = {
     "fixed views": {"num_views": 2},
     "matched parts": {"feature_weight": 1.0, "attention_weight": 1.0},
     "an unused weight": {},
-    "early stopping": {"early_stopping_patience": 1, "save_strategy": None, "held_out": 0.2, "eval_steps": 4},
+    # 56 images are whole batches for one process and for two; and no checkpoint goes, which says something of clocks.
+    "early stopping": {
+        "early_stopping_patience": 1,
+        "save_strategy": None,
+        "save_total_limit": 9,
+        "held_out": 2 / 9,
+        "eval_steps": 4,
+    },
 }
 
 
