@@ -42,6 +42,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         PushArguments,
         positionals=PushTarget,
         prog="smi-hf push",
+        options={"what goes where": ("folder", "repo_id"), "how": ("private", "revision", "create_pr")},
         description="Publish a sparse dataset, or a model made with one, on the Hugging Face Hub.",
         epilog=_EPILOG,
     ).parse(arguments)

@@ -24,14 +24,14 @@ class PruningConfig:
     keep_mlp: float = field(
         default=0.5,
         metadata={
-            "help": "Share of the hidden units of every MLP that stays, above 0 and at most 1; the second layer of "
+            "help": "Share of the hidden units of every MLP that stays, above 0 and at most 1. The second layer of "
             "each is refitted to what stays."
         },
     )
     num_layers: int | None = field(
         default=None,
         metadata={
-            "help": "Layers that stay: one after another goes, that which changes the answers to the images least. "
+            "help": "Layers that stay. One after another goes, that which changes the answers to the images least. "
             "Default: all. Without training a model survives few that go."
         },
     )
@@ -46,18 +46,18 @@ class PruningConfig:
     num_epochs: int = field(
         default=5,
         metadata={
-            "help": "Passes over all tokens in which both layers of each MLP are fitted by gradient, block by block, "
-            "to what closed form leaves; 0 for closed form alone, in seconds."
+            "help": "Passes over all tokens that fit each MLP by gradient; 0 for closed form alone, in seconds. Both "
+            "of its layers learn what closed form leaves, block by block."
         },
     )
     num_scenes: int = field(
         default=200,
         metadata={
-            "help": "Procedural pictures (start scenes), every patch of them, that MLPs are fitted to beside the "
-            "images of the dataset, and beside those of each control."
+            "help": "Procedural pictures (start scenes) that MLPs are fitted to as well. Every patch of them, beside "
+            "the images of the dataset and beside those of each control."
         },
     )
-    seed: int = field(default=0, metadata={"help": "Of the procedural pictures, and of the order of tokens."})
+    seed: int = field(default=0, metadata={"help": "Seed of the procedural pictures, and of the order of tokens."})
     output_dir: str = field(
         default="smi-pruned",
         metadata={"help": "Folder for the pruned model. It must not exist; it appears when all is done."},
