@@ -99,11 +99,11 @@ class ArgumentParser(HfArgumentParser):
         **kwargs: Any,
     ) -> None:
         # An abbreviation that works today is ambiguous when the next option comes.
-        super().__init__(dataclass_types, allow_abbrev=False, **kwargs)
+        super().__init__(dataclass_types, allow_abbrev=False, add_help=False, **kwargs)
         self._ordered = positionals
         self._presets = presets or {}
         for field in dataclasses.fields(positionals) if positionals else ():
-            self.add_argument(field.name, help=field.metadata["help"])
+            self.add_argument(field.name, **field.metadata)
         self.add_argument(
             "--config",
             metavar="FILE",
@@ -117,11 +117,12 @@ class ArgumentParser(HfArgumentParser):
                 default=None,
                 help="Settings for a purpose; --config and options given here win over them.",
             )
-        self.add_argument("--help-all", "--help_all", action=_HelpAll, nargs=0, help="Show every option and exit.")
+        self.add_argument("-h", "--help", action="help", help="Show the options that matter to most, and exit.")
+        self.add_argument("--help-all", action=_HelpAll, nargs=0, help="Show every option, and exit.")
         for action in self._actions:
             # The other spelling, with dashes, is taken as before; it is not shown.
-            if {f"--{action.dest}", f"--no_{action.dest}"} & set(action.option_strings):
-                action.option_strings = [action.option_strings[0]]
+            if action.option_strings[:1] in ([f"--{action.dest}"], [f"--no_{action.dest}"]):
+                action.option_strings = action.option_strings[:1]
         self.main_options = options or {"options": self._field_names()}
         self._config_file: str | None = None
 

@@ -51,16 +51,16 @@ class StudentArguments:
     student: str | None = field(
         default=None,
         metadata={
-            "help": "Classifier that learns, of any kind: a Hub id or a folder. One without the teacher's grid sees filled images. Or give "
-            "student_layers."
+            "help": "Classifier that learns, of any kind: a Hub id or a folder. One without the teacher's grid sees "
+            "filled images. Or give student_layers."
         },
     )
     student_layers: str | None = field(
         default=None,
         metadata={
-            "help": "In place of student: the teacher with these of its layers ('0,2'), or with so many ('6'). Numbers "
-            "from 0, with commas, name those that stay ('3,' for one); a number alone says how many, and those are "
-            "chosen that the answers to the first dataset can least do without."
+            "help": "In place of student: the teacher with these of its layers ('0,2'), or with so many ('6'). "
+            "Numbers from 0, with commas, name those that stay ('3,' for one); a number alone says how many, and "
+            "those are chosen that the answers to the first dataset can least do without."
         },
     )
     student_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the student."})

@@ -19,7 +19,8 @@ OPTIONS = {
 }
 
 _EPILOG = """examples:
-  smi-hf export-images out/deit-tiny out/qnn --format raw --input_name pixel_values
+  smi-hf export-images out/deit-tiny out/qnn --format raw \\
+      --input_name pixel_values
   smi-hf export-images out/deit-tiny out/litert --format npy
   smi-hf export-images out/deit-tiny out/rknn --format imagefolder
   smi-hf export-images out/deit-tiny out/modelopt --format npz --shape filled

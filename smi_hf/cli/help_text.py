@@ -15,8 +15,10 @@ from typing import Any
 MAX_WIDTH = 80
 MIN_WIDTH = 40
 _HELP_COLUMN = 29
+# What stands for a value where the last word of the option's name would not say it.
+_VALUE_NAMES = {"path": "MODEL", "json": "FILE", "to": "TRACKER"}
 # Help that says its default itself.
-_SAYS_DEFAULT = re.compile(r"\bDefaults?:? |\bdefaults to\b|, the default,|\(default\)", re.IGNORECASE)
+_SAYS_DEFAULT = re.compile(r"\bDefault|\bdefaults? (?:to|is|of)\b|, the default,|\(default")
 
 
 def short_help(parser: argparse.ArgumentParser, options: Mapping[str, Sequence[str]]) -> str:
@@ -94,7 +96,9 @@ def _width() -> int:
 
 
 def _usage(parser: argparse.ArgumentParser) -> str:
-    needed = " ".join(_invocation(action) for action in shown_actions(parser) if action.required)
+    # What has no name comes first.
+    actions = sorted(shown_actions(parser), key=lambda action: bool(action.option_strings))
+    needed = " ".join(_invocation(action) for action in actions if action.required)
     return fit(f"usage: {parser.prog} {f'{needed} ' if needed else ''}[options]")
 
 
@@ -132,7 +136,13 @@ def _value_name(action: argparse.Action) -> str:
         return "N"
     if action.type is float:
         return "X"
-    return (action.dest.split("_")[-1] if action.option_strings else action.dest).upper()
+    word = action.dest.split("_")[-1] if action.option_strings else action.dest
+    return _VALUE_NAMES.get(word, word.upper())
+
+
+def brief_help(action: argparse.Action) -> str:
+    """What an option is, in a sentence, with its choices and its default."""
+    return _help(action, brief=True)
 
 
 def _is_bool(action: argparse.Action) -> bool:
@@ -140,8 +150,8 @@ def _is_bool(action: argparse.Action) -> bool:
 
 
 def _help(action: argparse.Action, *, brief: bool) -> str:
-    text = (action.help or "") % {"default": action.default, "prog": ""}
-    text = " ".join(text.split())
+    # Not %-formatting, as argparse has it: not every help of other libraries is fit for that.
+    text = " ".join((action.help or "").replace("%(default)s", _plain(action.default)).replace("%%", "%").split())
     if brief:
         first, *others = re.split(r"(?<=\.)\s", text)
         text = " ".join([first, *(sentence for sentence in others if sentence.startswith("Default: "))])

@@ -10,7 +10,7 @@ from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.models import ModelArguments
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.inversion.config import SparseInversionConfig
-from smi_hf.inversion.presets import PRESETS
+from smi_hf.inversion.presets import PRESETS, preset_help
 from smi_hf.starts.base import StartSpec
 
 if TYPE_CHECKING:
@@ -59,23 +59,10 @@ def make_parser() -> ArgumentParser:
         prog="smi-hf invert",
         description="Optimize noise, or another start, into images that a Vision Transformer recognizes, keeping only "
         "the patches that it looks at, and write them as a dataset.",
-        epilog=_EPILOG.format(starts=StartSpec.help(), presets=_preset_help()),
+        epilog=_EPILOG.format(starts=StartSpec.help(), presets=preset_help()),
         options=OPTIONS,
         presets={name: preset.options for name, preset in PRESETS.items()},
     )
-
-
-def _preset_help() -> str:
-    """One line per preset: what it is for, and what it sets."""
-    lines = []
-    for name, preset in PRESETS.items():
-        options = ", ".join(f"{option} {_plain(value)}" for option, value in preset.options.items())
-        lines.append(f"  {name:<10} {preset.purpose}{f': {options}' if options else ''}")
-    return "\n".join(lines)
-
-
-def _plain(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

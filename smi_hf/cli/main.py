@@ -23,6 +23,7 @@ COMMANDS = {
     "push": "publish any of these on the Hub, with a card",
     "demo": "try everything on a small embedded model, without a download",
     "doctor": "show versions, extras and devices, and what works here",
+    "completion": "print a script by which a shell completes all of this",
 }
 # A path that cannot be used, whoever looks at it first.
 _WRONG_PATH = {
@@ -150,7 +151,7 @@ def _overview() -> str:
             "",
             *lines,
             "",
-            "smi-hf COMMAND --help describes every option.",
+            "smi-hf COMMAND --help shows the options that matter, --help-all every option.",
         ]
     )
 

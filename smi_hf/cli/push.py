@@ -32,20 +32,25 @@ class PushArguments:
     create_pr: bool = field(default=False, metadata={"help": "Open a pull request instead of committing."})
 
 
-def run(arguments: Sequence[str] | None = None) -> None:
-    """Parses the arguments and pushes.
-
-    Raises:
-        UsageError, RunError: as `smi_hf.hub.push` does.
-    """
-    target, options = ArgumentParser(
+def make_parser() -> ArgumentParser:
+    """The parser of this command; tests and documentation read it too."""
+    return ArgumentParser(
         PushArguments,
         positionals=PushTarget,
         prog="smi-hf push",
         options={"what goes where": ("folder", "repo_id"), "how": ("private", "revision", "create_pr")},
         description="Publish a sparse dataset, or a model made with one, on the Hugging Face Hub.",
         epilog=_EPILOG,
-    ).parse(arguments)
+    )
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Parses the arguments and pushes.
+
+    Raises:
+        UsageError, RunError: as `smi_hf.hub.push` does.
+    """
+    target, options = make_parser().parse(arguments)
 
     from smi_hf.hub import push
 

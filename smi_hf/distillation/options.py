@@ -28,9 +28,10 @@ class DistillationOptions:
         default=AUTO,
         metadata={
             "help": "Chooses what is left open of epochs, batch, learning rate and more, for what is taught. Also "
-            "their schedule, temperature, augmentations, views and hidden_state_weight, from the number of images and "
+            "the schedule, temperature, augmentations, views and hidden_state_weight, from the number of images and "
             "from what is taught: a head on a frozen backbone, a pruned teacher or layers of it (recover), another "
-            "checkpoint (finetune), or scratch. auto looks at the student; trainer takes the values of TrainingArguments.",
+            "checkpoint (finetune), or scratch. auto looks at the student; trainer takes the values of "
+            "TrainingArguments.",
             "choices": [AUTO, *PRESETS],
         },
     )

@@ -37,15 +37,15 @@ class QuantizationConfig:
     weights: int = field(
         default=8,
         metadata={
-            "help": "Bits of the weights, of those that the back end has. All have 8; quanto 4 and 2 as well, torchao 4, "
-            "simulated 2 to 8; 32 is floating point."
+            "help": "Bits of the weights, of those that the back end has. All have 8; quanto 4 and 2 as well, torchao "
+            "4, simulated 2 to 8; 32 is floating point."
         },
     )
     activations: int = field(
         default=8,
         metadata={
-            "help": "Bits of the activations; 32 quantizes the weights alone. Back ends that quantize them have 8; onnx "
-            "16 as well, for accelerators (no faster on CPUs), simulated 2 to 16."
+            "help": "Bits of the activations; 32 quantizes the weights alone. Back ends that quantize them have 8; "
+            "onnx 16 as well, for accelerators (no faster on CPUs), simulated 2 to 16."
         },
     )
     operators: list[str] = field(
@@ -116,8 +116,8 @@ class QuantizationConfig:
     sensitivity: bool = field(
         default=False,
         metadata={
-            "help": "Report what each layer and operator costs when quantized alone. Writes sensitivity.json and .png, "
-            "and a list to --exclude. Judged on real images if there are any, or else on the synthetic images."
+            "help": "Report what each layer and operator costs when quantized alone. Writes sensitivity.json and "
+            ".png, and a list to --exclude. Judged on real images if there are any, or else on the synthetic images."
         },
     )
     sensitivity_images: int = field(
