@@ -44,12 +44,12 @@ def make_parser(*, is_short: bool = False) -> ArgumentParser:
     Args:
         is_short: for `--help` alone: without those, which cannot be had without torch.
     """
-    from smi_hf.distillation.options import DistillationOptions
     from smi_hf.distillation.presets import preset_help
 
-    config_type = DistillationOptions
-    if not is_short:
-        from smi_hf.distillation.config import SparseDistillationConfig as config_type
+    if is_short:
+        from smi_hf.distillation.options import DistillationOptions as Settings
+    else:
+        from smi_hf.distillation.config import SparseDistillationConfig as Settings
 
     return ArgumentParser(
         (
@@ -59,7 +59,7 @@ def make_parser(*, is_short: bool = False) -> ArgumentParser:
             JudgeArguments,
             QuantizeArguments,
             RoundsArguments,
-            config_type,
+            Settings,
         ),
         prog="smi-hf distill",
         description="Teach a student the answers that a teacher gives to sparse synthetic images of itself.",

@@ -22,6 +22,7 @@ from smi_hf.data.schema import DATA_FOLDER, RECORD_FILE
 from smi_hf.data.validation import check_count, check_features, check_fits, check_rows, validate
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
+from smi_hf.nearby import nearest_path
 from smi_hf.patches import Normalization
 
 if TYPE_CHECKING:
@@ -286,8 +287,8 @@ def _record_from_hub(repo: str, revision: str | None) -> tuple[DatasetRecord, st
         path = hf_hub_download(repo, RECORD_FILE, repo_type="dataset", revision=revision)
     except LocalEntryNotFoundError as error:
         raise UsageError(
-            f"dataset {repo!r} is not a folder here, not in the local cache, and the Hub could not be reached; check "
-            f"the name and the network"
+            f"dataset {repo!r} is not a folder here{nearest_path(repo)}, not in the local cache, and the Hub could "
+            f"not be reached; check the name and the network"
         ) from error
     except EntryNotFoundError as error:
         raise UsageError(f"dataset {repo!r} is not a sparse dataset: it has no {RECORD_FILE}") from error
@@ -296,11 +297,14 @@ def _record_from_hub(repo: str, revision: str | None) -> tuple[DatasetRecord, st
     except RepositoryNotFoundError as error:
         hint = "; there is a model of this name, but a sparse dataset is needed" if _is_model(repo) else ""
         raise UsageError(
-            f"dataset {repo!r} is neither a folder here nor a dataset on the Hub that you may see{hint}; check the "
-            f"name, and log in with `hf auth login` if it is private"
+            f"dataset {repo!r} is neither a folder here{nearest_path(repo)} nor a dataset on the Hub that you may "
+            f"see{hint}; check the name, and log in with `hf auth login` if it is private"
         ) from error
     except (HfHubHTTPError, HFValidationError) as error:
-        raise UsageError(f"dataset {repo!r} is neither a folder here nor on the Hub: {one_line(error)}") from error
+        near = nearest_path(repo)
+        raise UsageError(
+            f"dataset {repo!r} is neither a folder here{near} nor on the Hub: {one_line(error)}"
+        ) from error
     # Cached under the commit's name.
     return DatasetRecord.from_json(Path(path).read_text("utf-8", "replace"), f"{repo}/{RECORD_FILE}"), Path(
         path
