@@ -14,7 +14,7 @@ from smi_hf.registry import suggest
 
 # Subcommand -> what it does; its code is imported when it is called.
 COMMANDS = {
-    "invert": "make a dataset of sparse synthetic images from a Vision Transformer",
+    "invert": "make a dataset of synthetic images from a Vision Transformer",
     "quantize": "make an int8 model of it, calibrated on those images",
     "prune": "make it smaller: fewer hidden units, fewer layers",
     "distill": "teach it to a student on those images",
@@ -147,7 +147,7 @@ def _overview() -> str:
         [
             "usage: smi-hf COMMAND [options]",
             "",
-            "Data-free compression of Vision Transformers: images from the model, for the model.",
+            "Data-free compression of Vision Transformers, by images from the model itself.",
             "",
             *lines,
             "",
