@@ -21,6 +21,8 @@ CORE_PACKAGES = (
     "pillow",
 )
 LANES = {"full": "transformers 4", "latest": "transformers 5"}
+# No package index has smi-hf.
+SOURCE = "git+https://github.com/smi-hf/smi_hf"
 
 
 @dataclass(frozen=True)
@@ -96,15 +98,39 @@ def missing_packages(extra: str) -> list[str]:
     return absent if dependency_lane() in packages else [LANES[next(iter(packages))], *absent]
 
 
+def install_command(*extras: str) -> str:
+    """The command that brings extras to the lane that has them, which is this one wherever it can be."""
+    lanes = {_lane_of(extra) for extra in extras}
+    assert len(lanes) == 1, f"{extras} are of the lanes {lanes}"
+    names = ",".join(_name_in_lane(extra) for extra in extras)
+    command = f'pip install "smi-hf[{names}] @ {SOURCE}"'
+    if (other := lanes.pop()) == dependency_lane():
+        return command
+    major = int(LANES[other].split()[-1])
+    return f'{command} "transformers>={major},<{major + 1}"'
+
+
 def how_to_install(extra: str) -> str:
-    """What a user of this lane does to get an extra: a pip command, or the lane that has it."""
+    """What a user of this lane does to get an extra: a pip command; of what another lane has, in a new environment."""
+    lane, other = dependency_lane(), _lane_of(extra)
+    if other == lane:
+        return install_command(extra)
+    return (
+        f"the {other} lane has it, {LANES[other]}, and this is {lane}, {LANES[lane]}; in a new virtual environment: "
+        f"{install_command(extra)}"
+    )
+
+
+def _lane_of(extra: str) -> str:
+    """The lane that an extra can be installed in: this one, or else the one that has it."""
     packages, lane = EXTRAS[extra].packages, dependency_lane()
-    if lane not in packages:
-        (other,) = packages
-        return f"use the {other} lane, {LANES[other]} (constraints-{other}.txt); this is {lane}, {LANES[lane]}"
-    # One extra cannot ask for different packages under transformers 4 and 5.
-    name = extra if len(set(packages.values())) == 1 or lane == "latest" else f"{extra}-{lane}"
-    return f'pip install "smi-hf[{name}]"'
+    return lane if lane in packages else next(iter(packages))
+
+
+def _name_in_lane(extra: str) -> str:
+    """The extra as pyproject.toml has it: one cannot ask for different packages under transformers 4 and 5."""
+    packages, lane = EXTRAS[extra].packages, _lane_of(extra)
+    return extra if len(set(packages.values())) == 1 or lane == "latest" else f"{extra}-{lane}"
 
 
 def check_extra(extra: str, needed_by: str) -> None:

@@ -18,6 +18,7 @@ from smi_hf.environment import (
     describe_environment,
     how_to_install,
     image_processor_options,
+    install_command,
     missing_packages,
     package_versions,
 )
@@ -54,21 +55,29 @@ def test_a_version_is_that_of_the_distribution_and_none_of_what_is_absent():
     ("number", "extra", "message"),
     [
         ("4.57.1", "onnx", "this needs optimum-onnx, onnx (static int8 models for ONNX Runtime): pip install"),
-        ("4.57.1", "onnx", 'pip install "smi-hf[onnx-full]"'),
+        ("4.57.1", "onnx", 'pip install "smi-hf[onnx-full] @ git+https://github.com/smi-hf/smi_hf"'),
         ("5.0.0", "onnx", "this needs onnxscript, onnx (static int8 models for ONNX Runtime): pip install"),
-        ("5.0.0", "onnx", 'pip install "smi-hf[onnx]"'),
-        ("5.0.0", "old", "use the full lane, transformers 4 (constraints-full.txt); this is latest, transformers 5"),
+        ("5.0.0", "onnx", 'pip install "smi-hf[onnx] @ git+https://github.com/smi-hf/smi_hf"'),
+        (
+            "5.0.0",
+            "old",
+            'in a new virtual environment: pip install "smi-hf[old] @ git+https://github.com/smi-hf/smi_hf" "transf',
+        ),
         (
             "4.57.1",
             "torch",
-            "this needs transformers 5, torchao (int8 programs of torch.export, and integer weights, by torchao): use",
+            "this needs transformers 5, torchao (int8 programs of torch.export, and integer weights, by torchao): the",
         ),
         (
             "5.0.0",
             "torch",
             'this needs torchao (int8 programs of torch.export, and integer weights, by torchao): pip install "smi-hf',
         ),
-        ("5.0.0", "plots", 'this needs matplotlib (charts as PNG): pip install "smi-hf[plots]"'),
+        (
+            "5.0.0",
+            "plots",
+            'this needs matplotlib (charts as PNG): pip install "smi-hf[plots] @ git+https://github.com/smi-hf/smi_hf"',
+        ),
     ],
 )
 def test_a_missing_extra_is_answered_with_what_would_bring_it(installed, monkeypatch, number, extra, message):
@@ -98,7 +107,7 @@ def test_extras_are_those_of_the_package_in_every_lane(repository, installed):
         for extra in EXTRAS:
             if lane not in EXTRAS[extra].packages:
                 continue
-            name = re.fullmatch(r'pip install "smi-hf\[(.*)\]"', how_to_install(extra))[1]
+            name = re.fullmatch(r'pip install "smi-hf\[(.*)\] @ git\+\S+"', how_to_install(extra))[1]
             asked_for.add(name)
             # Extras of others are among the names: optimum-intel[openvino] brings openvino.
             required = {part for requirement in declared[name] for part in re.findall(r"[a-z][\w-]*", requirement)}
@@ -122,5 +131,16 @@ def test_a_records_environment_has_the_packages_of_its_extra_besides():
 def test_what_another_lane_alone_has_is_missed_though_its_packages_are_here(installed):
     installed(transformers="4.57.1", torchao="0.18")
     assert missing_packages("torch") == ["transformers 5"]
-    with pytest.raises(UsageError, match=r"this needs transformers 5 .*: use the latest lane, transformers 5 \("):
+    with pytest.raises(UsageError, match=r"this needs transformers 5 .*: the latest lane has it, transformers 5, and"):
         check_extra("torch", "this")
+
+
+def test_extras_of_one_lane_are_one_command_that_the_readme_has(installed, repository):
+    installed(transformers="5.23.0")
+    assert install_command("onnx") in (repository / "README.md").read_text()
+    assert install_command("onnx", "plots").startswith('pip install "smi-hf[onnx,plots] @ git+https://')
+    installed(transformers="4.57.1")
+    assert install_command("onnx", "quanto").startswith('pip install "smi-hf[onnx-full,quanto] @ git+https://')
+    assert install_command("torch", "executorch").endswith('smi_hf" "transformers>=5,<6"')
+    with pytest.raises(AssertionError, match="are of the lanes"):
+        install_command("torch", "plots")

@@ -3,6 +3,8 @@
 import argparse
 import dataclasses
 import importlib.util
+import inspect
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
+from smi_hf.cli.help_text import full_help, short_help
 from smi_hf.errors import UsageError, printable
 from smi_hf.files import one_line
+from smi_hf.nearby import nearest_path
 from smi_hf.registry import suggest
 
 _NULLS = {"", "~", "null", "Null", "NULL"}
+# How the heading of the options of another library's class begins.
+_FOREIGN = "taken over from "
 
 
 def _hf_argparser() -> ModuleType:
@@ -36,11 +42,31 @@ else:
     HfArgumentParser = _hf_argparser().HfArgumentParser
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of examples, and shows a default where there is one to show."""
+class _HelpAll(argparse.Action):
+    """Prints every option and exits."""
 
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        assert isinstance(parser, ArgumentParser)
+        print(parser.format_full_help(), end="")
+        parser.exit()
+
+
+def asks_for_short_help(arguments: Sequence[str] | None = None) -> bool:
+    """Whether a command is to print its short help and nothing else, so that it need not know every option."""
+    return not {"-h", "--help"}.isdisjoint(sys.argv[1:] if arguments is None else arguments)
+
+
+def _declaring(dataclass_type: type, name: str) -> type:
+    """The class among a dataclass and its bases that says what a field is."""
+    return next(each for each in dataclass_type.__mro__ if name in inspect.get_annotations(each))
+
+
+def _heading(dataclass_type: type) -> str:
+    """What the options of a dataclass are about: the beginning of its docstring."""
+    if not dataclass_type.__module__.startswith("smi_hf"):
+        return f"{_FOREIGN}{dataclass_type.__module__.partition('.')[0]}.{dataclass_type.__name__}"
+    first = re.split(r"[.;,:]", dataclass_type.__doc__ or "", maxsplit=1)[0].replace("`", "").strip()
+    return first[:1].lower() + first[1:]
 
 
 def _words_of(options: Mapping[str, Any]) -> list[str]:
@@ -52,10 +78,12 @@ def _words_of(options: Mapping[str, Any]) -> list[str]:
 
 
 class ArgumentParser(HfArgumentParser):
-    """An `HfArgumentParser` that reads `--config FILE` and answers unknown options with the nearest one.
+    """An `HfArgumentParser` that reads `--config FILE`, answers a wrong option or choice with the nearest one, and has
+    help in two lengths (`smi_hf.cli.help_text`).
 
     Args:
         dataclass_types: dataclasses whose fields become options.
+        options: those that matter, which `--help` shows, by heading; names without dashes. All if None.
         presets: options by the name of a preset, offered as `--preset`.
         positionals: dataclass of what is given in order, without a name; all required.
         **kwargs: as for `argparse.ArgumentParser`.
@@ -65,16 +93,17 @@ class ArgumentParser(HfArgumentParser):
         self,
         dataclass_types: Any,
         *,
+        options: Mapping[str, Sequence[str]] | None = None,
         presets: Mapping[str, Mapping[str, Any]] | None = None,
         positionals: Any = None,
         **kwargs: Any,
     ) -> None:
         # An abbreviation that works today is ambiguous when the next option comes.
-        super().__init__(dataclass_types, allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
+        super().__init__(dataclass_types, allow_abbrev=False, add_help=False, **kwargs)
         self._ordered = positionals
         self._presets = presets or {}
         for field in dataclasses.fields(positionals) if positionals else ():
-            self.add_argument(field.name, help=field.metadata["help"])
+            self.add_argument(field.name, **field.metadata)
         self.add_argument(
             "--config",
             metavar="FILE",
@@ -88,7 +117,32 @@ class ArgumentParser(HfArgumentParser):
                 default=None,
                 help="Settings for a purpose; --config and options given here win over them.",
             )
+        self.add_argument("-h", "--help", action="help", help="Show the options that matter to most, and exit.")
+        self.add_argument("--help-all", action=_HelpAll, nargs=0, help="Show every option, and exit.")
+        for action in self._actions:
+            # The other spelling, with dashes, is taken as before; it is not shown.
+            if action.option_strings[:1] in ([f"--{action.dest}"], [f"--no_{action.dest}"]):
+                action.option_strings = action.option_strings[:1]
+        self.main_options = options or {"options": self._field_names()}
         self._config_file: str | None = None
+
+    def _field_names(self) -> list[str]:
+        types = [*([self._ordered] if self._ordered else []), *self.dataclass_types]
+        return [field.name for each in types for field in dataclasses.fields(each) if field.init]
+
+    def format_help(self) -> str:
+        """The options that matter, on a screen."""
+        return short_help(self, self.main_options)
+
+    def format_full_help(self) -> str:
+        """Every option; those that do not matter to most by the dataclass that declares them."""
+        rest: dict[str, list[str]] = {}
+        for dataclass_type in self.dataclass_types:
+            for name in (field.name for field in dataclasses.fields(dataclass_type)):
+                rest.setdefault(_heading(_declaring(dataclass_type, name)), []).append(name)
+        # Those of other libraries last.
+        ordered = sorted(rest.items(), key=lambda item: item[0].startswith(_FOREIGN))
+        return full_help(self, self.main_options, dict(ordered))
 
     def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
         """One instance of each dataclass, that of the positionals first.
@@ -135,13 +189,13 @@ class ArgumentParser(HfArgumentParser):
             # is a number (YAML 1.1 says it is a string) and "no" is not False.
             values = yaml.load(file.read_text(encoding="utf-8"), yaml.BaseLoader)
         except OSError as error:
-            raise UsageError(f"--config {file} cannot be read: {error.strerror}") from error
+            raise UsageError(f"--config {file} cannot be read: {error.strerror}{nearest_path(file)}") from error
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"--config {file} is not valid YAML: {one_line(error)}") from error
         if not isinstance(values, dict):
             raise UsageError(f"--config {file} must hold one 'option: value' a line")
         named = [action.dest for action in self._actions if action.option_strings]
-        known = [name for name in named if name not in ("help", "config", "preset")]
+        known = [name for name in named if name not in ("help", "help_all", "config", "preset")]
         arguments = []
         for key, value in values.items():
             if key not in known:
@@ -153,6 +207,14 @@ class ArgumentParser(HfArgumentParser):
             else:
                 raise UsageError(f"--config {file}: {key} must be one value or a list of values, not {value!r}")
         return arguments
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuses what is no choice of an option, with the nearest that is."""
+        if action.choices is not None and value not in action.choices:
+            choices = list(map(str, action.choices))
+            raise argparse.ArgumentError(
+                action, f"invalid choice: {value!r}{suggest(str(value), choices)}; choose from {', '.join(choices)}"
+            )
 
     def error(self, message: str) -> NoReturn:
         """Exits with code 2 and one message; names the nearest option and the file that options came from."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from smi_hf.cli.arguments import ArgumentParser
-from smi_hf.environment import missing_packages
+from smi_hf.environment import how_to_install, missing_packages
 from smi_hf.errors import UsageError
 
 _EPILOG = """examples:
@@ -52,18 +52,23 @@ class DemoArguments:
             )
 
 
-def run(arguments: Sequence[str] | None = None) -> None:
-    """Takes every step of the demonstration and prints what came of it."""
-    (given,) = ArgumentParser(
+def make_parser() -> ArgumentParser:
+    """The parser of this command; tests and documentation read it too."""
+    return ArgumentParser(
         DemoArguments,
         prog="smi-hf demo",
         description="Invert a small embedded Vision Transformer (digits on clutter, 64x64 px) into sparse images, "
         "read the dataset back, compare with dense inversion, quantize the model with the images, prune it on them, "
         "and teach it what it lost. No download.",
         epilog=_EPILOG,
-    ).parse(arguments)
+    )
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Takes every step of the demonstration and prints what came of it."""
+    (given,) = make_parser().parse(arguments)
     if missing_packages("demo"):
-        raise UsageError('smi-hf demo lacks scikit-learn, whose digits it draws: pip install "smi-hf[demo]"')
+        raise UsageError(f"smi-hf demo lacks scikit-learn, whose digits it draws: {how_to_install('demo')}")
 
     from datasets import disable_progress_bars
 

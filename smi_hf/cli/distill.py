@@ -4,58 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smi_hf.cli.arguments import ArgumentParser
-from smi_hf.cli.distill_options import QuantizeArguments, RoundsArguments, StudentArguments, TeacherArguments
-from smi_hf.cli.models import ImagesArguments, JudgeArguments
-from smi_hf.images.controls.base import ControlSpec
+from smi_hf.cli.arguments import asks_for_short_help
+from smi_hf.cli.distill_parser import make_parser
 
 if TYPE_CHECKING:
     from smi_hf.evaluation.record import ModelRecord
 
-_EPILOG = """examples:
-  smi-hf distill --teacher me/vit-cifar10 --student facebook/deit-tiny-patch16-224 --dataset me/vit-cifar10-smi \\
-      --output_dir out/student --freeze_backbone --eval_dataset cifar10 --eval_strategy epoch \\
-      --controls gaussian real=cifar10:train --control_seeds 0 1 2
-  smi-hf distill --teacher out/vit --student out/vit --dataset out/vit-smi --quantize_weights 2 --output_dir out/w2a8
-  smi-hf distill --teacher out/vit --student_layers 6 --dataset out/vit-smi --output_dir out/shallow
-  smi-hf distill --teacher out/vit --student microsoft/resnet-18 --dataset out/vit-smi --shown tiled \\
-      --output_dir out/resnet
-  accelerate launch recipes/distill.py --config recipes/demo/distill.yaml --teacher vit --student vit --dataset smi
-
-Presets, for what is left open of epochs, batch size, learning rate and views
-{presets}
-
-Controls teach further students of the same kind, with as many images, on
-{controls}
-
-The same command, run again, continues an unfinished run, and teaches nothing again if it is finished.
-"""
-
-
-def make_parser() -> ArgumentParser:
-    """The parser of this command, with every option of `TrainingArguments`."""
-    from smi_hf.distillation.config import SparseDistillationConfig
-    from smi_hf.distillation.presets import preset_help
-
-    return ArgumentParser(
-        (
-            TeacherArguments,
-            StudentArguments,
-            ImagesArguments,
-            JudgeArguments,
-            QuantizeArguments,
-            RoundsArguments,
-            SparseDistillationConfig,
-        ),
-        prog="smi-hf distill",
-        description="Teach a student the answers that a teacher gives to sparse synthetic images of itself.",
-        epilog=_EPILOG.format(controls=ControlSpec.help(), presets=preset_help()),
-    )
-
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Parses the arguments, teaches, and prints what came of it."""
-    source, learner, given, judge, rounding, growth, config = make_parser().parse(arguments)
+    parser = make_parser(is_short=asks_for_short_help(arguments))
+    source, learner, given, judge, rounding, growth, config = parser.parse(arguments)
 
     from smi_hf.data import load_sparse_dataset
     from smi_hf.distillation import distill

@@ -51,16 +51,16 @@ class StudentArguments:
     student: str | None = field(
         default=None,
         metadata={
-            "help": "Classifier that learns; any kind. One without the teacher's grid is shown whole images (shown). "
-            "Or give student_layers."
+            "help": "Classifier that learns, of any kind: a Hub id or a folder. One without the teacher's grid sees "
+            "whole images (shown). Or give student_layers."
         },
     )
     student_layers: str | None = field(
         default=None,
         metadata={
-            "help": "In place of student: the teacher without some of its layers learns. Numbers from 0, with commas, "
-            "name those that stay ('0,2', or '3,' for one); a number alone says how many ('6'), and those are chosen "
-            "that the answers to the first dataset can least do without."
+            "help": "In place of student: the teacher with these of its layers ('0,2'), or with so many ('6'). "
+            "Numbers from 0, with commas, name those that stay ('3,' for one); a number alone says how many, and "
+            "those are chosen that the answers to the first dataset can least do without."
         },
     )
     student_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the student."})
@@ -134,8 +134,8 @@ class QuantizeArguments:
     quantize_weights: int | None = field(
         default=None,
         metadata={
-            "help": "Quantization-aware training: round the student's weights by quanto to that many bits (8, 4, 2) "
-            "while it learns, and write the integer model to output_dir/quantized."
+            "help": "Round the student's weights to that many bits (8, 4, 2) while it learns. This is "
+            "quantization-aware training by quanto; the integer model is written to output_dir/quantized."
         },
     )
     quantize_activations: int = field(

@@ -2,22 +2,27 @@
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.doctor_checks import LOG_IN, find_bf16, find_compiler, fixes
 from smi_hf.environment import (
     EXTRAS,
     dependency_lane,
     describe_device,
     extra_packages,
-    how_to_install,
     missing_packages,
     package_version,
     package_versions,
 )
+from smi_hf.errors import UsageError
+
+_EPILOG = """examples:
+  smi-hf doctor
+  smi-hf doctor --fix
+"""
 
 
 @dataclass
@@ -25,6 +30,11 @@ class DoctorArguments:
     """How the findings are shown."""
 
     json: bool = field(default=False, metadata={"help": "Print the findings as JSON."})
+    fix: bool = field(default=False, metadata={"help": "Print commands that bring what is missing; none is run."})
+
+    def __post_init__(self) -> None:
+        if self.json and self.fix:
+            raise UsageError("json prints what was found and fix what to do about it; give one of them")
 
 
 def examine() -> dict[str, Any]:
@@ -46,9 +56,9 @@ def examine() -> dict[str, Any]:
         "model_families": FAMILIES.names(),
         "checks": {
             "invert": _finding(True, "sparse model inversion of the families above"),
-            "--mixed_precision bf16": _finding(*_bf16()),
-            "--compile": _finding(*_compiler()),
-            "push_to_hub": _finding(bool(get_token()), "logged in" if get_token() else "run `hf auth login` first"),
+            "--mixed_precision bf16": _finding(*find_bf16()),
+            "--compile": _finding(*find_compiler()),
+            "push_to_hub": _finding(bool(get_token()), "logged in" if get_token() else f"run `{LOG_IN}` first"),
             **{f"extra {extra}": _finding(*_extra(extra)) for extra in EXTRAS},
         },
     }
@@ -58,45 +68,36 @@ def _finding(works: bool, note: str) -> dict[str, Any]:
     return {"works": works, "note": note}
 
 
-def _bf16() -> tuple[bool, str]:
-    import torch
-
-    if torch.cuda.is_available():
-        works = torch.cuda.is_bf16_supported()
-        return works, "on the GPU" if works else "this GPU has no bfloat16; use float32"
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return True, "on the CPU, in hardware" if fast else "on the CPU, but emulated: slower than float32"
-
-
-def _compiler() -> tuple[bool, str]:
-    import torch
-
-    if torch.cuda.is_available():
-        return True, "on the GPU"
-    compiler = next((name for name in (os.environ.get("CXX"), "g++", "clang++") if name and shutil.which(name)), None)
-    return compiler is not None, f"with {compiler}" if compiler else "needs a C++ compiler (g++ or clang++) on the CPU"
-
-
 def _extra(extra: str) -> tuple[bool, str]:
     purpose = f"{EXTRAS[extra].purpose} ({' and '.join(EXTRAS[extra].packages)})"
     if missing := missing_packages(extra):
-        return False, f"{purpose}: lacks {', '.join(missing)}; {how_to_install(extra)}"
+        return False, f"{purpose}: lacks {', '.join(missing)}"
     return True, f"{purpose}: " + ", ".join(f"{name} {package_version(name)}" for name in extra_packages(extra))
 
 
-def run(arguments: Sequence[str] | None = None) -> None:
-    """Prints the findings."""
-    (doctor,) = ArgumentParser(
+def make_parser() -> ArgumentParser:
+    """The parser of this command; tests and documentation read it too."""
+    return ArgumentParser(
         DoctorArguments,
         prog="smi-hf doctor",
         description="Show versions, dependency lane, extras and devices, and what would and would not work here.",
-    ).parse(arguments)
+        epilog=_EPILOG,
+    )
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Prints the findings, or what to do about them."""
+    (doctor,) = make_parser().parse(arguments)
+    if doctor.fix:
+        print("\n".join(fixes() or ["# Nothing is missing."]))
+        return
     findings = examine()
     if doctor.json:
         print(json.dumps(findings, indent=2))
         return
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -106,5 +107,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     console.print(f"Model families: {', '.join(findings['model_families'])}")
     table = Table("", "what", "note")
     for name, finding in findings["checks"].items():
-        table.add_row("[green]yes[/]" if finding["works"] else "[red]no[/]", name.replace("[", r"\["), finding["note"])
+        table.add_row("[green]yes[/]" if finding["works"] else "[red]no[/]", name, escape(finding["note"]))
     console.print(table)
+    if fixes():
+        console.print("Commands that bring what is missing: smi-hf doctor --fix")

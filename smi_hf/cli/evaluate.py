@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from smi_hf.evaluation.run import Evaluation
     from smi_hf.images.real import ImageSet
 
+# What --help shows.
+OPTIONS = {
+    "what goes in": ("model_name_or_path", "dataset", "split", "max_images", "image_column", "label_column"),
+    "what comes out": ("json",),
+    "how fast": ("batch_size",),
+}
+
 _EPILOG = """examples:
-  smi-hf evaluate --model_name_or_path out/deit-tiny-int8 --dataset imagenet-1k --split validation
-  smi-hf evaluate --model_name_or_path microsoft/resnet-50 --dataset photographs.parquet --json out.json
+  smi-hf evaluate --model_name_or_path out/deit-tiny-int8 \\
+      --dataset imagenet-1k --split validation
+  smi-hf evaluate --model_name_or_path microsoft/resnet-50 \\
+      --dataset photographs.parquet --json out.json
 
 The model is a checkpoint of any family, or a folder of smi-hf quantize. Labels are matched by name, or by number where
 the dataset has no names.
@@ -51,6 +60,7 @@ def make_parser() -> ArgumentParser:
         (ModelArguments, ImageArguments),
         prog="smi-hf evaluate",
         description="Measure a classifier's accuracy on real labeled images.",
+        options=OPTIONS,
         epilog=_EPILOG,
     )
 

@@ -12,8 +12,15 @@ from smi_hf.images.formats.base import formats_help
 if TYPE_CHECKING:
     from smi_hf.images.manifest import ExportManifest
 
+# What --help shows.
+OPTIONS = {
+    "what goes in": ("dataset", "num_images"),
+    "what comes out": ("output_dir", "format", "shape", "values", "layout", "input_name"),
+}
+
 _EPILOG = """examples:
-  smi-hf export-images out/deit-tiny out/qnn --format raw --input_name pixel_values
+  smi-hf export-images out/deit-tiny out/qnn --format raw \\
+      --input_name pixel_values
   smi-hf export-images out/deit-tiny out/litert --format npy
   smi-hf export-images out/deit-tiny out/rknn --format imagefolder
   smi-hf export-images out/deit-tiny out/modelopt --format npz --shape filled
@@ -48,6 +55,7 @@ def make_parser() -> ArgumentParser:
         positionals=ExportPlaces,
         prog="smi-hf export-images",
         description="Write synthetic images as files that the quantizers of other runtimes calibrate on.",
+        options=OPTIONS,
         epilog=_EPILOG.format(formats=formats_help()),
     )
 

@@ -10,7 +10,7 @@ from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.models import ModelArguments
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.inversion.config import SparseInversionConfig
-from smi_hf.inversion.presets import PRESETS
+from smi_hf.inversion.presets import PRESETS, preset_help
 from smi_hf.starts.base import StartSpec
 
 if TYPE_CHECKING:
@@ -19,18 +19,32 @@ if TYPE_CHECKING:
 # Fewer images that show their label are worth a word of advice.
 _GOOD_TOP1 = 0.9
 
-_EPILOG = """examples:
-  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/deit-tiny --num_images 32
-  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/fast --preset calibrate
-  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/leaves --start dead_leaves \\
-      --num_steps 0
-  accelerate launch recipes/invert.py --config recipes/deit_tiny_imagenet/invert.yaml
-  accelerate launch --config_file recipes/accelerate/multi_cpu.yaml recipes/invert.py --config recipes/demo/invert.yaml
+# What --help shows.
+OPTIONS = {
+    "what goes in": ("model_name_or_path", "start"),
+    "what comes out": ("output_dir", "num_images", "classes", "push_to_hub"),
+    "how it is made": ("preset", "num_steps", "policy", "prune_ratios", "seed"),
+    "how fast": ("batch_size", "mixed_precision"),
+}
 
-Presets
+_EPILOG = """examples:
+  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --output_dir out/deit-tiny --num_images 32
+  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --output_dir out/fast --preset calibrate
+
+without a step, and on several processes:
+  smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --output_dir out/leaves --start dead_leaves --num_steps 0
+  accelerate launch recipes/invert.py \\
+      --config recipes/deit_tiny_imagenet/invert.yaml
+  accelerate launch --config_file recipes/accelerate/multi_cpu.yaml \\
+      recipes/invert.py --config recipes/demo/invert.yaml
+
+presets:
 {presets}
 
-Images begin as
+images begin as:
 {starts}
 
 The same command, run again, continues an unfinished run. Then, in Python:
@@ -45,22 +59,10 @@ def make_parser() -> ArgumentParser:
         prog="smi-hf invert",
         description="Optimize noise, or another start, into images that a Vision Transformer recognizes, keeping only "
         "the patches that it looks at, and write them as a dataset.",
-        epilog=_EPILOG.format(starts=StartSpec.help(), presets=_preset_help()),
+        epilog=_EPILOG.format(starts=StartSpec.help(), presets=preset_help()),
+        options=OPTIONS,
         presets={name: preset.options for name, preset in PRESETS.items()},
     )
-
-
-def _preset_help() -> str:
-    """One line per preset: what it is for, and what it sets."""
-    lines = []
-    for name, preset in PRESETS.items():
-        options = ", ".join(f"{option} {_plain(value)}" for option, value in preset.options.items())
-        lines.append(f"  {name:<10} {preset.purpose}{f': {options}' if options else ''}")
-    return "\n".join(lines)
-
-
-def _plain(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

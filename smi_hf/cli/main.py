@@ -14,7 +14,7 @@ from smi_hf.registry import suggest
 
 # Subcommand -> what it does; its code is imported when it is called.
 COMMANDS = {
-    "invert": "make a dataset of sparse synthetic images from a Vision Transformer",
+    "invert": "make a dataset of synthetic images from a Vision Transformer",
     "quantize": "make an int8 model of it, calibrated on those images",
     "prune": "make it smaller: fewer hidden units, fewer layers",
     "distill": "teach it to a student on those images",
@@ -23,6 +23,7 @@ COMMANDS = {
     "push": "publish any of these on the Hub, with a card",
     "demo": "try everything on a small embedded model, without a download",
     "doctor": "show versions, extras and devices, and what works here",
+    "completion": "print a script by which a shell completes all of this",
 }
 # A path that cannot be used, whoever looks at it first.
 _WRONG_PATH = {
@@ -146,11 +147,11 @@ def _overview() -> str:
         [
             "usage: smi-hf COMMAND [options]",
             "",
-            "Data-free compression of Vision Transformers: images from the model, for the model.",
+            "Data-free compression of Vision Transformers, by images from the model itself.",
             "",
             *lines,
             "",
-            "smi-hf COMMAND --help describes every option.",
+            "smi-hf COMMAND --help shows the options that matter, --help-all every option.",
         ]
     )
 

@@ -14,15 +14,31 @@ from smi_hf.pruning.config import PruningConfig
 if TYPE_CHECKING:
     from smi_hf.evaluation.record import ModelRecord
 
+# What --help shows.
+OPTIONS = {
+    "what goes in": ("model_name_or_path", "dataset"),
+    "what comes out": ("output_dir",),
+    "how much goes": ("keep_mlp", "num_layers", "layers"),
+    "how it is mended": ("num_epochs", "num_scenes", "seed"),
+    "how good it is": ("eval_dataset", "max_images", "controls"),
+}
+
 _EPILOG = """examples:
-  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
-      --output_dir out/three-quarters --keep_mlp 0.75
-  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
-      --output_dir out/pruned --eval_dataset photographs.parquet --controls gaussian real=photographs.parquet
-  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
-      --output_dir out/shallow --keep_mlp 1 --num_layers 11
-  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
-      --output_dir out/four-million --max_parameters 4
+  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --dataset out/deit-tiny --output_dir out/three-quarters --keep_mlp 0.75
+  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --dataset out/deit-tiny --output_dir out/pruned \\
+      --eval_dataset photographs.parquet \\
+      --controls gaussian real=photographs.parquet
+
+a layer, and no hidden unit:
+  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --dataset out/deit-tiny --output_dir out/shallow --keep_mlp 1 \\
+      --num_layers 11
+
+four million parameters, however many hidden units that leaves:
+  smi-hf prune --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --dataset out/deit-tiny --output_dir out/four-million --max_parameters 4
 
 A budget (--max_parameters, --max_gmacs, --max_ms) chooses how many hidden units stay: as many as it leaves room for,
 equally many in each MLP.
@@ -30,11 +46,11 @@ equally many in each MLP.
 Hidden units go that the others can best make up for, and what is left is refitted, one MLP after the other: in closed
 form, in seconds, then by gradient, in minutes (--num_epochs 0 leaves that out). The result loads with transformers as
 any checkpoint does. It can be taught on the same images what it lost, and it can be quantized:
-  smi-hf distill --teacher facebook/deit-tiny-patch16-224 --student out/pruned --dataset out/deit-tiny \\
-      --output_dir out/recovered
+  smi-hf distill --teacher facebook/deit-tiny-patch16-224 \\
+      --student out/pruned --dataset out/deit-tiny --output_dir out/recovered
   smi-hf quantize --model_name_or_path out/recovered --output_dir out/recovered-int8
 
-Controls prune the same model, on as many images, of
+Controls prune the same model, on as many images, of:
 {controls}
 """
 
@@ -45,6 +61,7 @@ def make_parser() -> ArgumentParser:
         (ModelArguments, ImagesArguments, JudgeArguments, PruningConfig),
         prog="smi-hf prune",
         description="Make a Vision Transformer smaller without data: fewer hidden units, fewer layers.",
+        options=OPTIONS,
         epilog=_EPILOG.format(controls=ControlSpec.help()),
     )
 

@@ -32,19 +32,25 @@ class PushArguments:
     create_pr: bool = field(default=False, metadata={"help": "Open a pull request instead of committing."})
 
 
+def make_parser() -> ArgumentParser:
+    """The parser of this command; tests and documentation read it too."""
+    return ArgumentParser(
+        PushArguments,
+        positionals=PushTarget,
+        prog="smi-hf push",
+        options={"what goes where": ("folder", "repo_id"), "how": ("private", "revision", "create_pr")},
+        description="Publish a sparse dataset, or a model made with one, on the Hugging Face Hub.",
+        epilog=_EPILOG,
+    )
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     """Parses the arguments and pushes.
 
     Raises:
         UsageError, RunError: as `smi_hf.hub.push` does.
     """
-    target, options = ArgumentParser(
-        PushArguments,
-        positionals=PushTarget,
-        prog="smi-hf push",
-        description="Publish a sparse dataset, or a model made with one, on the Hugging Face Hub.",
-        epilog=_EPILOG,
-    ).parse(arguments)
+    target, options = make_parser().parse(arguments)
 
     from smi_hf.hub import push
 

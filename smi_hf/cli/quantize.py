@@ -10,23 +10,40 @@ from smi_hf.files import check_new_folder
 from smi_hf.images.controls.base import CONTROLS, ControlSpec
 from smi_hf.quantization.config import QuantizationConfig
 
+# What --help shows.
+OPTIONS = {
+    "what goes in": ("model_name_or_path", "dataset"),
+    "what comes out": ("output_dir", "backend", "weights", "activations"),
+    "where 8 bits are too few": ("exclude", "mixed"),
+    "how good it is": ("eval_dataset", "max_images", "controls", "sensitivity", "compare"),
+}
+
 _EPILOG = """examples:
-  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/deit-tiny-int8
-  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
-      --output_dir out/calibrated
-  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
-      --output_dir out/compared --eval_dataset photographs.parquet --controls gaussian dynamic \\
-      real=photographs.parquet --control_seeds 0 1 2
-  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --dataset out/deit-tiny \\
-      --output_dir out/w4a8 --backend simulated --weights 4 --sensitivity
-  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/mixed \\
-      --operators all --quantize_outputs --mixed auto --max_loss 0.5
-  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 --output_dir out/fastest --compare all
+  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --output_dir out/deit-tiny-int8
+  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --dataset out/deit-tiny --output_dir out/compared \\
+      --eval_dataset photographs.parquet --controls gaussian
+
+more examples:
+  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --dataset out/deit-tiny --output_dir out/rows --control_seeds 0 1 2 \\
+      --eval_dataset photographs.parquet \\
+      --controls gaussian dynamic real=photographs.parquet
+  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --dataset out/deit-tiny --output_dir out/w4a8 --backend simulated \\
+      --weights 4 --sensitivity
+  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --output_dir out/mixed --operators all --quantize_outputs \\
+      --mixed auto --max_loss 0.5
+  smi-hf quantize --model_name_or_path facebook/deit-tiny-patch16-224 \\
+      --output_dir out/fastest --compare all
 
 Without --dataset, smi-hf invert --preset calibrate makes 32 images first, in seconds. They are kept in the cache of
 Hugging Face for the next time; SMI_HF_CACHE names another folder.
 
-Calibration sees the kept patches and nothing else. Controls calibrate the same quantizer, with as many images, on
+Calibration sees the kept patches and nothing else.
+Controls calibrate the same quantizer, with as many images, on:
 {controls}
   dynamic         no images: ranges are taken at run time (onnx)
 
@@ -43,7 +60,7 @@ class DataArguments:
     dataset: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "Sparse dataset of that model: a folder, or a dataset on the Hub; a new path that begins with ./, "
+            "help": "Sparse dataset of that model: a folder, or a dataset on the Hub. A new path that begins with ./, "
             "../ or / is where images are made. More, inverted with other seeds, become further runs of the table's "
             "row; the first makes the model. Default: images are made and kept in a cache."
         },
@@ -60,6 +77,7 @@ def make_parser() -> ArgumentParser:
         (ModelArguments, DataArguments, JudgeArguments, QuantizationConfig),
         prog="smi-hf quantize",
         description="Quantize a Vision Transformer statically, calibrated on the kept patches of synthetic images.",
+        options=OPTIONS,
         epilog=_EPILOG.format(controls=ControlSpec.help()),
     )
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from smi_hf.data.parquet import READ_ERRORS, open_parquet, read_metadata
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import DATA_FOLDER, RECORD_FILE
+from smi_hf.data.remote import record_from_hub, rows_from_hub
+from smi_hf.data.schema import DATA_FOLDER
 from smi_hf.data.validation import check_count, check_features, check_fits, check_rows, validate
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
@@ -209,7 +210,7 @@ def load_sparse_dataset(
         record, name, commit = DatasetRecord.load(folder), folder.resolve().name, None
     else:
         name = str(path_or_repo)
-        record, commit = _record_from_hub(name, revision)
+        record, commit = record_from_hub(name, revision)
     if record.status != "complete":
         raise UsageError(
             f"dataset {path_or_repo} is not complete: its run was interrupted; run the same smi-hf invert again"
@@ -219,7 +220,7 @@ def load_sparse_dataset(
     if is_local:
         dataset = open_parquet(_checked_shards(folder, record), streaming=streaming)
     else:
-        dataset = _rows_from_hub(name, commit, streaming)
+        dataset = rows_from_hub(name, commit, streaming)
     features = dataset.features
     if not streaming:
         validate(dataset, record)
@@ -255,63 +256,3 @@ def _checked_shards(folder: Path, record: DatasetRecord) -> list[Path]:
 
 def _is_visible_parquet(path: Path) -> bool:
     return path.suffix == ".parquet" and not path.name.startswith(".")
-
-
-def _rows_from_hub(repo: str, commit: str, streaming: bool) -> "Dataset | IterableDataset":
-    """Rows of the commit that the record is of, whatever is pushed in between."""
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-
-    try:
-        return load_dataset(repo, revision=commit, split="train", streaming=streaming)
-    except (DatasetsError, *READ_ERRORS) as error:
-        # The cause says more than "An error occurred while generating the dataset".
-        reason = one_line(error.__cause__ or error)
-        raise UsageError(f"dataset {repo} cannot be read: {reason}") from error
-
-
-def _record_from_hub(repo: str, revision: str | None) -> tuple[DatasetRecord, str]:
-    """The record, and the commit that it is of."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        path = hf_hub_download(repo, RECORD_FILE, repo_type="dataset", revision=revision)
-    except LocalEntryNotFoundError as error:
-        raise UsageError(
-            f"dataset {repo!r} is not a folder here, not in the local cache, and the Hub could not be reached; check "
-            f"the name and the network"
-        ) from error
-    except EntryNotFoundError as error:
-        raise UsageError(f"dataset {repo!r} is not a sparse dataset: it has no {RECORD_FILE}") from error
-    except RevisionNotFoundError as error:
-        raise UsageError(f"dataset {repo!r} has no revision {revision!r} on the Hub") from error
-    except RepositoryNotFoundError as error:
-        hint = "; there is a model of this name, but a sparse dataset is needed" if _is_model(repo) else ""
-        raise UsageError(
-            f"dataset {repo!r} is neither a folder here nor a dataset on the Hub that you may see{hint}; check the "
-            f"name, and log in with `hf auth login` if it is private"
-        ) from error
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise UsageError(f"dataset {repo!r} is neither a folder here nor on the Hub: {one_line(error)}") from error
-    # Cached under the commit's name.
-    return DatasetRecord.from_json(Path(path).read_text("utf-8", "replace"), f"{repo}/{RECORD_FILE}"), Path(
-        path
-    ).parent.name
-
-
-def _is_model(repo: str) -> bool:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return HfApi().repo_exists(repo, repo_type="model")
-    except HfHubHTTPError:
-        return False

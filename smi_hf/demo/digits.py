@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
+from smi_hf.environment import how_to_install
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -100,7 +102,7 @@ def _scans(split: str) -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            'the demo digits come with scikit-learn; install it with pip install "smi-hf[demo]"'
+            f"the demo digits come with scikit-learn; install it with {how_to_install('demo')}"
         ) from error
 
     bundle = load_digits()

@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
 from smi_hf.distillation.losses import ANSWER_LOSSES
+from smi_hf.distillation.options import DistillationOptions, by_preset
 from smi_hf.distillation.presets import AUTO, DEFAULTS, HEAD, PRESETS, TRAINER, preset_settings
 from smi_hf.distillation.shown import KEPT, SHOWN
 from smi_hf.distillation.trainer_settings import check_trainer_settings, settle_evaluations
@@ -45,13 +46,8 @@ _TRAINING = (
 _TOKEN_LOSSES = ("feature_weight", "hidden_state_weight", "attention_weight")
 
 
-def _help(words: str, **more: Any) -> dict[str, Any]:
-    """Metadata of a field that `preset` fills in where it is None."""
-    return {"help": f"{words} Default: as preset chooses.", **more}
-
-
 @dataclass
-class SparseDistillationConfig(TrainingArguments):
+class SparseDistillationConfig(DistillationOptions, TrainingArguments):
     """Settings of a `SparseDistillationTrainer`, and of `distill`, which makes one or several.
 
     What a preset chooses (`smi_hf.distillation.presets.DEFAULTS`) may be left open, as None. Until the trainer knows
@@ -61,36 +57,7 @@ class SparseDistillationConfig(TrainingArguments):
         UsageError: a value is out of range, or two do not fit each other.
     """
 
-    preset: str = field(
-        default=AUTO,
-        metadata={
-            "help": "Chooses what is left open of epochs, batch, learning rate and its schedule, temperature, "
-            "augmentations, views and hidden_state_weight, from the number of images and from what is taught: a head "
-            "on a frozen backbone, a pruned teacher or layers of it (recover), another checkpoint (finetune), or "
-            "scratch. auto looks at the student; trainer takes the values of TrainingArguments.",
-            "choices": [AUTO, *PRESETS],
-        },
-    )
-    temperature: float | None = field(
-        default=None, metadata=_help("Softens both answers before they are compared (the paper: 20).")
-    )
     loss: str = field(default="kl", metadata={"help": "How answers are compared.", "choices": sorted(ANSWER_LOSSES)})
-    hard_label_weight: float = field(
-        default=0.0, metadata={"help": "Weight of the cross entropy with the images' labels."}
-    )
-    feature_weight: float = field(
-        default=0.0, metadata={"help": "Weight of matching how tokens of the last layer lie to each other."}
-    )
-    hidden_state_weight: float | None = field(
-        default=None,
-        metadata=_help(
-            "Weight of matching every layer's tokens with those of one of the teacher's layers; for a student of the "
-            "teacher's hidden size and of no more layers."
-        ),
-    )
-    attention_weight: float = field(
-        default=0.0, metadata={"help": "Weight of matching the CLS token's attention in the last block."}
-    )
     shown: str = field(
         default=KEPT,
         metadata={
@@ -100,59 +67,18 @@ class SparseDistillationConfig(TrainingArguments):
             "choices": SHOWN,
         },
     )
-    freeze_backbone: bool = field(
-        default=False,
-        metadata={"help": "Only the head learns (the paper's setting). What it reads is computed once a view."},
-    )
     augmentations: list[str] | None = field(
-        default=None, metadata=_help(f"What makes a view of an image: {', '.join(AUGMENTATIONS)}; none with 'none'.")
-    )
-    num_views: int | None = field(
         default=None,
-        metadata=_help(
-            "Views of an image, drawn once, whose teacher's answers are computed once; one epoch shows them all, and "
-            "the first is the image as it is. 0 draws a new view each epoch and runs the teacher at every step, which "
-            "with frozen backbone is never worth it: there 0 means 16."
-        ),
-    )
-    held_out: float = field(
-        default=0.1,
-        metadata={
-            "help": "Share of the synthetic images that is not taught, and judges the student: where no real set is "
-            "given, and with early_stopping_patience in any case."
-        },
-    )
-    early_stopping_patience: int | None = field(
-        default=None,
-        metadata={
-            "help": "Stop when so many evaluations in a row bring the student's answers to the held-out synthetic "
-            "images no closer to the teacher's (by KL divergence, or what metric_for_best_model names), and keep the "
-            "student of the best evaluation. Real images of eval_dataset have no say in that. Left open, "
-            "eval_strategy is steps, eval_steps 0.05; the best and the last checkpoint are kept. Default, and 0: off."
-        },
-    )
-    other_teacher: bool = field(
-        default=False, metadata={"help": "Accept images that were inverted from another model than the teacher."}
-    )
-    num_images: int | None = field(
-        default=None, metadata={"help": "Teach on that many images, the first. Default: all."}
-    )
-    control_seeds: list[int] = field(
-        default_factory=lambda: [0],
-        metadata={
-            "help": "Seeds of the controls of distill (noise, choice of real images, random patches): one run each."
-        },
+        metadata=by_preset(f"What makes a view of an image: {', '.join(AUGMENTATIONS)}; none with 'none'."),
     )
     # Overrides: without the first, Trainer drops the kept patches.
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay false: drops the kept patches."})
     report_to: None | str | list[str] = field(  # noqa: RUF036, HfArgumentParser wants None first
         default="none", metadata={"help": "Trackers: tensorboard, wandb, trackio, ..., all, or none."}
     )
-    learning_rate: float | None = field(default=None, metadata=_help("Initial learning rate."))
-    num_train_epochs: float | None = field(default=None, metadata=_help("Epochs: how often each view is seen."))
-    per_device_train_batch_size: int | None = field(default=None, metadata=_help("Views in a batch of each process."))
     lr_scheduler_type: str | None = field(
-        default=None, metadata=_help("How the learning rate goes on.", choices=[each.value for each in SchedulerType])
+        default=None,
+        metadata=by_preset("How the learning rate goes on.", choices=[each.value for each in SchedulerType]),
     )
     eval_strategy: str | None = field(
         default=None,
@@ -180,14 +106,6 @@ class SparseDistillationConfig(TrainingArguments):
         default=None,
         metadata={
             "help": "Keep the student of the best evaluation, not the last. Default: with early_stopping_patience."
-        },
-    )
-    overwrite_output_dir: bool = field(
-        default=False,
-        metadata={
-            "help": "Discard the student that output_dir holds, whatever its settings were. Otherwise the same "
-            "settings continue an unfinished run from its last complete checkpoint, teach nothing again if it is "
-            "finished, and other settings are refused, as is a folder with files of other origin."
         },
     )
     resume_from_checkpoint: str | None = field(

@@ -18,6 +18,7 @@ from smi_hf.hub.cards.dataset import render_card, shown_pictures
 from smi_hf.hub.cards.model import render_model_card
 from smi_hf.hub.contents import check_inside, read_file, sha256_of
 from smi_hf.json_record import JsonRecord
+from smi_hf.nearby import nearest_path
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ def kind_of(folder: Path) -> Kind:
     for kind in (DATASET, MODEL):
         if (folder / kind.record.file_name).is_file():
             return kind
+    if not folder.exists():
+        raise UsageError(f"there is no folder {str(folder)!r}{nearest_path(folder)}")
     raise UsageError(f"{folder} holds nothing to push; give a folder that smi-hf invert, quantize or distill wrote")
 
 

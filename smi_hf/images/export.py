@@ -44,7 +44,10 @@ class ExportConfig:
     """
 
     format: str = field(
-        metadata={"help": "What files are written; the list below says who reads them.", "choices": FORMATS.names()}
+        metadata={
+            "help": "What files are written; smi-hf export-images --help-all says who reads them.",
+            "choices": FORMATS.names(),
+        }
     )
     shape: str = field(
         default="tiled",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
+from smi_hf.nearby import nearest_path
 from smi_hf.registry import suggest
 
 if TYPE_CHECKING:
@@ -159,13 +160,13 @@ def _check_on_hub(name: str) -> None:
     from smi_hf.models.references import is_local
 
     if is_local(name) or Path(name).suffix.lower() in {".parquet", *_PICTURES}:
-        raise UsageError(f"dataset {name} cannot be loaded: there is no such file or folder")
+        raise UsageError(f"dataset {name} cannot be loaded: there is no such file or folder{nearest_path(name)}")
     try:
         HfApi().dataset_info(name, timeout=_SECONDS)
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UsageError(
-            f"dataset {name} cannot be loaded: it is neither a file or folder here nor a dataset on the Hub that you "
-            f"can read; check the name"
+            f"dataset {name} cannot be loaded: it is neither a file or folder here{nearest_path(name)} nor a dataset "
+            f"on the Hub that you can read; check the name"
         ) from error
     except HfHubHTTPError:
         # The Hub answers, though not this question; the files may still come.
@@ -175,8 +176,8 @@ def _check_on_hub(name: str) -> None:
         cached = "___".join([owner] * bool(owner) + [camelcase_to_snakecase(own_name)])
         if not (Path(config.HF_DATASETS_CACHE) / cached).is_dir():
             raise UsageError(
-                f"dataset {name} cannot be loaded: it is not a file or folder here, not in the local cache, and the "
-                f"Hub could not be reached; check the name and the network"
+                f"dataset {name} cannot be loaded: it is not a file or folder here{nearest_path(name)}, not in the "
+                f"local cache, and the Hub could not be reached; check the name and the network"
             ) from error
 
 

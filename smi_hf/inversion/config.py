@@ -68,34 +68,34 @@ class SparseInversionConfig:
     start: str = field(
         default="noise",
         metadata={
-            "help": f"What images begin as: {', '.join(STARTS.names())}; those with an argument are written "
+            "help": f"What images begin as: {', '.join(STARTS.names())}. Those with an argument are written "
             f"NAME=ARGUMENT."
         },
     )
     batch_size: RunOnly[int] = field(
         default=32,
         metadata={
-            "help": "Images optimized together in a process (with policy pri: trajectories, each of which gives "
-            "several); halved, with a warning, if memory runs out. A run may be continued with another."
+            "help": "Images optimized together in a process. With policy pri: trajectories, each of which gives "
+            "several. Halved, with a warning, if memory runs out. A run may be continued with another."
         },
     )
     seed: int = field(
         default=0,
         metadata={
-            "help": "Seed of the run; image (with policy pri: trajectory) i has a random stream of its own from it."
+            "help": "Seed of the run. Image (with policy pri: trajectory) i has a random stream of its own from it."
         },
     )
     classes: list[str] = field(
         default_factory=lambda: ["random"],
         metadata={
-            "help": "Target labels: 'random', 'balanced' (each class equally often), or a list of label numbers or "
-            "names that is repeated in turn. With policy pri one label a trajectory, which its images share."
+            "help": "Target labels: 'random', 'balanced' (each class equally often), or a list of numbers or names, "
+            "which is repeated. With policy pri one label a trajectory, which its images share."
         },
     )
     policy: str = field(
         default="smi",
         metadata={
-            "help": "How patches are chosen: 'smi' keeps those with the highest CLS attention; with 'pri' they leave "
+            "help": "How patches are chosen. 'smi' keeps those with the highest CLS attention; with 'pri' they leave "
             "as a finished image and the others go on, for several images of disjoint patches (Patch Rebirth); "
             "'random' and 'dense' are controls.",
             "choices": POLICIES.names(),

@@ -63,3 +63,13 @@ def preset_options(name: str) -> dict[str, Any]:
     if name not in PRESETS:
         raise unknown_name("preset", name, list(PRESETS))
     return copy.deepcopy(dict(PRESETS[name].options))
+
+
+def preset_help() -> str:
+    """One line for each preset, as help shows them: what it is for, and what it sets."""
+    lines = []
+    for name, preset in PRESETS.items():
+        values = {key: value if isinstance(value, list) else [value] for key, value in preset.options.items()}
+        options = ", ".join(" ".join(map(str, [key, *value])) for key, value in values.items())
+        lines.append(f"  {name:<10} {preset.purpose}{f': {options}' if options else ''}")
+    return "\n".join(lines)

@@ -30,6 +30,7 @@ from transformers import (
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
 from smi_hf.models.references import is_local
+from smi_hf.nearby import nearest_path
 
 # One request that says whether a checkpoint is there: transformers asks for each file, and asks again for minutes.
 _SECONDS = 10
@@ -83,7 +84,7 @@ def find_checkpoint(name_or_path: str, *, revision: str | None = None) -> Checkp
         except OSError as error:
             raise UsageError(f"folder {name_or_path!r} cannot be read: {error.strerror}") from error
     if is_local(name_or_path):
-        raise UsageError(f"there is no folder {name_or_path!r}")
+        raise UsageError(f"there is no folder {name_or_path!r}{nearest_path(name_or_path)}")
     absent = CheckpointSource(name_or_path, revision, (), is_reachable=False)
     try:
         info = HfApi().model_info(name_or_path, revision=revision, timeout=_SECONDS)
@@ -294,12 +295,13 @@ def _why_not_loaded(source: CheckpointSource, error: BaseException) -> str:
         return f"{source.named} does not exist: the repository has no such revision"
     if caused_by(RepositoryNotFoundError, HFValidationError):
         return (
-            f"{source.named} is neither a folder here nor a repository on the Hub that you can read; check the name, "
-            f"or log in with `hf auth login`"
+            f"{source.named} is neither a folder here{nearest_path(source.name_or_path)} nor a repository on the Hub "
+            f"that you can read; check the name, or log in with `hf auth login`"
         )
     return (
         f"{source.named} could not be fetched: it is not in the local cache and the Hub could not be reached. Check "
-        f"the name and the network; a path to a local folder works without one. transformers says: {first_line(error)}"
+        f"the name{nearest_path(source.name_or_path)} and the network; a path to a local folder works without one. "
+        f"transformers says: {first_line(error)}"
     )
 
 

@@ -26,7 +26,7 @@ class PruningConfig:
     keep_mlp: float | None = field(
         default=None,
         metadata={
-            "help": "Share of the hidden units of every MLP that stays, above 0 and at most 1; the second layer of "
+            "help": "Share of the hidden units of every MLP that stays, above 0 and at most 1. The second layer of "
             f"each is refitted to what stays. Default: {KEEP}, or what a budget (max_parameters, max_gmacs, max_ms) "
             "leaves room for."
         },
@@ -52,7 +52,7 @@ class PruningConfig:
     num_layers: int | None = field(
         default=None,
         metadata={
-            "help": "Layers that stay: one after another goes, that which changes the answers to the images least. "
+            "help": "Layers that stay. One after another goes, that which changes the answers to the images least. "
             "Default: all. Without training a model survives few that go."
         },
     )
@@ -67,18 +67,18 @@ class PruningConfig:
     num_epochs: int = field(
         default=5,
         metadata={
-            "help": "Passes over all tokens in which both layers of each MLP are fitted by gradient, block by block, "
-            "to what closed form leaves; 0 for closed form alone, in seconds."
+            "help": "Passes over all tokens that fit each MLP by gradient; 0 for closed form alone, in seconds. Both "
+            "of its layers learn what closed form leaves, block by block."
         },
     )
     num_scenes: int = field(
         default=200,
         metadata={
-            "help": "Procedural pictures (start scenes), every patch of them, that MLPs are fitted to beside the "
-            "images of the dataset, and beside those of each control."
+            "help": "Procedural pictures (start scenes) that MLPs are fitted to as well. Every patch of them, beside "
+            "the images of the dataset and beside those of each control."
         },
     )
-    seed: int = field(default=0, metadata={"help": "Of the procedural pictures, and of the order of tokens."})
+    seed: int = field(default=0, metadata={"help": "Seed of the procedural pictures, and of the order of tokens."})
     output_dir: str = field(
         default="smi-pruned",
         metadata={"help": "Folder for the pruned model. It must not exist; it appears when all is done."},

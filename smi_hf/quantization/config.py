@@ -37,14 +37,15 @@ class QuantizationConfig:
     weights: int = field(
         default=8,
         metadata={
-            "help": "Bits of the weights: 8; quanto 8, 4, 2; torchao 8, 4; simulated 2 to 8; 32 is floating point."
+            "help": "Bits of the weights, of those that the back end has. All have 8; quanto 4 and 2 as well, torchao "
+            "4, simulated 2 to 8; 32 is floating point."
         },
     )
     activations: int = field(
         default=8,
         metadata={
-            "help": "Bits of the activations: 8; onnx 16, for accelerators (no faster on CPUs); simulated 2 to 16; 32 "
-            "quantizes the weights alone."
+            "help": "Bits of the activations; 32 quantizes the weights alone. Back ends that quantize them have 8; "
+            "onnx 16 as well, for accelerators (no faster on CPUs), simulated 2 to 16."
         },
     )
     operators: list[str] = field(
@@ -78,7 +79,7 @@ class QuantizationConfig:
     backend: str = field(
         default="onnx",
         metadata={
-            "help": "Who quantizes: onnx (ONNX Runtime), openvino (NNCF), torch (programs, by torchao), torchao "
+            "help": "Who quantizes. onnx (ONNX Runtime), openvino (NNCF), torch (programs, by torchao), torchao "
             "(weights alone), executorch (XNNPACK), quanto (PyTorch), or simulated, which measures any width as "
             "papers do and makes no smaller model. torch, torchao and executorch need transformers 5.",
             "choices": BACKENDS.names(),
@@ -87,7 +88,7 @@ class QuantizationConfig:
     compare: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "Back ends to measure beside each other instead, or 'all' that are installed: size, accuracy or "
+            "help": "Back ends to measure beside each other, or 'all' that are installed. Size, accuracy or "
             "agreement, and speed on this machine, in floating point and in integers (comparison.json). The model is "
             "made by the one that is recommended."
         },
@@ -115,8 +116,8 @@ class QuantizationConfig:
     sensitivity: bool = field(
         default=False,
         metadata={
-            "help": "Report what each layer and operator costs when quantized alone (sensitivity.json and .png), and "
-            "a list to --exclude. Judged on real images if there are any, or else on the synthetic images."
+            "help": "Report what each layer and operator costs when quantized alone. Writes sensitivity.json and "
+            ".png, and a list to --exclude. Judged on real images if there are any, or else on the synthetic images."
         },
     )
     sensitivity_images: int = field(
@@ -125,8 +126,8 @@ class QuantizationConfig:
     mixed: str | None = field(
         default=None,
         metadata={
-            "help": "'auto' finds the layers that cost most, and gives them activations of 16 bits where that mends "
-            "them, or leaves them in floating point, no more than it takes for --max_loss and as many as "
+            "help": "'auto' gives the layers that cost most activations of 16 bits, or leaves them in floating point. "
+            "16 bits where those mend a layer; no more layers than it takes for --max_loss, and as many as "
             "--max_size_mb allows. Writes recipe.yaml, for --config of later runs.",
             "choices": MIXTURES,
         },

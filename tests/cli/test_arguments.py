@@ -1,6 +1,12 @@
 """Options from a file and from the command line, and what a wrong file is told."""
 
+import re
+
 import pytest
+
+from smi_hf.cli.arguments import ArgumentParser, asks_for_short_help
+from smi_hf.cli.help_text import shown_actions
+from smi_hf.cli.main import COMMANDS
 
 
 def test_a_yaml_value_is_a_default_and_the_command_line_wins(tmp_path, tiny_checkpoint):
@@ -32,7 +38,7 @@ def test_a_preset_gives_way_to_a_recipe_and_to_the_command_line(tmp_path, tiny_c
     assert (config.num_images, config.batch_size) == (8, 4)
     code, _, err = smi("invert", "--model_name_or_path", "m", "--preset", "calibrat")
     assert code == 2
-    assert "invalid choice: 'calibrat'" in err
+    assert "invalid choice: 'calibrat' (did you mean 'calibrate'?); choose from calibrate, default, best," in err
 
 
 @pytest.mark.parametrize(
@@ -58,3 +64,51 @@ def test_a_missing_recipe_is_an_error(smi, tmp_path):
     code, _, err = smi("invert", "--config", tmp_path / "none.yaml")
     assert code == 2
     assert "cannot be read: No such file or directory" in err
+
+
+def test_a_mistyped_recipe_is_told_the_one_beside_it(smi, tmp_path):
+    (tmp_path / "recipe.yaml").touch()
+    err = smi("invert", "--config", tmp_path / "recip.yaml").err
+    assert f"No such file or directory (did you mean '{tmp_path / 'recipe.yaml'}'?)" in err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_options_that_matter_exist_and_each_stands_in_help_once(command, parser_of):
+    parser = parser_of(command)
+    actions = {action.dest: action for action in shown_actions(parser)}
+    main = [name for names in parser.main_options.values() for name in names]
+    assert len(set(main)) == len(main)
+    assert set(main) <= actions.keys()
+    assert 1 <= len(main) <= 15
+    text = parser.format_full_help()
+    for name, action in actions.items():
+        option = action.option_strings[-1] if action.option_strings else name.upper()
+        assert len(re.findall(rf"^  (?:-h, )?{re.escape(option)}(?= |$)", text, flags=re.MULTILINE)) == 1, option
+        assert "-" not in option.removeprefix("--") or name == "help_all"
+
+
+def test_the_other_spelling_of_an_option_is_taken_though_it_is_not_shown():
+    from smi_hf.cli.distill_options import StudentArguments
+
+    parser = ArgumentParser(StudentArguments)
+    (student,) = parser.parse(["--student", "x", "--from-scratch", "--no-replace-head", "--student-revision=y"])
+    assert (student.from_scratch, student.replace_head, student.student_revision) == (True, False, "y")
+    assert "--from-scratch" not in parser.format_full_help()
+
+
+def test_help_all_shows_what_help_leaves_out(capsys):
+    from smi_hf.cli.prune import make_parser
+
+    for option in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as exit:
+            make_parser().parse([option])
+        assert exit.value.code == 0
+    short, full = make_parser().format_help(), make_parser().format_full_help()
+    assert capsys.readouterr().out == short + full
+    assert "--ridge" in full and "--ridge" not in short
+    assert "\nsettings of prune:\n" in full
+
+
+def test_help_is_asked_for_by_its_own_name_alone():
+    assert asks_for_short_help(["--teacher", "x", "-h"]) and asks_for_short_help(["--help"])
+    assert not asks_for_short_help(["--help-all"]) and not asks_for_short_help([])

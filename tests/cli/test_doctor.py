@@ -15,20 +15,24 @@ def test_doctor_reports_lane_versions_and_extras_as_json(smi):
     assert "vit" in findings["model_families"]
 
 
-def test_doctor_names_the_lane_or_the_pip_command_of_what_is_missing(monkeypatch):
-    from smi_hf import environment
+def test_what_is_missing_is_named_and_how_it_comes_is_said_by_fix(monkeypatch, smi):
     from smi_hf.cli import doctor
-    from smi_hf.environment import Extra
 
     monkeypatch.setattr(doctor, "missing_packages", lambda extra: ["something"])
-    monkeypatch.setattr(environment, "dependency_lane", lambda: "latest")
-    monkeypatch.setitem(environment.EXTRAS, "old", Extra("what it is for", {"full": ("something",)}))
-    works, note = doctor._extra("old")
-    assert not works
-    assert "(full): lacks something; use the full lane, transformers 4 (constraints-full.txt); this is latest" in note
-    works, note = doctor._extra("plots")
-    assert not works
-    assert '(full and latest): lacks something; pip install "smi-hf[plots]"' in note
+    assert doctor._extra("plots") == (False, "charts as PNG (full and latest): lacks something")
+    monkeypatch.setattr(doctor, "fixes", lambda: ["pip install this"])
+    assert "smi-hf doctor --fix" in smi("doctor").out
+    code, out, _ = smi("doctor", "--fix")
+    assert (code, out) == (0, "pip install this\n")
+    monkeypatch.setattr(doctor, "fixes", list)
+    assert "--fix" not in smi("doctor").out
+    assert smi("doctor", "--fix").out == "# Nothing is missing.\n"
+
+
+def test_findings_and_fixes_are_asked_for_one_at_a_time(smi):
+    code, _, err = smi("doctor", "--json", "--fix")
+    assert code == 2
+    assert "json prints what was found and fix what to do about it; give one of them" in err
 
 
 def test_doctor_is_readable(smi):

@@ -61,7 +61,7 @@ def test_a_folder_that_is_there_is_refused_before_the_dataset_is_read(smi, tmp_p
 
 def test_help_imports_nothing_heavy_and_teaches_every_format(run_command):
     code = (
-        "import sys\nfrom smi_hf.cli.main import main\ntry:\n    main(['export-images', '--help'])\n"
+        "import sys\nfrom smi_hf.cli.main import main\ntry:\n    main(['export-images', '--help-all'])\n"
         "except SystemExit:\n    print(sorted({'torch', 'transformers', 'datasets', 'numpy'} & set(sys.modules)))"
     )
     out = run_command(sys.executable, "-c", code).stdout

@@ -120,7 +120,9 @@ def base(command: str, option: str, world) -> list[object]:
 
 
 def positional(command: str, path: str, world) -> list[object]:
-    """A call of a command that takes a folder without a name; of one that takes two, the second."""
+    """A call of a command that takes a folder, or a word, without a name; of one that takes two, the second."""
+    if command == "completion":
+        return [path]
     return [path, "me/x"] if command == "push" else [world["set"], path, "--format", "npy", "--disable_tqdm"]
 
 
@@ -203,7 +205,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--num_images": ("0", "-1", "x", "1e9"), "--num_steps": ("0", "-1"), "--seed": ("-1", "9999999999999", "x"),
         "--num_distillation_images": ("0", "1"), "--num_epochs": ("0", "nan"), "--with_hub": ("maybe",),
     },
-    "doctor": {"--json": FLAGS, "--config": PATHS},
+    "doctor": {"--json": FLAGS, "--fix": FLAGS, "--config": PATHS},
+    "completion": {"": (*WORDS, "bas", "BASH")},
 }  # fmt: skip
 CASES = [(command, option) for command, options in OPTIONS.items() for option in options]
 NUM_BAD_INPUTS = sum(len(values) for options in OPTIONS.values() for values in options.values())

@@ -223,7 +223,8 @@ def test_a_mistake_is_one_message_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
-    ("lane", "command"), [("full", 'pip install "smi-hf[onnx-full]"'), ("latest", 'pip install "smi-hf[onnx]"')]
+    ("lane", "command"),
+    [("full", 'pip install "smi-hf[onnx-full] @ git+'), ("latest", 'pip install "smi-hf[onnx] @ git+')],
 )
 def test_an_absent_back_end_names_the_pip_command_of_the_lane(
     tiny_checkpoint, sparse_folder, tmp_path, capsys, monkeypatch, lane, command

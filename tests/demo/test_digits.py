@@ -82,7 +82,7 @@ def test_a_negative_seed_is_refused():
 def test_without_scikit_learn_the_error_holds_the_pip_command(monkeypatch):
     _scans.cache_clear()
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match=r'pip install "smi-hf\[demo\]"'):
+    with pytest.raises(ImportError, match=r'pip install "smi-hf\[demo\] @ git'):
         generate_digits("train", 1)
 
 

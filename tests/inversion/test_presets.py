@@ -38,7 +38,7 @@ def test_help_says_what_a_preset_sets(capsys):
     from smi_hf.cli.invert import make_parser
 
     with pytest.raises(SystemExit):
-        make_parser().parse(["--help"])
-    shown = capsys.readouterr().out
+        make_parser().parse(["--help-all"])
+    shown = " ".join(capsys.readouterr().out.split())
     for name, preset in PRESETS.items():
-        assert f"  {name:<10} {preset.purpose}" in shown
+        assert f" {name} {preset.purpose}" in shown

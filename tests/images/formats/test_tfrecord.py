@@ -127,6 +127,6 @@ def test_without_its_package_the_format_is_refused_with_the_pip_command(dataset,
     from smi_hf import environment
 
     monkeypatch.setattr(environment, "missing_packages", lambda extra: ["google-crc32c"])
-    with pytest.raises(UsageError, match=r'needs google-crc32c .*: pip install "smi-hf\[tfrecord\]"'):
+    with pytest.raises(UsageError, match=r'needs google-crc32c .*: pip install "smi-hf\[tfrecord\] @ git'):
         export_images(dataset, tmp_path / "x", ExportConfig("tfrecord"))
     assert not list(tmp_path.iterdir())

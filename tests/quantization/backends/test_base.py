@@ -115,8 +115,8 @@ def test_a_target_is_refused_where_there_are_none(backend, monkeypatch):
 @pytest.mark.parametrize(
     ("lane", "message"),
     [
-        ("latest", r'\'pretend\' needs onnxscript, onnx, onnxruntime .*: pip install "smi-hf\[onnx\]"'),
-        ("full", r'\'pretend\' needs optimum-onnx, onnx, onnxruntime .*: pip install "smi-hf\[onnx-full\]"'),
+        ("latest", r'\'pretend\' needs onnxscript, onnx, onnxruntime .*: pip install "smi-hf\[onnx\] @ git'),
+        ("full", r'\'pretend\' needs optimum-onnx, onnx, onnxruntime .*: pip install "smi-hf\[onnx-full\] @ git'),
     ],
 )
 def test_a_missing_extra_names_the_command_or_the_lane(backend, monkeypatch, lane, message):
