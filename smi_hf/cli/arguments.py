@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
+from smi_hf.cli.screen import error_stream
 from smi_hf.errors import UsageError, printable
 from smi_hf.files import one_line
 from smi_hf.registry import suggest
@@ -88,6 +89,9 @@ class ArgumentParser(HfArgumentParser):
                 default=None,
                 help="Settings for a purpose; --config and options given here win over them.",
             )
+        seen = self.add_mutually_exclusive_group()
+        seen.add_argument("--quiet", action="store_true", help="Show the result alone, and errors.")
+        seen.add_argument("--verbose", action="store_true", help="Show everything that other packages say as well.")
         self._config_file: str | None = None
 
     def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
@@ -141,7 +145,7 @@ class ArgumentParser(HfArgumentParser):
         if not isinstance(values, dict):
             raise UsageError(f"--config {file} must hold one 'option: value' a line")
         named = [action.dest for action in self._actions if action.option_strings]
-        known = [name for name in named if name not in ("help", "config", "preset")]
+        known = [name for name in named if name not in ("help", "config", "preset", "quiet", "verbose")]
         arguments = []
         for key, value in values.items():
             if key not in known:
@@ -161,4 +165,5 @@ class ArgumentParser(HfArgumentParser):
             message += "".join(suggest(word, known) for word in message.split() if word.startswith("--"))
         if self._config_file:
             message += f" (options came from {self._config_file} and the command line)"
-        self.exit(2, printable(f"{self.prog}: error: {message}") + "\n")
+        print(printable(f"{self.prog}: error: {message}"), file=error_stream())
+        self.exit(2)

@@ -20,6 +20,7 @@ from transformers.trainer_utils import IntervalStrategy
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
 from smi_hf.distillation.answers import answer_views
+from smi_hf.distillation.bars import replace_bars
 from smi_hf.distillation.batches import Answers, RealImages, Views, split
 from smi_hf.distillation.checkpoints import (
     SETTINGS_FILE,
@@ -113,6 +114,7 @@ class SparseDistillationTrainer(PublishingTrainer):
             preprocess_logits_for_metrics=lambda logits, labels: logits.topk(min(5, logits.shape[-1])).indices,
             **kwargs,
         )
+        replace_bars(self)
         # Our losses are means over images, to be divided by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.teacher.model.to(self.args.device)

@@ -1,0 +1,264 @@
+"""What a command lets its user see: its own words and stages. What other packages say goes into a log file.
+
+Results are printed to the standard output; everything here is about standard error.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+from typing import TextIO
+
+from smi_hf import progress
+from smi_hf.environment import cache_folder, package_versions
+from smi_hf.errors import printable
+
+logger = logging.getLogger(__name__)
+
+# Prints a line.
+Write = Callable[[str], None]
+
+_PACKAGE = "smi_hf"
+_KEPT_LOGS = 20
+# Bars of others would be drawn into the log.
+_NO_BARS = ("HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS")
+
+
+class Volume(Enum):
+    """How much of a command is seen."""
+
+    QUIET = "the result alone, and errors"
+    NORMAL = "stages and what smi_hf says"
+    VERBOSE = "everything, with what other packages say"
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> "Volume":
+        """What a command line asks for, which the parser checks later."""
+        return cls.QUIET if "--quiet" in words else cls.VERBOSE if "--verbose" in words else cls.NORMAL
+
+
+class Screen:
+    """The standard error of a command; `shown` while it runs.
+
+    Args:
+        words: of the command line.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.volume = Volume.of(words)
+        self.stream: TextIO = sys.stderr
+        self.log: LogFile | None = None
+        self._words = words
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """While it lasts, what others say is kept off the screen, and stages are drawn there."""
+        # --help and such have nothing to hide.
+        if self.volume is not Volume.VERBOSE and not {"-h", "--help"} & set(self._words):
+            self.log = LogFile.open(self._words)
+        with ExitStack() as stack:
+            if self.log is not None:
+                stack.enter_context(_no_bars())
+                self.stream = stack.enter_context(_stderr_into(self.log))
+                stack.enter_context(self.log.filled())
+            _screens.append(self)
+            stack.callback(_screens.remove, self)
+            write = stack.enter_context(self._drawn())
+            stack.enter_context(_heard(write, self.volume))
+            try:
+                yield
+            except BaseException as error:
+                if not isinstance(error, SystemExit):
+                    logger.debug("ended early", exc_info=error)
+                raise
+        self.stream = sys.stderr
+
+    @contextmanager
+    def _drawn(self) -> Iterator[Write]:
+        """Stages on this screen; gives what writes a line there."""
+        from smi_hf.cli.display import LineDisplay, LiveDisplay, is_live
+
+        def write(line: str) -> None:
+            print(line, file=self.stream, flush=True)
+
+        if self.volume is Volume.QUIET:
+            with progress.drawn_by(None):
+                yield write
+        elif self.volume is Volume.NORMAL and is_live(self.stream):
+            from rich.console import Console
+            from rich.text import Text
+
+            console = Console(file=self.stream)
+            display = LiveDisplay(console)
+            with progress.drawn_by(display):
+                try:
+                    yield lambda line: console.print(Text(line), soft_wrap=True)
+                finally:
+                    display.close()
+        else:
+            with progress.drawn_by(LineDisplay(write)):
+                yield write
+
+    def name_log(self, *, has_failed: bool) -> None:
+        """Says where the log lies, if there is something in it for the user; removes it if there is nothing at all."""
+        if self.log is None:
+            return
+        if has_failed or (self.log.has_others and self.volume is not Volume.QUIET):
+            print(f"log: {self.log.path}", file=sys.stderr)
+        elif self.log.is_empty:
+            self.log.path.unlink(missing_ok=True)
+
+
+_screens: list[Screen] = []
+
+
+def error_stream() -> TextIO:
+    """Where a command may print what its user must see."""
+    return _screens[-1].stream if _screens else sys.stderr
+
+
+def is_quiet() -> bool:
+    """Whether the command that runs is to show its result alone."""
+    return bool(_screens) and _screens[-1].volume is Volume.QUIET
+
+
+class LogFile:
+    """A file for what other packages say, and smi_hf's own lines between.
+
+    Args:
+        path: of a file that is there already, with the head that `open` wrote.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._head = path.stat().st_size
+        self._handler = _LogHandler(path)
+
+    @classmethod
+    def open(cls, words: Sequence[str]) -> "LogFile | None":
+        """A new log in the cache (`SMI_HF_CACHE`); the oldest go. None where nothing can be written there."""
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        head = f"smi-hf {' '.join(words)}\n{package_versions()}\n"
+        try:
+            folder = cache_folder() / "logs"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(head, encoding="utf-8", errors="backslashreplace")
+            for old in sorted(folder.glob("*.log"))[:-_KEPT_LOGS]:
+                old.unlink(missing_ok=True)
+            return cls(folder / name)
+        except OSError:
+            return None
+
+    @contextmanager
+    def filled(self) -> Iterator[None]:
+        """While it lasts, what is logged anywhere and warned of by Python goes into the file."""
+        root = logging.getLogger()
+        root.addHandler(self._handler)
+        logging.captureWarnings(True)
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            root.removeHandler(self._handler)
+            self._handler.close()
+
+    @property
+    def is_empty(self) -> bool:
+        return self._size == self._head
+
+    @property
+    def has_others(self) -> bool:
+        """Whether anybody but smi_hf wrote there."""
+        return self._size > self._head + self._handler.num_own_bytes
+
+    @property
+    def _size(self) -> int:
+        with suppress(OSError):
+            return self.path.stat().st_size
+        return self._head
+
+
+class _LogHandler(logging.FileHandler):
+    """Counts what comes from this package."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, delay=True, encoding="utf-8", errors="backslashreplace")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.num_own_bytes = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if record.name.partition(".")[0] == _PACKAGE:
+            text = self.format(record) + self.terminator
+            self.num_own_bytes += len(text.encode("utf-8", "backslashreplace"))
+
+
+@contextmanager
+def _stderr_into(log: LogFile) -> Iterator[TextIO]:
+    """While it lasts, standard error is the log, for other languages' libraries, too; yields the screen."""
+    try:
+        number = sys.stderr.fileno()
+    except (OSError, ValueError, AttributeError):  # somebody in this process listens, a test or a notebook
+        yield sys.stderr
+        return
+    sys.stderr.flush()
+    screen = os.fdopen(
+        os.dup(number), "w", encoding=sys.stderr.encoding or "utf-8", errors="backslashreplace", buffering=1
+    )
+    with open(log.path, "ab") as file:
+        os.dup2(file.fileno(), number)
+    try:
+        yield screen
+    finally:
+        sys.stderr.flush()
+        screen.flush()
+        os.dup2(screen.fileno(), number)
+        screen.close()
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    absent = [name for name in _NO_BARS if name not in os.environ]
+    os.environ.update(dict.fromkeys(absent, "1"))
+    try:
+        yield
+    finally:
+        for name in absent:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _heard(write: Write, volume: Volume) -> Iterator[None]:
+    """While it lasts, what smi_hf logs is shown: handlers at the root would show what others log as well."""
+    package = logging.getLogger(_PACKAGE)
+    handler, level = _ScreenHandler(write), package.level
+    handler.setLevel({Volume.QUIET: logging.ERROR, Volume.VERBOSE: logging.DEBUG}.get(volume, logging.INFO))
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    package.addHandler(handler)
+    package.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+
+
+class _ScreenHandler(logging.Handler):
+    def __init__(self, write: Write) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._write(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
