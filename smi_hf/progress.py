@@ -31,7 +31,7 @@ class Bar:
     Args:
         description: what is done: "Pruning".
         total: how much there is to do, None if that is not known.
-        unit: what is counted, one of it: "image".
+        unit: what is counted, one of it: "image". Empty if nothing is.
         display: draws it, None if it is not to be seen.
     """
 
@@ -83,12 +83,14 @@ class Bar:
 
 
 class TqdmDisplay:
-    """Each bar as one of tqdm's, in a terminal or a notebook."""
+    """Each bar as one of tqdm's, in a terminal or a notebook; none of stages in which nothing is counted."""
 
     def __init__(self) -> None:
         self._drawn: dict[Bar, Any] = {}
 
     def begin(self, bar: Bar) -> None:
+        if not bar.unit:
+            return
         from tqdm.auto import tqdm
 
         self._drawn[bar] = tqdm(
@@ -99,13 +101,15 @@ class TqdmDisplay:
         )
 
     def refresh(self, bar: Bar) -> None:
-        drawn = self._drawn[bar]
-        if bar.note:
+        drawn = self._drawn.get(bar)
+        if drawn is not None:
             drawn.set_postfix_str(bar.note, refresh=False)
-        drawn.update(round(bar.done - drawn.n, 3))
+            drawn.update(bar.done - drawn.n)
 
     def end(self, bar: Bar) -> None:
-        self._drawn.pop(bar).close()
+        drawn = self._drawn.pop(bar, None)
+        if drawn is not None:
+            drawn.close()
 
 
 _displays: list[Display | None] = [TqdmDisplay()]

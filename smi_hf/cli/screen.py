@@ -15,7 +15,7 @@ from typing import TextIO
 
 from smi_hf import progress
 from smi_hf.environment import cache_folder, package_versions
-from smi_hf.errors import printable
+from smi_hf.errors import UsageError, printable
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +57,12 @@ class Screen:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """While it lasts, what others say is kept off the screen, and stages are drawn there."""
-        # --help and such have nothing to hide.
-        if self.volume is not Volume.VERBOSE and not {"-h", "--help"} & set(self._words):
-            self.log = LogFile.open(self._words)
         with ExitStack() as stack:
-            if self.log is not None:
+            # --help has nothing to hide.
+            if self.volume is not Volume.VERBOSE and not {"-h", "--help"} & set(self._words):
                 stack.enter_context(_no_bars())
+                self.log = LogFile.open(self._words)
+            if self.log is not None:
                 self.stream = stack.enter_context(_stderr_into(self.log))
                 stack.enter_context(self.log.filled())
             _screens.append(self)
@@ -72,7 +72,7 @@ class Screen:
             try:
                 yield
             except BaseException as error:
-                if not isinstance(error, SystemExit):
+                if not isinstance(error, SystemExit | KeyboardInterrupt | UsageError):
                     logger.debug("ended early", exc_info=error)
                 raise
         self.stream = sys.stderr
@@ -248,13 +248,19 @@ def _heard(write: Write, volume: Volume) -> Iterator[None]:
 
 
 class _ScreenHandler(logging.Handler):
+    """Writes each line once: of several models that a command makes, one warning is enough."""
+
     def __init__(self, write: Write) -> None:
         super().__init__()
         self._write = write
+        self._seen: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._write(self.format(record))
+            line = self.format(record)
+            if line not in self._seen:
+                self._seen.add(line)
+                self._write(line)
         except Exception:
             self.handleError(record)
 
