@@ -4,7 +4,7 @@ made      int8 model (onnx), 33 of 115 layers quantized, calibrated on 32 images
 quality   top-1 97.0 % (95 % interval 91.5 to 99.0 %) of 100 images; float32 has 97.0 %
 controls  Gaussian noise has 98.0 %, which is as good: images were not needed here
 where     out/int8; card: out/int8/README.md
-next      publish it:
+next, publish it:
   smi-hf push out/int8 NAME
 """
 
@@ -50,8 +50,8 @@ class Closing:
             if text := getattr(self, head):
                 lines += _folded(head, text)
         if not is_quiet():
-            for number, (purpose, words) in enumerate(self.steps.items()):
-                lines += [*_folded("" if number else "next", f"{purpose}:"), f"  {shlex.join(words)}"]
+            for purpose, words in self.steps.items():
+                lines += [f"next, {purpose}:", f"  {shlex.join(words)}"]
         return "\n".join(lines)
 
 

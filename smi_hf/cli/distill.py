@@ -98,7 +98,7 @@ def _show(record: "ModelRecord", folder: Path, published: Path) -> None:
 
     show_tables(record, f"Students of {record.teacher.name}")
     made = f"student, taught on {record.student.sees} of {record.datasets[0].num_images} images"
-    steps = {"its accuracy on labeled images of yours": evaluate_words(folder)} if record.measured is None else {}
+    steps = {"measure it on labeled images of yours": evaluate_words(folder)} if record.measured is None else {}
     steps["quantize it"] = [
         "smi-hf",
         "quantize",

@@ -97,7 +97,7 @@ def _closing(found: "Evaluation", images: "ImageSet", given: ImageArguments) -> 
     low, high = found.interval
     top5 = "" if found.top5 is None else f", top-5 {100 * found.top5:.2f} %"
     return Closing(
-        made=f"judged on {found.num_images} images, labels matched by {images.matched_by}",
+        made=f"a measurement on {found.num_images} images, labels matched by {images.matched_by}",
         quality=f"top-1 {100 * found.top1:.2f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %){top5}; "
         f"{found.latency_ms:.1f} ms per image in batches of {given.batch_size}, back end {found.backend}",
         where=given.json or "",

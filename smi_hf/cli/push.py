@@ -83,5 +83,5 @@ def _closing(folder: Path, url: str) -> "Closing":
     else:
         record, repo_id = ModelRecord.load(folder), "/".join(parts[:2])
         made, quality, controls = f"model {repo_id} on the Hub", quality_words(record), controls_words(record)
-        steps = {"its accuracy on labeled images of yours": evaluate_words(repo_id)}
+        steps = {"measure it on labeled images of yours": evaluate_words(repo_id)}
     return Closing(made, quality, f"{url} with its card, made of {folder}", controls, steps)

@@ -53,5 +53,5 @@ def closing(record: "ModelRecord", config: QuantizationConfig) -> Closing:
     )
     steps = {}
     if record.measured is None:
-        steps["its accuracy on labeled images of yours"] = evaluate_words(folder)
+        steps["measure it on labeled images of yours"] = evaluate_words(folder)
     return model_closing(made, record, folder, steps)

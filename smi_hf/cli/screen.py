@@ -6,15 +6,13 @@ Results are printed to the standard output; everything here is about standard er
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from enum import Enum
-from pathlib import Path
 from typing import TextIO
 
 from smi_hf import progress
-from smi_hf.environment import cache_folder, package_versions
+from smi_hf.cli.log_file import LogFile, stderr_into
 from smi_hf.errors import UsageError, printable
 
 logger = logging.getLogger(__name__)
@@ -23,7 +21,6 @@ logger = logging.getLogger(__name__)
 Write = Callable[[str], None]
 
 _PACKAGE = "smi_hf"
-_KEPT_LOGS = 20
 # Bars of others would be drawn into the log.
 _NO_BARS = ("HF_DATASETS_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_PROGRESS_BARS")
 
@@ -63,7 +60,7 @@ class Screen:
                 stack.enter_context(_no_bars())
                 self.log = LogFile.open(self._words)
             if self.log is not None:
-                self.stream = stack.enter_context(_stderr_into(self.log))
+                self.stream = stack.enter_context(stderr_into(self.log))
                 stack.enter_context(self.log.filled())
             _screens.append(self)
             stack.callback(_screens.remove, self)
@@ -124,100 +121,6 @@ def error_stream() -> TextIO:
 def is_quiet() -> bool:
     """Whether the command that runs is to show its result alone."""
     return bool(_screens) and _screens[-1].volume is Volume.QUIET
-
-
-class LogFile:
-    """A file for what other packages say, and smi_hf's own lines between.
-
-    Args:
-        path: of a file that is there already, with the head that `open` wrote.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._head = path.stat().st_size
-        self._handler = _LogHandler(path)
-
-    @classmethod
-    def open(cls, words: Sequence[str]) -> "LogFile | None":
-        """A new log in the cache (`SMI_HF_CACHE`); the oldest go. None where nothing can be written there."""
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-        head = f"smi-hf {' '.join(words)}\n{package_versions()}\n"
-        try:
-            folder = cache_folder() / "logs"
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(head, encoding="utf-8", errors="backslashreplace")
-            for old in sorted(folder.glob("*.log"))[:-_KEPT_LOGS]:
-                old.unlink(missing_ok=True)
-            return cls(folder / name)
-        except OSError:
-            return None
-
-    @contextmanager
-    def filled(self) -> Iterator[None]:
-        """While it lasts, what is logged anywhere and warned of by Python goes into the file."""
-        root = logging.getLogger()
-        root.addHandler(self._handler)
-        logging.captureWarnings(True)
-        try:
-            yield
-        finally:
-            logging.captureWarnings(False)
-            root.removeHandler(self._handler)
-            self._handler.close()
-
-    @property
-    def is_empty(self) -> bool:
-        return self._size == self._head
-
-    @property
-    def has_others(self) -> bool:
-        """Whether anybody but smi_hf wrote there."""
-        return self._size > self._head + self._handler.num_own_bytes
-
-    @property
-    def _size(self) -> int:
-        with suppress(OSError):
-            return self.path.stat().st_size
-        return self._head
-
-
-class _LogHandler(logging.FileHandler):
-    """Counts what comes from this package."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, delay=True, encoding="utf-8", errors="backslashreplace")
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        self.num_own_bytes = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        super().emit(record)
-        if record.name.partition(".")[0] == _PACKAGE:
-            text = self.format(record) + self.terminator
-            self.num_own_bytes += len(text.encode("utf-8", "backslashreplace"))
-
-
-@contextmanager
-def _stderr_into(log: LogFile) -> Iterator[TextIO]:
-    """While it lasts, standard error is the log, for other languages' libraries, too; yields the screen."""
-    try:
-        number = sys.stderr.fileno()
-    except (OSError, ValueError, AttributeError):  # somebody in this process listens, a test or a notebook
-        yield sys.stderr
-        return
-    sys.stderr.flush()
-    screen = os.fdopen(
-        os.dup(number), "w", encoding=sys.stderr.encoding or "utf-8", errors="backslashreplace", buffering=1
-    )
-    with open(log.path, "ab") as file:
-        os.dup2(file.fileno(), number)
-    try:
-        yield screen
-    finally:
-        sys.stderr.flush()
-        screen.flush()
-        os.dup2(screen.fileno(), number)
-        screen.close()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ _FIRST_CONTROL = 2
 
 
 def share_words(share: float, count: int) -> str:
-    """A share in [0, 1] of so many images, with its interval: "97.0 % (95 % interval 91.5 to 99.0 %) of 100 images"."""
+    """A share in [0, 1] of so many images: "97.0 % (95 % interval 91.5 to 99.0 %) of 100 images"."""
     low, high = wilson_interval(share, count)
     noun = "image" if count == 1 else "images"
     return f"{100 * share:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %) of {count:,} {noun}"
