@@ -9,6 +9,8 @@ next, publish it:
 """
 
 import shlex
+import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from smi_hf.errors import printable
 if TYPE_CHECKING:
     from smi_hf.evaluation.record import ModelRecord
 
-_WIDTH = 80
+_WIDTH = 100
 _MARGIN = 10
 
 
@@ -56,10 +58,10 @@ class Closing:
 
 
 def _folded(head: str, text: str) -> list[str]:
-    """A paragraph behind its head. No word is broken: it may be a path, to be copied."""
+    """A paragraph behind its head, in one line where no terminal limits it. No word is broken: it may be a path."""
     return textwrap.wrap(
         printable(text),
-        _WIDTH,
+        min(shutil.get_terminal_size().columns, _WIDTH) if sys.stdout.isatty() else sys.maxsize,
         initial_indent=f"{head:<{_MARGIN}}",
         subsequent_indent=" " * _MARGIN,
         break_long_words=False,

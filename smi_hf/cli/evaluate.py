@@ -78,7 +78,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         label_column=given.label_column,
     )
     found = evaluate(predictor, images, batch_size=given.batch_size, disable_tqdm=given.disable_tqdm)
-    print(_closing(found, images, given))
+    print(_closing(found, images, given, model))
     if report is not None:
         save_report(report, found, images, model=recorded_name(model.model_name_or_path))
 
@@ -93,12 +93,13 @@ def _load(model: ModelArguments) -> "Predictor":
     return load_predictor(model.model_name_or_path, revision=model.revision, allow_pickle=model.allow_pickle)
 
 
-def _closing(found: "Evaluation", images: "ImageSet", given: ImageArguments) -> Closing:
+def _closing(found: "Evaluation", images: "ImageSet", given: ImageArguments, model: ModelArguments) -> Closing:
     low, high = found.interval
     top5 = "" if found.top5 is None else f", top-5 {100 * found.top5:.2f} %"
     return Closing(
-        made=f"a measurement on {found.num_images} images, labels matched by {images.matched_by}",
-        quality=f"top-1 {100 * found.top1:.2f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %){top5}; "
-        f"{found.latency_ms:.1f} ms per image in batches of {given.batch_size}, back end {found.backend}",
+        made=f"figures of {model.model_name_or_path}, back end {found.backend}, {found.latency_ms:.1f} ms per image "
+        f"in batches of {given.batch_size}",
+        quality=f"top-1 {100 * found.top1:.2f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %){top5} of "
+        f"{found.num_images} images; labels matched by {images.matched_by}",
         where=given.json or "",
     )

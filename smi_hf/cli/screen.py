@@ -54,9 +54,11 @@ class Screen:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """While it lasts, what others say is kept off the screen, and stages are drawn there."""
+        if {"-h", "--help"} & set(self._words):  # nothing to hide, and no time to lose
+            yield
+            return
         with ExitStack() as stack:
-            # --help has nothing to hide.
-            if self.volume is not Volume.VERBOSE and not {"-h", "--help"} & set(self._words):
+            if self.volume is not Volume.VERBOSE:
                 stack.enter_context(_no_bars())
                 self.log = LogFile.open(self._words)
             if self.log is not None:

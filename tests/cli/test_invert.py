@@ -77,12 +77,13 @@ def test_the_command_writes_the_record_that_the_verb_writes(tiny_checkpoint, tmp
             del record["results"][name]
     assert records[0] == records[1]
     # What was made, where, whether it is any good, and what to do next.
-    made, seen, pictures, following = told.stdout.splitlines()
-    assert made.startswith(f"4 images in {tmp_path / 'command'} after ") and "7 of 16 patches are kept" in made
-    assert "(chance is 20.0 %)" in seen
-    assert str(tmp_path / "command" / "preview.png") in pictures
-    assert following == (
-        f"Next: smi-hf quantize --model_name_or_path {tiny_checkpoint} --dataset {tmp_path / 'command'} "
+    made, quality, where, following, command = told.stdout.splitlines()
+    assert made.startswith("made      4 images in ") and "7 of 16 patches kept" in made
+    assert "of 4 images (chance is 20.0 %)" in quality and "95 % interval" in quality
+    assert str(tmp_path / "command" / "README.md") in where and "preview.png" in where
+    assert following == "next, calibrate an int8 model on them:"
+    assert command == (
+        f"  smi-hf quantize --model_name_or_path {tiny_checkpoint} --dataset {tmp_path / 'command'} "
         f"--output_dir {tmp_path / 'command'}-int8"
     )
 
