@@ -13,6 +13,7 @@ from smi_hf.environment import cache_folder, package_versions
 
 _PACKAGE = "smi_hf"
 _KEPT_LOGS = 20
+_STANDARD_ERROR = 2
 
 
 class LogFile:
@@ -90,20 +91,22 @@ class _LogHandler(logging.FileHandler):
 def stderr_into(log: LogFile) -> Iterator[TextIO]:
     """While it lasts, standard error is the log, for other languages' libraries, too; yields the screen."""
     try:
-        number = sys.stderr.fileno()
-    except (OSError, ValueError, AttributeError):  # somebody in this process listens, a test or a notebook
+        is_standard = sys.stderr.fileno() == _STANDARD_ERROR
+    except (OSError, ValueError, AttributeError):
+        is_standard = False
+    if not is_standard:  # somebody in this process listens, a test or a notebook
         yield sys.stderr
         return
     sys.stderr.flush()
     screen = os.fdopen(
-        os.dup(number), "w", encoding=sys.stderr.encoding or "utf-8", errors="backslashreplace", buffering=1
+        os.dup(_STANDARD_ERROR), "w", encoding=sys.stderr.encoding or "utf-8", errors="backslashreplace", buffering=1
     )
     with open(log.path, "ab") as file:
-        os.dup2(file.fileno(), number)
+        os.dup2(file.fileno(), _STANDARD_ERROR)
     try:
         yield screen
     finally:
         sys.stderr.flush()
         screen.flush()
-        os.dup2(screen.fileno(), number)
+        os.dup2(screen.fileno(), _STANDARD_ERROR)
         screen.close()

@@ -74,7 +74,6 @@ class Screen:
                 if not isinstance(error, SystemExit | KeyboardInterrupt | UsageError):
                     logger.debug("ended early", exc_info=error)
                 raise
-        self.stream = sys.stderr
 
     @contextmanager
     def _drawn(self) -> Iterator[Write]:
