@@ -151,7 +151,7 @@ def test_no_library_is_heard_in_the_terminal_of_a_small_chain(
         assert noise not in shown, shown
     ours = (
         "Loading ", "Converting ", "Quantizing", "Evaluating", "Measuring", "Pruning", "Teaching", "Judging",
-        "preset ", "target ", "takes about ", "the student ", f"{backend}, ", "pruned, ", "Students of ",
+        "preset ", "target ", "takes about ", "the student", f"{backend}, ", "pruned, ", "Students of ",
         "The way to ", "no room for", "made ", "quality ", "controls ", "where ", "next, ", "log: ", "codes ",
         " ", "│", "┃", "┏", "┡", "└",
     )  # fmt: skip
