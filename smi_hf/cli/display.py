@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from smi_hf.errors import printable
 from smi_hf.progress import Bar
 
 _BAR_WIDTH = 16
@@ -33,7 +34,7 @@ class LineDisplay:
 
     def begin(self, bar: Bar) -> None:
         if not self._begun:
-            self._write(f"{bar.description}{f': {_counted(bar.total, bar.unit)}' if bar.total else ''} ...")
+            self._write(f"{printable(bar.description)}{f': {_counted(bar.total, bar.unit)}' if bar.total else ''} ...")
         self._begun[bar] = time.monotonic()
 
     def refresh(self, bar: Bar) -> None:
@@ -63,7 +64,7 @@ class LiveDisplay:
             # What others print goes where they print it: to the log, or to a file.
             self._progress = _Bars(console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False)
             self._progress.start()
-        self._tasks[bar] = self._progress.add_task(bar.description, total=bar.total, unit=bar.unit, note="")
+        self._tasks[bar] = self._progress.add_task(printable(bar.description), total=bar.total, unit=bar.unit, note="")
         self._begun[bar] = time.monotonic()
 
     def refresh(self, bar: Bar) -> None:
@@ -99,7 +100,7 @@ def ended(bar: Bar, seconds: float) -> str:
             parts.append(f"{_number(60 * bar.done / seconds)} a minute")
     else:
         parts.append(duration(seconds))
-    return f"{bar.description}: {', '.join([*parts, f'{memory_mb():,.0f} MB'])}"
+    return f"{printable(bar.description)}: {', '.join([*parts, f'{memory_mb():,.0f} MB'])}"
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smi_hf import progress
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.closing import Closing
 from smi_hf.cli.models import ModelArguments
@@ -90,7 +91,9 @@ def _load(model: ModelArguments) -> "Predictor":
     # Positions are interpolated by the sparse forward alone, which plain Vision Transformers have.
     if model.image_size is not None:
         return predictor_of(model.load_teacher())
-    return load_predictor(model.model_name_or_path, revision=model.revision, allow_pickle=model.allow_pickle)
+    name = model.model_name_or_path
+    with progress.bar(f"Loading {name}"):
+        return load_predictor(name, revision=model.revision, allow_pickle=model.allow_pickle)
 
 
 def _closing(found: "Evaluation", images: "ImageSet", given: ImageArguments, model: ModelArguments) -> Closing:

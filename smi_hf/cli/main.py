@@ -72,7 +72,7 @@ def answer_errors(
         continues: whether the same command goes on where an interrupted one stopped.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    screen = Screen(given)
+    screen = Screen(given, command=run.__module__.rpartition(".")[2])
     code = 1
     try:
         code = _code_of(run, given, screen, continues)

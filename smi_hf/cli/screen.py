@@ -43,13 +43,15 @@ class Screen:
 
     Args:
         words: of the command line.
+        command: its name, for the log.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], *, command: str = "") -> None:
         self.volume = Volume.of(words)
         self.stream: TextIO = sys.stderr
         self.log: LogFile | None = None
         self._words = words
+        self._command = command
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -60,7 +62,7 @@ class Screen:
         with ExitStack() as stack:
             if self.volume is not Volume.VERBOSE:
                 stack.enter_context(_no_bars())
-                self.log = LogFile.open(self._words)
+                self.log = LogFile.open([self._command, *self._words])
             if self.log is not None:
                 self.stream = stack.enter_context(stderr_into(self.log))
                 stack.enter_context(self.log.filled())
