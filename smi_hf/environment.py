@@ -1,9 +1,14 @@
-"""What this machine has: package versions, dependency lane, extras, devices. The one module that compares versions."""
+"""What this machine has: package versions, dependency lane, extras, devices, and where smi_hf keeps what is its own.
 
+The one module that compares versions.
+"""
+
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from smi_hf.errors import UsageError
@@ -20,6 +25,8 @@ CORE_PACKAGES = (
     "safetensors",
     "pillow",
 )
+# Names the folder of everything that smi_hf keeps for itself.
+CACHE_VARIABLE = "SMI_HF_CACHE"
 LANES = {"full": "transformers 4", "latest": "transformers 5"}
 # No package index has smi-hf.
 SOURCE = "git+https://github.com/smi-hf/smi_hf"
@@ -153,6 +160,14 @@ def describe_device(device: Any) -> str:
     if device.type == "cpu":
         return f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     return device.type
+
+
+def cache_folder() -> Path:
+    """The folder that `SMI_HF_CACHE` names; unless it is set, `smi_hf` in the cache of Hugging Face (`HF_HOME`)."""
+    from huggingface_hub.constants import HF_HOME
+
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else Path(HF_HOME) / "smi_hf"
 
 
 @checked

@@ -12,7 +12,7 @@ import smi_hf
 PACKAGE = Path(smi_hf.__file__).parent
 # From the ground up. Rooms of one floor do not know each other.
 FLOORS = (
-    {"errors"},
+    {"errors", "progress"},
     {"registry", "files", "nearby"},
     {"json_record"},
     {"environment"},

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import yaml
 
 from smi_hf.cli.help_text import full_help, short_help
+from smi_hf.cli.screen import error_stream
 from smi_hf.errors import UsageError, printable
 from smi_hf.files import one_line
 from smi_hf.nearby import nearest_path
@@ -119,6 +120,9 @@ class ArgumentParser(HfArgumentParser):
             )
         self.add_argument("-h", "--help", action="help", help="Show the options that matter to most, and exit.")
         self.add_argument("--help-all", action=_HelpAll, nargs=0, help="Show every option, and exit.")
+        seen = self.add_mutually_exclusive_group()
+        seen.add_argument("--quiet", action="store_true", help="Show the result alone, and errors.")
+        seen.add_argument("--verbose", action="store_true", help="Show everything that other packages say as well.")
         for action in self._actions:
             # The other spelling, with dashes, is taken as before; it is not shown.
             if action.option_strings[:1] in ([f"--{action.dest}"], [f"--no_{action.dest}"]):
@@ -195,7 +199,7 @@ class ArgumentParser(HfArgumentParser):
         if not isinstance(values, dict):
             raise UsageError(f"--config {file} must hold one 'option: value' a line")
         named = [action.dest for action in self._actions if action.option_strings]
-        known = [name for name in named if name not in ("help", "help_all", "config", "preset")]
+        known = [name for name in named if name not in ("help", "help_all", "config", "preset", "quiet", "verbose")]
         arguments = []
         for key, value in values.items():
             if key not in known:
@@ -223,4 +227,5 @@ class ArgumentParser(HfArgumentParser):
             message += "".join(suggest(word, known) for word in message.split() if word.startswith("--"))
         if self._config_file:
             message += f" (options came from {self._config_file} and the command line)"
-        self.exit(2, printable(f"{self.prog}: error: {message}") + "\n")
+        print(printable(f"{self.prog}: error: {message}"), file=error_stream())
+        self.exit(2)

@@ -54,15 +54,21 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _show(record: "ModelRecord", folder: Path, published: Path) -> None:
     """Prints the table, where the student lies and what comes next."""
+    from smi_hf.cli.closing import evaluate_words, model_closing
     from smi_hf.cli.tables import show_tables
 
     show_tables(record, f"Students of {record.teacher.name}")
-    if record.held_out is not None:
-        print(
-            f"agreement with the teacher on {record.held_out.num_images} held-out synthetic images: "
-            f"{100 * record.held_out.agreement:.1f} %"
-        )
-    print(
-        f"student in {folder}, taught on {record.student.sees} of {record.datasets[0].num_images} images. Its card: "
-        f"{folder / 'README.md'}. Publish it: smi-hf push {published} NAME"
-    )
+    made = f"student, taught on {record.student.sees} of {record.datasets[0].num_images} images"
+    steps = {"measure it on labeled images of yours": evaluate_words(folder)} if record.measured is None else {}
+    steps["quantize it"] = [
+        "smi-hf",
+        "quantize",
+        "--model_name_or_path",
+        str(folder),
+        "--output_dir",
+        f"{folder}-int8",
+    ]
+    if published != folder:
+        made += f", its integers in {published}"
+        del steps["quantize it"]
+    print(model_closing(made, record, folder, steps, published=published))

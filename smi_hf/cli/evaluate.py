@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smi_hf import progress
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.closing import Closing
 from smi_hf.cli.models import ModelArguments
 from smi_hf.errors import UsageError
 
@@ -87,7 +89,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         label_column=given.label_column,
     )
     found = evaluate(predictor, images, batch_size=given.batch_size, disable_tqdm=given.disable_tqdm)
-    print(_in_words(found, images, given.batch_size))
+    print(_closing(found, images, given, model))
     if report is not None:
         save_report(report, found, images, model=recorded_name(model.model_name_or_path))
 
@@ -99,14 +101,18 @@ def _load(model: ModelArguments) -> "Predictor":
     # Positions are interpolated by the sparse forward alone, which plain Vision Transformers have.
     if model.image_size is not None:
         return predictor_of(model.load_teacher())
-    return load_predictor(model.model_name_or_path, revision=model.revision, allow_pickle=model.allow_pickle)
+    name = model.model_name_or_path
+    with progress.bar(f"Loading {name}"):
+        return load_predictor(name, revision=model.revision, allow_pickle=model.allow_pickle)
 
 
-def _in_words(found: "Evaluation", images: "ImageSet", batch_size: int) -> str:
+def _closing(found: "Evaluation", images: "ImageSet", given: ImageArguments, model: ModelArguments) -> Closing:
     low, high = found.interval
     top5 = "" if found.top5 is None else f", top-5 {100 * found.top5:.2f} %"
-    return (
-        f"top-1 {100 * found.top1:.2f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %){top5} of "
-        f"{found.num_images} images; labels matched by {images.matched_by}\n"
-        f"{found.latency_ms:.1f} ms per image in batches of {batch_size}, back end {found.backend}"
+    return Closing(
+        made=f"figures of {model.model_name_or_path}, back end {found.backend}, {found.latency_ms:.1f} ms per image "
+        f"in batches of {given.batch_size}",
+        quality=f"top-1 {100 * found.top1:.2f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %){top5} of "
+        f"{found.num_images} images; labels matched by {images.matched_by}",
+        where=given.json or "",
     )

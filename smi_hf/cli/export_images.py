@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.closing import Closing
 from smi_hf.images.export import ExportConfig
 from smi_hf.images.formats.base import formats_help
 
@@ -75,21 +76,21 @@ def run(arguments: Sequence[str] | None = None) -> None:
     check_format_is_here(config)
     check_new_folder(Path(places.output_dir))
     dataset = load_sparse_dataset(places.dataset)
-    print(_in_words(export_images(dataset, places.output_dir, config), places.output_dir))
+    print(_closing(export_images(dataset, places.output_dir, config), places.output_dir))
 
 
-def _in_words(manifest: "ExportManifest", folder: str) -> str:
+def _closing(manifest: "ExportManifest", folder: str) -> Closing:
     count, source = manifest.num_images, manifest.dataset
     whole = f"{source.num_images} images in {count} tiles" if manifest.shape == "tiled" else f"{count} images"
     size = "x".join(map(str, manifest.image_size))
     listed = sorted({path.split("/")[0] for path in manifest.files})
-    lines = [
-        f"{whole} of {size} px in {folder}, {manifest.values} {manifest.layout}: {', '.join(listed)}",
-        f"Made from {manifest.teacher.name}; digests are in {Path(folder) / manifest.file_name}",
-    ]
+    quality = (
+        f"made from {manifest.teacher.name}, {manifest.values} {manifest.layout}; digests in {manifest.file_name}"
+    )
     if manifest.values == "uint8":
         mean, std = (
             " ".join(f"{255 * value:.6g}" for value in values) for values in (manifest.image_mean, manifest.image_std)
         )
-        lines.append(f"Tell the runtime to subtract the mean {mean} and to divide by {std}, of pixels from 0 to 255")
-    return "\n".join(lines)
+        quality += f". Tell the runtime to subtract the mean {mean} and to divide by {std}, of pixels from 0 to 255"
+    # An example for each runtime lies in recipes/runtimes.
+    return Closing(f"{whole} of {size} px", quality, f"{folder}: {', '.join(listed)}")

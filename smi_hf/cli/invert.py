@@ -1,12 +1,13 @@
 """`smi-hf invert` and `recipes/invert.py`: a checkpoint in, a dataset out."""
 
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.closing import Closing
+from smi_hf.cli.display import duration
 from smi_hf.cli.models import ModelArguments
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.inversion.config import SparseInversionConfig
@@ -83,37 +84,35 @@ def run(arguments: Sequence[str] | None = None) -> None:
     dataset = invert(teacher, config)
     process = PartialState()
     if process.is_main_process:
-        print(_summary(dataset, config.output_dir, time.perf_counter() - started))
-        print(f"Next: {_next_command(model_arguments, config.output_dir)}")
+        print(_closing(dataset, model_arguments, config.output_dir, time.perf_counter() - started))
     process.destroy_process_group()
 
 
-def _summary(dataset: "SparseDataset", output_dir: str, seconds: float) -> str:
+def _closing(dataset: "SparseDataset", model: ModelArguments, output_dir: str, seconds: float) -> Closing:
     """What was made, where it is, and whether it is any good."""
-    record = dataset.record
+    from smi_hf.evaluation.verdict import share_words
+
+    record, folder = dataset.record, Path(output_dir)
     top1, chance = record.results["target_top1"], 1 / len(record.label_names)
     advice = "" if top1 >= _GOOD_TOP1 else "; more --num_steps, or a lower --learning_rate, usually raise it"
     if record.settings["num_steps"] == 0:
         advice = "; with no steps, a label is only a number"
-    made = (
-        f"{len(dataset)} images in {output_dir} after {seconds:.1f} s; {record.keep_counts[-1]} of "
-        f"{record.keep_counts[0]} patches are kept of each."
+    return Closing(
+        made=f"{len(dataset)} images in {duration(seconds)}, of each {record.keep_counts[-1]} of "
+        f"{record.keep_counts[0]} patches kept",
+        quality=f"the teacher, shown the kept patches, sees the target label in {share_words(top1, len(dataset))} "
+        f"(chance is {100 * chance:.1f} %){advice}",
+        where=f"{folder}; card: {folder / CARD_FILE}; pictures: {', '.join(record.results['pictures'])}",
+        steps={"calibrate an int8 model on them": _next_command(model, output_dir)},
     )
-    seen = (
-        f"The teacher sees the target label in {100 * top1:.1f} % of them, fed the kept patches read back from the "
-        f"PNGs (chance is {100 * chance:.1f} %){advice}."
-    )
-    names = [CARD_FILE, *record.results["pictures"]]
-    return f"{made}\n{seen}\nCard and pictures: {', '.join(str(Path(output_dir) / name) for name in names)}"
 
 
-def _next_command(model: ModelArguments, output_dir: str) -> str:
-    """A command that uses the images, as a shell takes it."""
+def _next_command(model: ModelArguments, output_dir: str) -> list[str]:
+    """A command that uses the images."""
     folder = Path(output_dir)
     words = ["smi-hf", "quantize", "--model_name_or_path", model.model_name_or_path]
     words += ["--revision", model.revision] if model.revision else []
     words += ["--image_size", *map(str, model.image_size)] if model.image_size else []
     words += ["--allow_pickle"] if model.allow_pickle else []
     # Of `.`, the folder's name is not in its path.
-    words += ["--dataset", output_dir, "--output_dir", f"{folder if folder.name else folder.absolute()}-int8"]
-    return shlex.join(words)
+    return [*words, "--dataset", output_dir, "--output_dir", f"{folder if folder.name else folder.absolute()}-int8"]

@@ -2,13 +2,13 @@
 
 import errno
 import importlib
-import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from smi_hf.cli.screen import Screen
 from smi_hf.errors import RunError, UsageError, printable
 from smi_hf.registry import suggest
 
@@ -72,9 +72,25 @@ def answer_errors(
     Args:
         continues: whether the same command goes on where an interrupted one stopped.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    screen = Screen(given, command=run.__module__.rpartition(".")[2])
+    code = 1
     try:
-        with _log_shown(), _terminated_as_interrupted():
-            run(arguments)
+        code = _code_of(run, given, screen, continues)
+    except SystemExit:
+        code = 2
+        raise
+    finally:
+        screen.name_log(has_failed=code == 1)
+    return code
+
+
+def _code_of(
+    run: Callable[[Sequence[str] | None], None], given: Sequence[str], screen: Screen, continues: bool
+) -> int:
+    try:
+        with screen.shown(), _terminated_as_interrupted():
+            run(given)
     except UsageError as error:
         _say(f"smi-hf: error: {error}")
         return 2
@@ -100,26 +116,6 @@ def _say(message: str) -> None:
     text = printable(message)
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
-
-
-@contextmanager
-def _log_shown() -> Iterator[None]:
-    """While it lasts, what smi_hf logs is shown. Other packages show their own: a handler at the root repeats them."""
-    package = logging.getLogger("smi_hf")
-    handler, level = logging.StreamHandler(), package.level
-    handler.setFormatter(_PrintableFormatter("%(message)s"))
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        package.setLevel(level)
-
-
-class _PrintableFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record), lines=True)
 
 
 @contextmanager

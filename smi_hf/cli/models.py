@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from smi_hf import progress
 from smi_hf.errors import UsageError
 from smi_hf.images.controls.base import CONTROLS
 
@@ -33,16 +34,18 @@ class ModelArguments:
 
     def load_teacher(self) -> "Teacher":
         """The model in floating point; errors as of `smi_hf.load_teacher`."""
-        from smi_hf.models import load_teacher
-        from smi_hf.quantization.loading import check_not_quantized
+        with progress.bar(f"Loading {self.model_name_or_path}"):
+            # Torch is most of what is to be waited for.
+            from smi_hf.models import load_teacher
+            from smi_hf.quantization.loading import check_not_quantized
 
-        check_not_quantized(self.model_name_or_path)
-        return load_teacher(
-            self.model_name_or_path,
-            revision=self.revision,
-            image_size=self.image_size,
-            allow_pickle=self.allow_pickle,
-        )
+            check_not_quantized(self.model_name_or_path)
+            return load_teacher(
+                self.model_name_or_path,
+                revision=self.revision,
+                image_size=self.image_size,
+                allow_pickle=self.allow_pickle,
+            )
 
 
 @dataclass

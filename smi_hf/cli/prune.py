@@ -1,6 +1,5 @@
 """`smi-hf prune`: a checkpoint and images of it in, a smaller checkpoint out."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,17 +83,18 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def _show_pruned(record: "ModelRecord", config: PruningConfig, teacher: str, dataset: str) -> None:
+    from smi_hf.cli.closing import model_closing
     from smi_hf.cli.tables import show_tables
 
     settings, folder = record.settings, Path(config.output_dir)
     show_tables(record, "pruned")
     share = settings["parameters"] / settings["parameters_before"]
-    print(
-        f"Pruned model in {folder}: {len(settings['layers'])} of {settings['layers_before']} layers, "
-        f"{100 * settings['keep_mlp']:g} % of the MLPs' hidden units, {100 * share:.0f} % of the parameters. "
-        f"Its card: {folder / 'README.md'}"
+    made = (
+        f"pruned model, {len(settings['layers'])} of {settings['layers_before']} layers, "
+        f"{100 * settings['keep_mlp']:g} % of the MLPs' hidden units, {100 * share:.0f} % of the parameters"
     )
     recover = ["smi-hf", "distill", "--teacher", teacher, "--student", str(folder), "--dataset", dataset]
     recover += ["--output_dir", f"{folder}-recovered", *(["--other_teacher", "true"] if config.other_teacher else [])]
     quantize = ["smi-hf", "quantize", "--model_name_or_path", str(folder), "--output_dir", f"{folder}-int8"]
-    print(f"Next:\n  teach it what it lost: {shlex.join(recover)}\n  quantize it: {shlex.join(quantize)}")
+    steps = {"teach it what it lost": recover, "quantize it": quantize}
+    print(model_closing(made, record, folder, steps))

@@ -2,8 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.screen import is_quiet
+
+if TYPE_CHECKING:
+    from smi_hf.cli.closing import Closing
 
 _EPILOG = """examples:
   smi-hf push out/deit-tiny me/deit-tiny-smi
@@ -61,4 +68,26 @@ def run(arguments: Sequence[str] | None = None) -> None:
         revision=options.revision,
         create_pr=options.create_pr,
     )
-    print(url)
+    print(url if is_quiet() else _closing(Path(target.folder), url))
+
+
+def _closing(folder: Path, url: str) -> "Closing":
+    """What was published, and how to use it from there."""
+    from smi_hf.cli.closing import Closing, evaluate_words
+    from smi_hf.data.record import DatasetRecord
+    from smi_hf.evaluation.record import ModelRecord
+    from smi_hf.evaluation.verdict import controls_words, quality_words, share_words
+
+    parts = urlsplit(url).path.strip("/").split("/")
+    if parts[0] == "datasets":
+        record, repo_id = DatasetRecord.load(folder), "/".join(parts[1:3])
+        made, controls = f"dataset {repo_id} on the Hub", ""
+        num_images, top1 = record.settings["num_images"], record.results["target_top1"]
+        quality = f"the teacher sees the target label in {share_words(top1, num_images)}"
+        words = ["smi-hf", "quantize", "--model_name_or_path", record.teacher.name, "--dataset", repo_id]
+        steps = {"calibrate an int8 model on it": [*words, "--output_dir", "out/int8"]}
+    else:
+        record, repo_id = ModelRecord.load(folder), "/".join(parts[:2])
+        made, quality, controls = f"model {repo_id} on the Hub", quality_words(record), controls_words(record)
+        steps = {"measure it on labeled images of yours": evaluate_words(repo_id)}
+    return Closing(made, quality, f"{url} with its card, made of {folder}", controls, steps)

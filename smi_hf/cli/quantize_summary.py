@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smi_hf.cli.closing import Closing, evaluate_words, model_closing
 from smi_hf.cli.tables import comparison_table, make_console, sensitivity_table, show_tables
 from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
 
@@ -40,21 +41,17 @@ def show_quantized(record: "ModelRecord", config: QuantizationConfig) -> None:
     if config.mixed:
         recipe = shlex.join(["--config", str(folder / RECIPE_FILE)])
         print(f"Mixed precision: {describe(load_mixture(folder))}. To make it again without the search: {recipe}")
-    print(
-        f"{backend} model in {folder}: {settings['quantized_layers']} of {settings['layers']} layers "
-        f"quantized, calibrated on {record.datasets[0].num_images} images. Its card: {folder / 'README.md'}"
+    print(closing(record, config))
+
+
+def closing(record: "ModelRecord", config: QuantizationConfig) -> Closing:
+    """The end of the command: the model, and what a user can do with it."""
+    folder, settings = Path(config.output_dir), record.settings
+    made = (
+        f"{settings['backend']} model, {settings['quantized_layers']} of {settings['layers']} layers quantized, "
+        f"calibrated on {record.datasets[0].num_images} images"
     )
-    print("\n".join(["Next:", *next_steps(record, config)]))
-
-
-def next_steps(record: "ModelRecord", config: QuantizationConfig) -> list[str]:
-    """What a user can do with the model, a line each; commands as a shell takes them."""
-    folder = config.output_dir
-    steps = [f"  load it: the code in {Path(folder) / 'README.md'}"]
+    steps = {}
     if record.measured is None:
-        evaluate = ["smi-hf", "evaluate", "--model_name_or_path", folder, "--dataset", "photographs.parquet"]
-        steps += [
-            f"  its accuracy on labeled images of yours: {shlex.join(evaluate)}",
-            "  whether noise would do: the same command with --eval_dataset photographs.parquet --controls gaussian",
-        ]
-    return [*steps, f"  publish it: {shlex.join(['smi-hf', 'push', folder, 'NAME'])}"]
+        steps["measure it on labeled images of yours"] = evaluate_words(folder)
+    return model_closing(made, record, folder, steps)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from smi_hf import progress
 from smi_hf.distillation.batches import Answers, Views
 
 _BATCH_SIZE = 64
@@ -29,18 +29,14 @@ def answer_views(
         views: with fixed views.
         answer: from a batch to the teacher's logits (B, L), labels (B,) and summary (B, S, D) or None, on the CPU.
     """
-    starts = range(0, len(views), _BATCH_SIZE)
+    batches = [range(start, min(start + _BATCH_SIZE, len(views))) for start in range(0, len(views), _BATCH_SIZE)]
+    numbers = range(process, len(batches), num_processes)
+    total = sum(len(batches[number]) for number in numbers)
     mine = []
-    with tqdm(
-        total=len(range(process, len(starts), num_processes)) * _BATCH_SIZE,
-        desc="Teacher's answers",
-        unit="view",
-        disable=disable_tqdm,
-    ) as bar:
-        for number in range(process, len(starts), num_processes):
-            items = list(range(starts[number], min(starts[number] + _BATCH_SIZE, len(views))))
-            mine.append((number, answer(views.collate(items))))
-            bar.update(len(items))
+    with progress.bar("Teacher's answers", total=total, unit="view", disable=disable_tqdm) as bar:
+        for number in numbers:
+            mine.append((number, answer(views.collate(list(batches[number])))))
+            bar.update(len(batches[number]))
     answers = [each for _, each in sorted(gather_object(mine), key=lambda pair: pair[0])]
     teacher, labels, summary = (
         None if column[0] is None else torch.cat(column).unflatten(0, (-1, views.num_views))

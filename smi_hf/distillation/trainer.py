@@ -13,6 +13,7 @@ from transformers.trainer_utils import TrainOutput
 
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
+from smi_hf.distillation.bars import replace_bars
 from smi_hf.distillation.batches import Images, RealImages, Views, split
 from smi_hf.distillation.checkpoints import (
     SETTINGS_FILE,
@@ -114,6 +115,7 @@ class SparseDistillationTrainer(PublishingTrainer):
             preprocess_logits_for_metrics=judged_images,
             **kwargs,
         )
+        replace_bars(self)
         # Our losses are means over images, to be divided by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.teacher.model.to(self.args.device)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from smi_hf import progress
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.predictors import Predictor
 from smi_hf.images.labels import same_names
@@ -73,7 +73,7 @@ def rank_labels(
     seconds = dict.fromkeys(predictors, 0.0)
     preprocessing = {key: _description(predictor.image_processor) for key, predictor in predictors.items()}
     labels = []
-    with tqdm(total=len(images), desc="Evaluating", unit="image", disable=disable_tqdm) as bar:
+    with progress.bar("Evaluating", total=len(images), unit="image", disable=disable_tqdm) as bar:
         for pictures, labels_B in images.batches(batch_size):
             labels.append(labels_B)
             pixels: dict[str, np.ndarray] = {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smi_hf import progress
 from smi_hf.data.samples import WHOLE_SHAPES, WholeImages
 from smi_hf.environment import check_extra, describe_environment
 from smi_hf.errors import UsageError
@@ -204,11 +205,9 @@ def _write(made_as: ImageFormat, images: WholeImages, config: ExportConfig, fold
 
 def _exported(images: WholeImages, config: ExportConfig) -> Iterator[ExportedImage]:
     """Each image as the files have it, with a progress bar."""
-    from tqdm import tqdm
-
     values, layout = config.kind()
     normalization = images.dataset.record.normalization
-    for number in tqdm(range(len(images)), desc="Exporting", unit="image", disable=config.disable_tqdm):
+    for number in progress.each(range(len(images)), "Exporting", unit="image", disable=config.disable_tqdm):
         pixels_CHW, label = images[number]
         if values == NORMALIZED:
             pixels_CHW = normalization.from_uint8(pixels_CHW)

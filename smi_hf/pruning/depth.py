@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
+from smi_hf import progress
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
 from smi_hf.models.blocks import find_block_list
@@ -40,16 +40,15 @@ def choose_layers(
     check_num_layers(model, num_layers)
     left = list(range(len(find_block_list(model))))
     wanted_BL = _answers(model, images)
-    with tqdm(
-        total=sum(range(num_layers + 1, len(left) + 1)), desc="Choosing layers", unit="trial", disable=disable_tqdm
-    ) as progress:
+    num_trials = sum(range(num_layers + 1, len(left) + 1))
+    with progress.bar("Choosing layers", total=num_trials, unit="trial", disable=disable_tqdm) as bar:
         while len(left) > num_layers:
             costs = {}
             for layer in left:
                 with _layers_alone(model, [each for each in left if each != layer]):
                     found_BL = _answers(model, images)
                 costs[layer] = float(F.kl_div(found_BL, wanted_BL, reduction="batchmean", log_target=True))
-                progress.update()
+                bar.update()
             left.remove(min(left, key=lambda layer: costs[layer]))
     return tuple(left)
 

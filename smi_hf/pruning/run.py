@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from smi_hf import progress
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
 from smi_hf.environment import describe_environment
@@ -198,7 +199,8 @@ def _judge(
     labels = {WHOLE_KEY: "whole model"} | {key: runs[0].source for key, runs in sets.items()}
     shape = (teacher.model.num_channels, *teacher.model.grid.image_size)
     both = {WHOLE_KEY: teacher.model, SPARSE_KEY: pruned}
-    figures = speed_figures({key: models[key][0] for key in both}, shape)
+    with progress.bar("Measuring speed", disable=config.disable_tqdm):
+        figures = speed_figures({key: models[key][0] for key in both}, shape)
     for key, model in both.items():
         figures[key] |= size_figures(model)
     return compare(

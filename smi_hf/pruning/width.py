@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
+from smi_hf import progress
 from smi_hf.errors import UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
@@ -80,7 +80,7 @@ def prune_mlps(
         # The same tokens on their way through the whole model.
         whole = [replace(batch) for batch in batches]
         ends = [*layers[1:], len(blocks)]
-        for number, mlp in enumerate(tqdm(mlps, desc="Pruning", unit="block", disable=disable_tqdm)):
+        for number, mlp in enumerate(progress.each(mlps, "Pruning", unit="block", disable=disable_tqdm)):
             for block in blocks[ends[number - 1] if number else 0 : ends[number]]:
                 for batch in whole:
                     batch.advance(block)

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from smi_hf import progress
 from smi_hf.evaluation.comparison import compare
 from smi_hf.evaluation.latency import speed_figures
 from smi_hf.evaluation.predictors import Predictor
@@ -37,15 +38,19 @@ def compare_calibrations(
     """
     with tempfile.TemporaryDirectory(prefix="smi-hf-") as work:
         folders: dict[str, list[Path]] = {FLOAT_KEY: [quantizer.float_model.folder]}
-        for key, sets in calibrations.items():
-            folders[key] = []
-            for calibration in sets:
-                folder = Path(work) / f"model-{sum(map(len, folders.values()))}"
-                if written is not None and len(folders) == 2 and not folders[key]:
-                    folder = written
-                else:
-                    quantizer.quantize(calibration, folder)
-                folders[key].append(folder)
+        num_models = sum(map(len, calibrations.values())) - (written is not None)
+        is_hidden = disable_tqdm or not num_models
+        with progress.bar("Quantizing controls", total=num_models, unit="model", disable=is_hidden) as bar:
+            for key, sets in calibrations.items():
+                folders[key] = []
+                for calibration in sets:
+                    folder = Path(work) / f"model-{sum(map(len, folders.values()))}"
+                    if written is not None and len(folders) == 2 and not folders[key]:
+                        folder = written
+                    else:
+                        quantizer.quantize(calibration, folder)
+                        bar.update()
+                    folders[key].append(folder)
         models = {key: [quantizer.load(folder) for folder in folders[key]] for key in calibrations}
         models = {FLOAT_KEY: [quantizer.float_predictor()], **models}
         rows = compare(
@@ -56,7 +61,8 @@ def compare_calibrations(
         firsts = {key: runs[0] for key, runs in models.items()}
         # The other runs' models need not wait on the same cores while these are timed.
         models.clear()
-        costs = _costs(quantizer, firsts, {key: found[0] for key, found in folders.items()})
+        with progress.bar("Measuring speed", disable=disable_tqdm):
+            costs = _costs(quantizer, firsts, {key: found[0] for key, found in folders.items()})
         return [Row(row.key, row.label, row.runs, row.figures | costs[row.key]) for row in rows]
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from tqdm.auto import tqdm
 
+from smi_hf import progress
 from smi_hf.errors import RunError, UsageError
 from smi_hf.files import replaced_atomically
 from smi_hf.images.kept import KeptImages
+from smi_hf.progress import Bar
 from smi_hf.quantization.config import DEFAULT_MAX_LOSS, WIDE_BITS, QuantizationConfig
 from smi_hf.quantization.costs import Cost, CostMeter, largest
 from smi_hf.quantization.quantizer import Quantizer
@@ -88,7 +89,7 @@ def find_mixture(
     """
     config = quantizer.config
     needed = 1 - _allowed_loss(config) / 100 - _ROUNDING
-    with tqdm(desc="Mixed precision", unit="model", disable=disable_tqdm) as bar:
+    with progress.bar("Mixed precision", unit="model", disable=disable_tqdm) as bar:
         search = _Search(quantizer, CostMeter(quantizer, calibration, pixels), bar)
         before = search.measured([])
         if config.max_size_mb is not None and before.size_mb > config.max_size_mb:
@@ -129,7 +130,7 @@ def _size_words(config: QuantizationConfig) -> str:
 class _Search:
     """Measures mixtures, each once."""
 
-    def __init__(self, quantizer: Quantizer, meter: CostMeter, bar: tqdm) -> None:
+    def __init__(self, quantizer: Quantizer, meter: CostMeter, bar: Bar) -> None:
         self.meter = meter
         self._quantizer = quantizer
         self._bar = bar

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from smi_hf import progress
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.predictors import Logits, Predictor
 from smi_hf.files import check_new_folder
@@ -41,7 +42,8 @@ class Quantizer:
     def __enter__(self) -> Self:
         self._work = tempfile.TemporaryDirectory(prefix="smi-hf-")
         try:
-            self.float_model = self.backend.prepare(self.teacher, Path(self._work.name))
+            with progress.bar(f"Converting for {self.config.backend}", disable=self.config.disable_tqdm):
+                self.float_model = self.backend.prepare(self.teacher, Path(self._work.name))
             self.choose(self.config)
         except BaseException:
             self._work.cleanup()

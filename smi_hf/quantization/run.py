@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from smi_hf import progress
 from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
 from smi_hf.environment import check_extra, describe_environment
@@ -154,7 +155,9 @@ def _write_model(quantizer: Quantizer, calibration: KeptImages, images: ImageSet
     """The model of a folder, and what was found where a mixture was to be; the quantizer goes on with its settings."""
     config = quantizer.config
     if config.mixed is None:
-        quantizer.quantize(calibration, folder)
+        with progress.bar("Quantizing", total=1, unit="model", disable=config.disable_tqdm) as bar:
+            quantizer.quantize(calibration, folder)
+            bar.update()
         return
     pixels = _images_to_judge_on(quantizer, calibration, images)
     mixture = find_mixture(quantizer, calibration, pixels, disable_tqdm=config.disable_tqdm)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from tqdm.auto import tqdm
 
+from smi_hf import progress
 from smi_hf.files import replaced_atomically
 from smi_hf.images.kept import KeptImages
 from smi_hf.quantization.costs import Cost, CostMeter, largest, worst_first
@@ -61,7 +61,7 @@ def measure_sensitivity(
     operators = sorted({types[name] for name in quantizer.layers})
     meter = CostMeter(quantizer, calibration, pixels)
     total = len(quantizer.layers) + len(operators) + 2
-    with tqdm(total=total, desc="Sensitivity", unit="model", disable=disable_tqdm) as bar:
+    with progress.bar("Sensitivity", total=total, unit="model", disable=disable_tqdm) as bar:
 
         def cost(name: str, layers: Sequence[str]) -> Cost:
             bar.update()

@@ -16,8 +16,8 @@ class Answer(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """The last line on stderr: a refusal is one sentence, what was logged or drawn before it set apart."""
-        lines = [line for line in self.err.replace("\r", "\n").splitlines() if line.strip()]
+        """The last line on stderr except the log's name: a refusal is one sentence, whatever was said before it."""
+        lines = [line for line in self.err.splitlines() if line.strip() and not line.startswith("log: ")]
         return lines[-1] if lines else ""
 
 

@@ -26,7 +26,7 @@ def test_it_prints_what_python_finds_with_its_interval_and_how_labels_were_match
     found = evaluate(classifier, load_image_set(str(photographs), classifier.label_names), disable_tqdm=True)
     low, high = (100 * bound for bound in found.interval)
     words = f"top-1 {100 * found.top1:.2f} % (95 % interval {low:.1f} to {high:.1f} %) of 20 images"
-    assert answer.out.startswith(f"{words}; labels matched by name")
+    assert f"quality   {words}; labels matched by name" in answer.out
     assert "back end pytorch" in answer.out
     # Of five labels every one is among the first five choices.
     assert "top-5" not in answer.out

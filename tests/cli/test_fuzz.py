@@ -148,7 +148,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--max_shift": (*NUMBERS, "1"), "--flip_probability": (*NUMBERS, "2"), "--mixed_precision": WORDS,
         "--report_to": WORDS, "--logging_steps": NUMBERS, "--num_preview_images": NUMBERS, "--disable_tqdm": FLAGS,
         "--hub_dataset_id": ("me/x", ""), "--hub_revision": ("x",), "--config": PATHS, "--preset": WORDS,
-        "--no_such_option": ("1",),
+        "--no_such_option": ("1",), "--quiet": ("x", "--verbose"), "--verbose": ("0",),
     },
     "quantize": {
         "--model_name_or_path": FEW_PATHS, "--dataset": PATHS, "--output_dir": FEW_PATHS, "--backend": WORDS,

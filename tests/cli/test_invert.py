@@ -1,6 +1,7 @@
 """`smi-hf invert`: what it writes, says and refuses."""
 
 import json
+import shlex
 import sys
 
 import pytest
@@ -77,12 +78,13 @@ def test_the_command_writes_the_record_that_the_verb_writes(tiny_checkpoint, tmp
             del record["results"][name]
     assert records[0] == records[1]
     # What was made, where, whether it is any good, and what to do next.
-    made, seen, pictures, following = told.stdout.splitlines()
-    assert made.startswith(f"4 images in {tmp_path / 'command'} after ") and "7 of 16 patches are kept" in made
-    assert "(chance is 20.0 %)" in seen
-    assert str(tmp_path / "command" / "preview.png") in pictures
-    assert following == (
-        f"Next: smi-hf quantize --model_name_or_path {tiny_checkpoint} --dataset {tmp_path / 'command'} "
+    made, quality, where, following, command = told.stdout.splitlines()
+    assert made.startswith("made      4 images in ") and "7 of 16 patches kept" in made
+    assert "of 4 images (chance is 20.0 %)" in quality and "95 % interval" in quality
+    assert str(tmp_path / "command" / "README.md") in where and "preview.png" in where
+    assert following == "next, calibrate an int8 model on them:"
+    assert command == (
+        f"  smi-hf quantize --model_name_or_path {tiny_checkpoint} --dataset {tmp_path / 'command'} "
         f"--output_dir {tmp_path / 'command'}-int8"
     )
 
@@ -123,10 +125,10 @@ def test_help_lists_the_terms(smi):
 def test_the_next_command_is_one_that_a_shell_takes(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (model, _) = command.make_parser().parse(["--model_name_or_path", "a b", "--image_size", "32", "64"])
-    assert command._next_command(model, "out [1]") == (
+    assert shlex.join(command._next_command(model, "out [1]")) == (
         "smi-hf quantize --model_name_or_path 'a b' --image_size 32 64 --dataset 'out [1]' --output_dir 'out [1]-int8'"
     )
-    assert command._next_command(model, ".").endswith(f"--dataset . --output_dir {tmp_path}-int8")
+    assert command._next_command(model, ".")[-4:] == ["--dataset", ".", "--output_dir", f"{tmp_path}-int8"]
 
 
 @pytest.mark.parametrize("start", ["noise", "pink", "dead_leaves", "fractal", "scenes", "dataset"])
@@ -135,7 +137,7 @@ def test_no_steps_write_what_images_begin_as(smi, tiny_checkpoint, photographs, 
     options = ("--num_images", 3, "--num_steps", 0, "--start", written, "--disable_tqdm")
     code, out, err = smi("invert", "--model_name_or_path", tiny_checkpoint, "--output_dir", tmp_path / "out", *options)
     assert code == 0, err
-    assert "16 of 16 patches are kept" in out and "with no steps, a label is only a number." in out
+    assert "16 of 16 patches kept" in out and "with no steps, a label is only a number\n" in out
     dataset = load_dataset(str(tmp_path / "out"), split="train")
     assert dataset["steps"][:] == [0, 0, 0]
     assert dataset["kept_patches"][:] == [list(range(16))] * 3

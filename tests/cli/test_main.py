@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,12 @@ def raising(error):
 )
 def test_an_error_is_one_message_and_a_code(error, code, said, capsys):
     assert answer_errors(raising(error)) == code
-    assert capsys.readouterr().err == f"{said}\n"
+    sentence, *named = capsys.readouterr().err.splitlines()
+    assert sentence == said
+    # What went wrong is told in full where a user did nothing wrong.
+    assert len(named) == (code == 1)
+    for line in named:
+        assert "Traceback" in Path(line.removeprefix("log: ")).read_text()
 
 
 def test_what_cannot_be_continued_is_not_promised(capsys):

@@ -163,7 +163,7 @@ def test_compared_back_ends_are_a_table_and_the_recommended_one_makes_the_model(
     words = answer.out.split()
     for row in (["quanto,", "float32"], ["quanto,", "integers", "*"], ["top-1", "%"], ["images/s"]):
         assert any(words[start : start + len(row)] == row for start in range(len(words))), row
-    assert "Recommended: quanto: " in answer.out and "quanto model in" in answer.out
+    assert "Recommended: quanto: " in answer.out and "made      quanto model, " in answer.out
     record = ModelRecord.load(tmp_path / "model")
     assert (record.settings["backend"], record.settings["compare"]) == ("quanto", ["quanto"])
     comparison = json.loads((tmp_path / "model" / "comparison.json").read_text())

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from smi_hf import QuantizationConfig, load_image_set, load_sparse_dataset, quantize
-from smi_hf.cli.quantize_summary import next_steps, show_quantized
+from smi_hf.cli.quantize_summary import closing, show_quantized
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def record_of(teacher, sparse_folder, config, photographs):
 
 
 def test_commands_that_may_come_next_are_commands_of_this_package(record_of, config, parse_command, tmp_path):
-    steps = "\n".join(next_steps(record_of(judged=False), config))
+    steps = str(closing(record_of(judged=False), config))
     (evaluate,) = re.findall(r"smi-hf evaluate.*", steps)
     model, _ = parse_command(evaluate)
     assert model.model_name_or_path == str(tmp_path / "my model")
     (push,) = re.findall(r"smi-hf push.*", steps)
     parse_command(push)
-    assert "--controls gaussian" in steps
+    assert "not measured: --eval_dataset names labeled photographs" in steps
 
 
 def test_a_model_that_was_judged_has_a_table_and_is_not_to_be_judged_again(record_of, config, capsys):

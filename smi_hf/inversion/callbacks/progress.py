@@ -1,13 +1,11 @@
-"""A progress bar: loss parts, kept patches, images a second, time left."""
+"""A progress bar over images, with loss parts and kept patches beside it."""
 
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from smi_hf import progress
 from smi_hf.data.schema import FinishedImages
 from smi_hf.inversion.callbacks.base import InversionRun, SparseInversionCallback
 from smi_hf.inversion.state import TrajectoryState
-
-_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} images [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
 class ProgressCallback(SparseInversionCallback):
@@ -20,25 +18,24 @@ class ProgressCallback(SparseInversionCallback):
         self.patch_steps = sum(steps * kept for steps, kept in stages) / config.num_stages
         self.logging_steps = config.logging_steps
         self.finished = 0
-        self.bar = tqdm(
-            total=float(run.num_own_images),
-            desc="Inverting",
+        self.bar = progress.bar(
+            "Inverting",
+            total=run.num_own_images,
             unit="image",
-            bar_format=_FORMAT,
             disable=config.disable_tqdm or not run.accelerator.is_local_main_process,
         )
 
     def on_step_end(self, run: InversionRun, state: TrajectoryState, losses: dict[str, Tensor]) -> None:
-        self.bar.update(len(state.image_indices) * state.num_kept / self.patch_steps)
-        if not self.bar.disable and state.step % self.logging_steps == 0:
-            parts = {name: f"{float(loss.mean()):.3g}" for name, loss in losses.items()}
-            self.bar.set_postfix({**parts, "kept": state.num_kept}, refresh=False)
+        note = None
+        if self.bar.is_shown and state.step % self.logging_steps == 0:
+            parts = [f"{name}={float(loss.mean()):.3g}" for name, loss in losses.items()]
+            note = ", ".join([*parts, f"kept={state.num_kept}"])
+        self.bar.advance_to(self.bar.done + len(state.image_indices) * state.num_kept / self.patch_steps, note)
 
     def on_batch_end(self, run: InversionRun, images: FinishedImages) -> None:
         # Set, not added: steps that ran out of memory were counted and their images were not made.
         self.finished += len(images.image_indices)
-        self.bar.n = float(self.finished)
-        self.bar.refresh()
+        self.bar.advance_to(self.finished)
 
     def on_end(self, run: InversionRun) -> None:
         self.bar.close()

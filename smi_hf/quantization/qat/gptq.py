@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from smi_hf import progress
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier
 from smi_hf.quantization.backends.quanto import linear_layers_watched
@@ -63,7 +63,7 @@ def round_layers(
         images: calibration set, kept patches alone.
     """
     found: dict[str, RoundedWeights] = {}
-    with tqdm(total=len(group_sizes), desc="Rounding weights", unit="layer", disable=disable_tqdm) as bar:
+    with progress.bar("Rounding weights", total=len(group_sizes), unit="layer", disable=disable_tqdm) as bar:
         for names in _with_equal_inputs(model, list(group_sizes), images):
             gram_II = _gram_of_inputs(model, names[0], images)
             for name in names:
