@@ -17,6 +17,8 @@ TEMPORARY_SUFFIX = ".incomplete"
 # Says that a folder is one of `folder_made_whole`, not finished.
 _UNFINISHED_FILE = ".smi_hf-unfinished"
 LOCK_FILE = ".smi_hf.lock"
+# Names the folder of everything that smi_hf keeps for itself.
+CACHE_VARIABLE = "SMI_HF_CACHE"
 _TEMPORARY = re.compile(r"\..+\.\d+" + re.escape(TEMPORARY_SUFFIX), re.DOTALL)
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -32,6 +34,14 @@ _NOT_WRITABLE = frozenset(
         errno.ELOOP,
     }
 )
+
+
+def cache_folder() -> Path:
+    """The folder that `SMI_HF_CACHE` names; unless it is set, `smi_hf` in the cache of Hugging Face (`HF_HOME`)."""
+    from huggingface_hub.constants import HF_HOME
+
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else Path(HF_HOME) / "smi_hf"
 
 
 @contextmanager

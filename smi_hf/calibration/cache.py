@@ -2,24 +2,14 @@
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
+from smi_hf.files import cache_folder
 from smi_hf.models import Teacher
 
-# Names the folder of everything that smi_hf keeps for itself.
-CACHE_VARIABLE = "SMI_HF_CACHE"
 _LONGEST_NAME = 60
-
-
-def cache_folder() -> Path:
-    """The folder that `SMI_HF_CACHE` names; unless it is set, `smi_hf` in the cache of Hugging Face (`HF_HOME`)."""
-    from huggingface_hub.constants import HF_HOME
-
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else Path(HF_HOME) / "smi_hf"
 
 
 def kept_folder(teacher: Teacher, settings: dict[str, Any]) -> Path:

@@ -5,12 +5,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from smi_hf.calibration.cache import CACHE_VARIABLE, kept_folder
+from smi_hf.calibration.cache import kept_folder
 from smi_hf.data import SparseDataset, load_sparse_dataset
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import RECORD_FILE
 from smi_hf.errors import UsageError
-from smi_hf.files import contents
+from smi_hf.files import CACHE_VARIABLE, contents
 from smi_hf.inversion import SparseInversionConfig, invert
 from smi_hf.models import Teacher
 
