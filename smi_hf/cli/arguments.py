@@ -74,7 +74,7 @@ class ArgumentParser(HfArgumentParser):
         self._ordered = positionals
         self._presets = presets or {}
         for field in dataclasses.fields(positionals) if positionals else ():
-            self.add_argument(field.name, help=field.metadata["help"])
+            self.add_argument(field.name, help=field.metadata["help"], nargs=field.metadata.get("nargs"))
         self.add_argument(
             "--config",
             metavar="FILE",

@@ -22,8 +22,6 @@ RECORD_FILE = "smi.json"
 CARD_FILE = "README.md"
 PREVIEW_FILE = "preview.png"
 STAGES_FILE = "preview_stages.png"
-# Beside any result, for people on this machine; never published.
-REPORT_FILE = "report.html"
 # Patches are numbered in int16, and images in file names by eight digits.
 MAX_PATCHES = 2**15
 MAX_IMAGES = 10_000_000

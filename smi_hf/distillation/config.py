@@ -7,6 +7,7 @@ from typing import Any, Self
 from transformers import TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
+from smi_hf.data.report_file import REPORT_OPTION
 from smi_hf.distillation.losses import ANSWER_LOSSES
 from smi_hf.distillation.presets import AUTO, DEFAULTS, HEAD, PRESETS, TRAINER, preset_settings
 from smi_hf.distillation.trainer_settings import check_trainer_settings
@@ -121,6 +122,7 @@ class SparseDistillationConfig(TrainingArguments):
             "help": "Seeds of the controls of distill (noise, choice of real images, random patches): one run each."
         },
     )
+    report: bool = field(default=True, metadata=REPORT_OPTION)
     # Overrides: without the first, Trainer drops the kept patches.
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay false: drops the kept patches."})
     report_to: None | str | list[str] = field(  # noqa: RUF036, HfArgumentParser wants None first

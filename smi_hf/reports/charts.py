@@ -37,6 +37,6 @@ def make_chart(chart: "altair.TopLevelMixin", title: str, description: str, numb
     spec = chart.properties(width="container", description=description).to_dict()
     # The page has a configuration of its own, for dark and light.
     spec.pop("config", None)
-    # A chart of so many steps is as high as it is; only its width is to fit.
-    spec["autosize"] = {"type": "fit-x" if isinstance(spec.get("height"), dict) else "fit", "contains": "padding"}
+    # With as much room for bars as was asked, whatever the legend takes.
+    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     return Chart(title, spec, description, numbers)

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from smi_hf.data.record import DatasetRecord
-from smi_hf.data.schema import REPORT_FILE
+from smi_hf.data.report_file import MARK, REPORT_FILE, is_report
 from smi_hf.errors import UsageError, printable
 from smi_hf.files import one_line, replaced_atomically
 from smi_hf.reports import chain, commands, curves, gallery, scatter, sensitivity, table
@@ -23,9 +24,6 @@ from smi_hf.reports.parts import Section, Subject, find_subjects
 logger = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).parent / "templates"
-# In the head of every report, within these bytes.
-_MARK = b'<meta name="generator" content="smi_hf report">'
-_MARK_WITHIN = 1024
 
 
 def write_report(folders: Sequence[str | Path], output: str | Path | None = None) -> Path:
@@ -55,10 +53,15 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     return path
 
 
-def add_report(folder: Path) -> None:
-    """Writes `report.html` beside a result, as the last step of a run; what goes wrong is a warning."""
+def add_report(folder: Path, *, renew: bool = True) -> None:
+    """Writes `report.html` beside a result, as the last step of a run; what goes wrong is a warning.
+
+    Args:
+        renew: write it anew where there is one.
+    """
     try:
-        write_report([folder])
+        if renew or not is_report(folder / REPORT_FILE):
+            write_report([folder])
     # The run has succeeded, and a report can be made at any time: whatever it was, it must not fail the run.
     except Exception as error:
         logger.warning(
@@ -82,14 +85,6 @@ def check_report_file(path: Path) -> None:
             raise UsageError(f"the report {path} cannot be written: there is no folder {path.parent}; make it first")
     except OSError as error:
         raise UsageError(f"the report {path} cannot be written: {one_line(error)}; give another --output") from error
-
-
-def is_report(path: Path) -> bool:
-    """Whether a file is a report, and no link to one."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        return _MARK in file.read(_MARK_WITHIN)
 
 
 def render(subjects: Sequence[Subject]) -> str:
@@ -122,6 +117,7 @@ def render(subjects: Sequence[Subject]) -> str:
         together=together,
         parts=parts,
         lead_of=lead,
+        mark=Markup(MARK),
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         scripts=scripts,
         script_hashes=[_hash_source(script) for script in scripts],

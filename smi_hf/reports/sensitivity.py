@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 FILE = "sensitivity.json"
 _MAX_BYTES = 4 << 20
+# Pixels for a bar and what lies around it.
+_BAR = 18
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def cost_chart(costs: Costs) -> Chart:
             ],
         )
         .add_params(order)
-        .properties(height=altair.Step(18))
+        .properties(height=_BAR * len(points))
     )
     worst = max(costs.layers, key=lambda cost: cost.divergence)
     total = sum(cost.divergence for cost in costs.layers)

@@ -13,6 +13,8 @@ _SCORES = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "agreement": "agr
 _OWN_ROW = 1
 # Percent, with room for a figure behind a full bar.
 _WIDEST = 108
+# Pixels for a bar and what lies around it.
+_BAR = 34
 _ROLES = ("reference", "this model", "control")
 
 
@@ -91,7 +93,7 @@ def score_chart(record: ModelRecord) -> Chart:
     bars = base.mark_bar().encode(x=x, color=colors, tooltip=tips)
     ranges = base.mark_rule(strokeWidth=2).encode(x=altair.X("low:Q"), x2="high:Q")
     texts = base.mark_text(align="left", dx=4).encode(x="end:Q", text="short:N")
-    chart = (bars + ranges + texts).add_params(chosen).properties(height=altair.Step(34))
+    chart = (bars + ranges + texts).add_params(chosen).properties(height=_BAR * len(record.rows))
     several = any(len(row.runs) > 1 for row in record.rows)
     lines = "standard deviation over runs where there are several, else " if several else ""
     return make_chart(
