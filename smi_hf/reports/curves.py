@@ -104,15 +104,15 @@ def learning_chart(record: ModelRecord) -> Chart:
         for epoch, top1 in curve
     ]
     legend = altair.Legend(orient="top", title="taught on", labelLimit=180)
+    order = altair.Scale(domain=[labels.get(key, key) for key in record.curves])
     chart = (
         altair.Chart(values(points))
         .mark_line(point=True)
         .encode(
             x=altair.X("epoch:Q", title="epoch"),
             y=altair.Y("top1:Q", title="top-1, percent", scale=altair.Scale(zero=False)),
-            color=altair.Color("taught:N", legend=legend),
-            strokeDash=altair.StrokeDash("taught:N", legend=legend),
-            shape=altair.Shape("taught:N", legend=legend),
+            color=altair.Color("taught:N", legend=legend, scale=order),
+            strokeDash=altair.StrokeDash("taught:N", legend=legend, scale=order),
             tooltip=["taught:N", "epoch:Q", altair.Tooltip("top1:Q", format=".1f")],
         )
         .properties(height=260)

@@ -154,7 +154,7 @@ def lead(subject: Subject) -> str:
             f"choice among {len(record.label_names)} labels would in {100 / len(record.label_names):.2g} %."
         )
     if record.rows:
-        return " ".join(table.findings(record)[:2])
+        return " ".join(table.findings(record))
     if record.held_out is not None:
         return (
             f"Not judged on real images. It agrees with its teacher in {100 * record.held_out.agreement:.1f} % of "

@@ -70,10 +70,11 @@ def _chart(points: Sequence[Mapping[str, Any]]) -> Any:
         scale=altair.Scale(range=[_SMALLEST, 700], zero=False),
         legend=altair.Legend(orient="top", title="ms for one image", tickCount=3),
     )
+    roles = altair.Scale(domain=["model", "reference"])
     dots = base.mark_point(filled=True, opacity=0.8, invalid=None).encode(
         size=altair.condition("isValid(datum.latency)", area, altair.value(_SMALLEST)),
-        color=altair.Color("role:N", scale=altair.Scale(domain=["reference", "model"]), legend=legend),
-        shape=altair.Shape("role:N", scale=altair.Scale(domain=["reference", "model"]), legend=legend),
+        color=altair.Color("role:N", scale=roles, legend=legend),
+        shape=altair.Shape("role:N", scale=roles, legend=legend),
         tooltip=tips,
     )
     names = base.transform_filter("datum.role == 'model'").mark_text(dy=-16).encode(text="name:N")

@@ -17,6 +17,8 @@ FILE = "sensitivity.json"
 _MAX_BYTES = 4 << 20
 # Pixels for a bar and what lies around it.
 _BAR = 18
+# The end of a name tells layers apart.
+_SHORT = "length(datum.label) > 30 ? '…' + slice(datum.label, -29) : datum.label"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def cost_chart(costs: Costs) -> Chart:
                 "name:N",
                 sort=altair.EncodingSortField("rank", op="min"),
                 title=None,
-                axis=altair.Axis(labelLimit=200, labelOverlap=False),
+                axis=altair.Axis(labelLimit=240, labelOverlap=False, labelExpr=_SHORT),
             ),
             color=altair.Color(
                 "what:N",

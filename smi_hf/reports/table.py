@@ -12,10 +12,12 @@ from smi_hf.reports.parts import Chart, Section, Subject
 _SCORES = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "agreement": "agreement with the reference"}
 _OWN_ROW = 1
 # Percent, with room for a figure behind a full bar.
-_WIDEST = 108
+_WIDEST = 118
 # Pixels for a bar and what lies around it.
 _BAR = 34
 _ROLES = ("reference", "this model", "control")
+# In the order of the page's colors.
+_COLORED = ["this model", "control", "reference"]
 
 
 def section(subject: Subject) -> Section | None:
@@ -30,7 +32,7 @@ def section(subject: Subject) -> Section | None:
         values={
             "cells": table_cells(record.rows, what, num_labels=record.num_labels),
             "own_row": _OWN_ROW,
-            "findings": findings(record),
+            "costs": costs(record),
             "measured": record.measured,
             "device": record.environment.device,
             "charts": [score_chart(record)],
@@ -39,7 +41,7 @@ def section(subject: Subject) -> Section | None:
 
 
 def findings(record: ModelRecord) -> list[str]:
-    """What a table says, a sentence each: the model against its reference, against its controls, size and speed."""
+    """What a table says of accuracy, a sentence each: the model against its reference, and against its controls."""
     reference, own, *controls = record.rows
     low, high = _interval(own, "top1", record.measured.num_images)
     top1, around = _percent(own.value("top1")), f"95 % interval {_percent(low)} to {_percent(high)}"
@@ -53,6 +55,13 @@ def findings(record: ModelRecord) -> list[str]:
             else "so inverted images made the difference"
         )
         said.append(f"The best control, {best.label}, has {_percent(top1)}: {verdict}.")
+    return said
+
+
+def costs(record: ModelRecord) -> list[str]:
+    """What a table says of size and speed, a sentence each."""
+    reference, own = record.rows[:2]
+    said = []
     for key, words in (("size_mb", "size"), ("parameters", "parameters"), ("latency_ms_1", "time for one image")):
         before, after = reference.value(key), own.value(key)
         if before and after:
@@ -81,7 +90,7 @@ def score_chart(record: ModelRecord) -> Chart:
         )
     )
     colors = altair.Color(
-        "role:N", scale=altair.Scale(domain=list(_ROLES)), legend=altair.Legend(orient="top", title=None)
+        "role:N", scale=altair.Scale(domain=_COLORED), legend=altair.Legend(orient="top", title=None)
     )
     x = altair.X(
         "value:Q",

@@ -32,7 +32,7 @@ def test_the_commands_of_a_chain_are_those_of_its_steps(chain_record, parse_comm
     assert (model.model_name_or_path, data.dataset, judge.eval_dataset) == ("tiny-vit", ["set"], "photographs.parquet")
     assert (config.keep_mlp, config.layers, data.controls) == (0.5, [0, 1], ["gaussian", "real=a"])
     source, learner, *_, config = parsed[1]
-    assert (source.teacher, learner.student, config.augmentations) == ("tiny-vit", "pruned", ["none"])
+    assert (source.teacher, learner.student, config.augmentations) == ("tiny-vit", "pruned", [])
     model, *_, config = parsed[2]
     assert model.model_name_or_path == "recovered"
     assert config.model_settings().items() <= chain_record.settings.items()

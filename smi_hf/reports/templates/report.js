@@ -9,7 +9,7 @@
       labelColor: color("ink"), titleColor: color("soft"), gridColor: color("line"), domainColor: color("line"),
       tickColor: color("line"), labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal",
     },
-    legend: { labelColor: color("ink"), titleColor: color("soft"), labelFontSize: 12, titleFontSize: 12, columns: 2 },
+    legend: { labelColor: color("ink"), titleColor: color("soft"), labelFontSize: 12, titleFontSize: 12, columns: innerWidth < 600 ? 2 : 4 },
     text: { color: color("ink"), fontSize: 12 },
     rule: { color: color("ink") },
     area: { color: color("first") },
