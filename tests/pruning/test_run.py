@@ -165,3 +165,9 @@ def test_a_width_that_no_checkpoint_can_say_is_refused_with_those_that_can(teach
     assert list(tmp_path.iterdir()) == []
     prune(dinov2, dataset, replace(config, keep_mlp=0.75))
     assert AutoModelForImageClassification.from_pretrained(tmp_path / "pruned").config.mlp_ratio == 3
+
+
+def test_a_report_lies_beside_the_model_and_is_not_of_it(teacher, dataset, config, tmp_path):
+    record = prune(teacher, dataset, config)
+    assert (tmp_path / "pruned" / "report.html").is_file()
+    assert "report.html" not in record.files
