@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.errors import printable
 
 _EPILOG = """examples:
   smi-hf report out/deit-tiny
@@ -62,4 +63,4 @@ def run(arguments: Sequence[str] | None = None) -> None:
     from smi_hf.reports.page import write_report
 
     path = write_report(given.folders, options.output)
-    print(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")
+    print(f"Report: {printable(str(path))} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")

@@ -39,8 +39,8 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     Raises:
         UsageError: a folder holds no complete result, or the file is there and no report, or cannot be written.
     """
-    if not folders:
-        raise UsageError("there is nothing to report; give at least one folder")
+    if not folders or not all(map(str, folders)):
+        raise UsageError("there is nothing to report; give at least one folder, by its name")
     path = Path(output) if output is not None else (Path(folders[0]) if len(folders) == 1 else Path()) / REPORT_FILE
     subjects = [subject for folder in folders for subject in find_subjects(Path(folder))]
     check_report_file(path)
