@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 # Before any import of these libraries: no test may reach the network, and a cache must not outlive the run.
@@ -31,7 +32,12 @@ def _private_caches(tmp_path_factory):
     import datasets
 
     datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets-cache")
-    os.environ["SMI_HF_CACHE"] = str(tmp_path_factory.mktemp("smi-hf-cache"))
+    cache = tmp_path_factory.mktemp("smi-hf-cache")
+    os.environ["SMI_HF_CACHE"] = str(cache)
+    # The library of charts takes seconds to put together, and is the same in every run: it is named by its version.
+    shared = Path(tempfile.gettempdir()) / f"smi-hf-tests-{os.getuid()}"
+    shared.mkdir(exist_ok=True)
+    (cache / "javascript").symlink_to(shared)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ FLOORS = (
     {"images"},
     {"evaluation"},
     {"hub"},
+    {"reports"},
     {"inversion", "quantization", "distillation", "pruning"},
     {"calibration"},
     {"demo"},

@@ -48,7 +48,14 @@ def make_calibration_images(
     """
     options = {} if num_images is None else {"num_images": num_images}
     # Whatever accelerate was told: images that are kept must be the same.
-    config = SparseInversionConfig.from_preset(PRESET, mixed_precision="no", disable_tqdm=disable_tqdm, **options)
+    config = SparseInversionConfig.from_preset(
+        # Nobody looks into the cache.
+        PRESET,
+        mixed_precision="no",
+        disable_tqdm=disable_tqdm,
+        report=folder is not None,
+        **options,
+    )
     place = kept_folder(teacher, config.image_settings()) if folder is None else Path(folder)
     config.output_dir = str(place)
     logger.info(

@@ -19,6 +19,7 @@ COMMANDS = {
     "prune": "make it smaller: fewer hidden units, fewer layers",
     "distill": "teach it to a student on those images",
     "export-images": "write those images as files that other runtimes calibrate on",
+    "report": "show any of these in one HTML page",
     "evaluate": "measure a model's accuracy on real images",
     "push": "publish any of these on the Hub, with a card",
     "demo": "try everything on a small embedded model, without a download",

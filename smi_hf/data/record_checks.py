@@ -59,6 +59,9 @@ def check_results(results: Mapping[str, Any]) -> None:
     terms = results.get("loss_terms", [])
     if not isinstance(terms, list) or not all(map(_is_term, terms)):
         raise ValueError(f"results.loss_terms must be a list of names, weights and sources, not {terms!r}")
+    curve = results.get("loss_curve")
+    if curve is not None and not _is_curve(curve):
+        raise ValueError("results.loss_curve must be num_images, steps, and for each term as many numbers")
     pictures = results.get("pictures", [])
     if not isinstance(pictures, list) or any(name not in (PREVIEW_FILE, STAGES_FILE) for name in pictures):
         raise ValueError(f"results.pictures must be among {PREVIEW_FILE} and {STAGES_FILE}, not {pictures!r}")
@@ -70,6 +73,18 @@ def _is_term(term: Any) -> bool:
         and isinstance(term.get("name"), str)
         and type(term.get("weight")) in (int, float)
         and isinstance(term.get("source"), str | None)
+    )
+
+
+def _is_curve(curve: Any) -> bool:
+    if not isinstance(curve, dict) or type(curve.get("num_images")) is not int:
+        return False
+    steps, terms = curve.get("steps"), curve.get("terms")
+    if not isinstance(steps, list) or not isinstance(terms, dict) or not all(type(step) is int for step in steps):
+        return False
+    return all(
+        isinstance(losses, list) and len(losses) == len(steps) and all(type(loss) in (int, float) for loss in losses)
+        for losses in terms.values()
     )
 
 

@@ -26,6 +26,7 @@ from smi_hf.data.merging import (
 from smi_hf.data.parquet import READ_ERRORS, read_rows
 from smi_hf.data.png import encode_png
 from smi_hf.data.record import DatasetRecord
+from smi_hf.data.report_file import remove_report
 from smi_hf.data.schema import (
     CARD_FILE,
     DATA_FOLDER,
@@ -126,11 +127,11 @@ class SparseDatasetWriter:
             )
         if self.record.num_images > before.num_images:
             # An unfinished dataset has no card. An image depends on its number alone, so those there stay as they are.
-            (self.folder / CARD_FILE).unlink(missing_ok=True)
+            self._remove_card()
 
     def _discard(self, before: DatasetRecord) -> None:
         # The record stays until it is replaced: without it the folder would be a stranger's if this is cut off.
-        (self.folder / CARD_FILE).unlink(missing_ok=True)
+        self._remove_card()
         replace(before, status="running", results={}).save(self.folder)
         if (self.folder / DATA_FOLDER).is_dir():
             for path in list_shards(self.folder, before.num_images):
@@ -141,6 +142,11 @@ class SparseDatasetWriter:
         if kept := [path.name for path in contents(self.folder) if path not in ours]:
             logger.warning("what is not of the dataset stays in %s: %s", self.folder, ", ".join(kept))
 
+    def _remove_card(self) -> None:
+        """Removes what says that the dataset is complete; the record says it too."""
+        (self.folder / CARD_FILE).unlink(missing_ok=True)
+        remove_report(self.folder)
+
     def _remove_damaged_and_doubled(self) -> None:
         shards = self.shards()
         damaged = [path for path in shards if not is_whole(path)]
@@ -150,7 +156,7 @@ class SparseDatasetWriter:
         self._check_rows([path for path in whole if path not in doubled])
         if damaged or doubled:
             # No longer complete, so no card and no record may say that it is.
-            (self.folder / CARD_FILE).unlink(missing_ok=True)
+            self._remove_card()
             self.record.save(self.folder)
         for path in damaged:
             logger.warning("shard %s is damaged; its images are made again", path.name)

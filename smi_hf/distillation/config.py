@@ -7,6 +7,7 @@ from typing import Any, Self
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
+from smi_hf.data.report_file import REPORT_OPTION
 from smi_hf.distillation.losses import ANSWER_LOSSES
 from smi_hf.distillation.options import DistillationOptions, by_preset
 from smi_hf.distillation.presets import AUTO, DEFAULTS, HEAD, PRESETS, TRAINER, preset_settings
@@ -71,6 +72,7 @@ class SparseDistillationConfig(DistillationOptions, TrainingArguments):
         default=None,
         metadata=by_preset(f"What makes a view of an image: {', '.join(AUGMENTATIONS)}; none with 'none'."),
     )
+    report: bool = field(default=True, metadata=REPORT_OPTION)
     # Overrides: without the first, Trainer drops the kept patches.
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay false: drops the kept patches."})
     report_to: None | str | list[str] = field(  # noqa: RUF036, HfArgumentParser wants None first

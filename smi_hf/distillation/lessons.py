@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from transformers import PreTrainedModel
 
+from smi_hf.data.report_file import remove_report
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.distillation.checkpoints import SETTINGS_FILE, differences, is_checkpoint, load_saved
 from smi_hf.distillation.curves import Curve
@@ -209,6 +210,7 @@ def discard(folder: Path) -> None:
         names += [*record.files, *record.pictures, CARD_FILE, RESULTS_FILE]
     for name in names:
         (folder / name).unlink(missing_ok=True)
+    remove_report(folder)
     for path in folder.iterdir():
         if is_checkpoint(path) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -11,6 +11,7 @@ from typing import Any
 from accelerate.state import PartialState
 
 from smi_hf.data import SparseDataset
+from smi_hf.data.report_file import remove_report
 from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.curves import save_curves
 from smi_hf.distillation.judging import SPARSE_KEY, TEACHER_KEY, doubts, judge
@@ -30,6 +31,7 @@ from smi_hf.hub.cards.model import save_model_record
 from smi_hf.hub.publish import MODEL, push_to
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
+from smi_hf.reports.page import add_report
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +94,9 @@ def distill(
             record = _teach_and_judge(plan, settings)
         elif is_main:
             logger.info("the student in %s is finished already; nothing was taught", plan.folder)
+        if is_main and config.report:
+            for folder in (plan.folder, *([plan.folder / QUANTIZED_FOLDER] if quantization else [])):
+                add_report(folder, renew=False)
     if is_main:
         for doubt in doubts(record, len(teacher.label_names)):
             logger.warning(doubt)
@@ -168,6 +173,9 @@ def _open_folder(plan: Plan, settings: dict[str, Any]) -> None:
     # Every process must have looked before any of them writes.
     state.wait_for_everyone()
     if state.is_main_process:
+        # What follows writes another record.
+        remove_report(plan.folder)
+        remove_report(plan.folder / QUANTIZED_FOLDER)
         if plan.config.overwrite_output_dir:
             discard_rounds(plan.folder)
             discard(plan.folder)

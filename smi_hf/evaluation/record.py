@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from smi_hf.data.reader import SparseDataset
+from smi_hf.data.report_file import REPORT_FILE
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.environment import Environment
 from smi_hf.evaluation.table import COLUMNS, SCORES, Row
@@ -20,8 +21,8 @@ from smi_hf.models import CheckpointReference, License, Teacher
 
 RESULTS_FILE = "results.json"
 SCHEMA_VERSION = 2
-# Names that no file of a model may have: the card, the record, and what belongs to the Hub.
-_RESERVED = (CARD_FILE, RESULTS_FILE, ".gitattributes", ".gitignore")
+# Names that no file of a model may have: the card, the record, the report, and what belongs to the Hub.
+_RESERVED = (CARD_FILE, RESULTS_FILE, REPORT_FILE, ".gitattributes", ".gitignore")
 
 
 @checked

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
 from smi_hf.data.record_checks import MAX_SEED
+from smi_hf.data.report_file import REPORT_OPTION
 from smi_hf.data.schema import MAX_IMAGES
 from smi_hf.errors import UsageError
 from smi_hf.inversion.borrowed import MEMORY_IMAGES, check_borrowed
@@ -227,6 +228,7 @@ class SparseInversionConfig:
     num_preview_images: RunOnly[int] = field(
         default=32, metadata={"help": "Images shown in preview.png; 0 for no preview."}
     )
+    report: RunOnly[bool] = field(default=True, metadata=REPORT_OPTION)
     disable_tqdm: RunOnly[bool] = field(default=False, metadata={"help": "Show no progress bar."})
     push_to_hub: RunOnly[bool] = field(
         default=False,

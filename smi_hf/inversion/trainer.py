@@ -27,6 +27,7 @@ from smi_hf.images.starts import open_start
 from smi_hf.inversion.batches import own_batches
 from smi_hf.inversion.callbacks import (
     CallbackList,
+    LossCurveCallback,
     ProgressCallback,
     SparseInversionCallback,
     StagePreviewCallback,
@@ -42,6 +43,7 @@ from smi_hf.inversion.trajectory import run_trajectory
 from smi_hf.losses import describe_terms
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.preprocessing import load_image_processor
+from smi_hf.reports.page import add_report
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -98,7 +100,9 @@ class SparseInversionTrainer:
             self.teacher.model.compile()
         self.start = open_start(self.args.start_spec, self.teacher)
         self.record = self._make_record()
-        self.callbacks = CallbackList([ProgressCallback(), TrackerCallback(), StagePreviewCallback(), *callbacks])
+        self._losses = LossCurveCallback()
+        built_in = [ProgressCallback(), TrackerCallback(), StagePreviewCallback(), self._losses]
+        self.callbacks = CallbackList([*built_in, *callbacks])
         self._num_session_images = 0
         self._writer = SparseDatasetWriter(self.output_dir, self.record)
         self._batch_size = min(self.args.batch_size, num_trajectories)
@@ -162,6 +166,9 @@ class SparseInversionTrainer:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self._complete(time.perf_counter() - started)
+            if self.args.report:
+                # Of a dataset that changes it is removed, so one that is there is of these images.
+                add_report(self.output_dir, renew=False)
             if repository is not None:
                 logger.info("published: %s", push_to(repository, self.output_dir, DATASET))
         self.accelerator.wait_for_everyone()
@@ -258,6 +265,7 @@ class SparseInversionTrainer:
             "pictures": pictures,
             "picture_sha256": digests,
             "loss_terms": describe_terms(self.args.term_weights),
+            "loss_curve": self._losses.curve,
         }
         self.record = self.record.completed(results)
         save_card(self.record, self.output_dir)

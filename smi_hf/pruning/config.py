@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from smi_hf.data.report_file import REPORT_OPTION
 from smi_hf.errors import UsageError
 from smi_hf.files import check_folder_name
 from smi_hf.images.controls.base import check_control_seeds
@@ -92,6 +93,7 @@ class PruningConfig:
         metadata={"help": "Seeds of noise, of the choice of real images and of random patches: one run each."},
     )
     batch_size: int = field(default=32, metadata={"help": "Images that are judged at a time."})
+    report: bool = field(default=True, metadata=REPORT_OPTION)
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
 
     def __post_init__(self) -> None:

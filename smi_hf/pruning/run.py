@@ -30,6 +30,7 @@ from smi_hf.pruning.config import PruningConfig
 from smi_hf.pruning.depth import choose_layers
 from smi_hf.pruning.mlps import has_plain_mlps
 from smi_hf.pruning.width import check_stock_width, prune_mlps
+from smi_hf.reports.page import add_report
 from smi_hf.starts.base import StartSpec
 
 # Far from the seeds that people give to inversions.
@@ -93,6 +94,8 @@ def prune(
         if images is not None:
             record = record.judged(_judge(teacher, pruned, sets, more, images, config), images)
         save_model_record(record, folder)
+        if config.report:
+            add_report(folder)
     return ModelRecord.load(output_dir)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from smi_hf.data.report_file import REPORT_OPTION
 from smi_hf.errors import UsageError
 from smi_hf.files import check_folder_name
 from smi_hf.images.controls.base import check_control_seeds
@@ -144,6 +145,7 @@ class QuantizationConfig:
         default=None, metadata={"help": "With --mixed auto: MB (10^6 bytes) of weights on disk, at most."}
     )
     batch_size: int = field(default=32, metadata={"help": "Images that are judged at a time."})
+    report: bool = field(default=True, metadata=REPORT_OPTION)
     disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
 
     def __post_init__(self) -> None:

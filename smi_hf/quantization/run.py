@@ -31,6 +31,7 @@ from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
 from smi_hf.quantization.mixing import find_mixture, save_mixture
 from smi_hf.quantization.quantizer import Quantizer
 from smi_hf.quantization.sensitivity import measure_sensitivity, save_sensitivity
+from smi_hf.reports.page import add_report
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,8 @@ def quantize(
         if comparison is not None:
             comparison.save(folder)
         save_model_record(record, folder)
+        if config.report:
+            add_report(folder)
     return ModelRecord.load(output_dir)
 
 

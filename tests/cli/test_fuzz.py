@@ -115,6 +115,7 @@ def base(command: str, option: str, world) -> list[object]:
             "--output_dir", work / "out", "--num_images", "2", "--num_steps", "4", "--num_distillation_images", "4",
             "--num_epochs", "1",
         ],
+        "report": [world["set"], "--output", work / "page.html"],
         "doctor": [],
     }[command]  # fmt: skip
 
@@ -123,6 +124,8 @@ def positional(command: str, path: str, world) -> list[object]:
     """A call of a command that takes a folder, or a word, without a name; of one that takes two, the second."""
     if command == "completion":
         return [path]
+    if command == "report":
+        return [path, "--output", world["work"] / "page.html"]
     return [path, "me/x"] if command == "push" else [world["set"], path, "--format", "npy", "--disable_tqdm"]
 
 
@@ -146,6 +149,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--batch_norm_model": PATHS, "--student_model": (*FEW_PATHS, "{set}"), "--memory_dataset": (*PATHS, "{set}"),
         "--memory_images": NUMBERS, "--helper_allow_pickle": ("true", "maybe"),
         "--max_shift": (*NUMBERS, "1"), "--flip_probability": (*NUMBERS, "2"), "--mixed_precision": WORDS,
+        "--report": FLAGS,
         "--report_to": WORDS, "--logging_steps": NUMBERS, "--num_preview_images": NUMBERS, "--disable_tqdm": FLAGS,
         "--hub_dataset_id": ("me/x", ""), "--hub_revision": ("x",), "--config": PATHS, "--preset": WORDS,
         "--no_such_option": ("1",), "--quiet": ("x", "--verbose"), "--verbose": ("0",),
@@ -161,7 +165,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--sensitivity_images": NUMBERS, "--batch_size": NUMBERS, "--image_size": ("0", "33", "-1", "x"),
         "--config": PATHS, "--quantize_outputs": FLAGS, "--wide_layers": WORDS, "--mixed": (*WORDS[:4], "Auto"),
         "--compare": (*WORDS, "simulated", "quanto simulated", "all all"),
-        "--max_loss": (*NUMBERS, "101"), "--max_size_mb": (*NUMBERS, "1e-9", "1"),
+        "--report": FLAGS, "--max_loss": (*NUMBERS, "101"), "--max_size_mb": (*NUMBERS, "1e-9", "1"),
     },
     "distill": {
         "--teacher": FEW_PATHS, "--student": FEW_PATHS, "--dataset": FEW_PATHS, "--output_dir": FEW_PATHS,
@@ -194,6 +198,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--label_column": WORDS, "--batch_size": NUMBERS, "--max_images": NUMBERS, "--json": PATHS, "--config": PATHS,
     },
     "push": {"": PATHS},
+    "report": {"": PATHS, "--output": FEW_PATHS, "--config": PATHS},
     "export-images": {
         "": FEW_PATHS, "--format": WORDS, "--shape": (*WORDS, "kept", "dense", "all"),
         "--values": (*WORDS, "float32", "UINT8"), "--layout": (*WORDS, "nchw", "HWC"),

@@ -314,3 +314,19 @@ def test_overwriting_replaces_our_files_alone(run, folder, real_images):
     assert record.settings["temperature"] == 5.0 and not equal(weights(folder), before)
     assert (folder / "notes.txt").read_text() == (folder / "more" / "photo.png").read_text() == "mine"
     assert not (folder / "learning_curves.png").exists() and not list(folder.glob("checkpoint-*"))
+
+
+# The report
+
+
+def test_a_report_lies_beside_the_student_and_is_renewed_with_its_record(run, real_images, folder):
+    record = run(images=real_images)
+    report = folder / "report.html"
+    assert "The best control" not in report.read_text() and "report.html" not in record.files
+    run(images=real_images, controls=["gaussian"])
+    assert "The best control, Gaussian noise, has" in report.read_text()
+    report.unlink()
+    run(images=real_images, controls=["gaussian"], report=False)
+    assert not report.exists()
+    run(images=real_images, controls=["gaussian"])
+    assert report.exists(), "a finished student gets the report that it lacks"

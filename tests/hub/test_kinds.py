@@ -203,3 +203,10 @@ def test_a_folder_is_what_its_record_says(folder, model_folder, tmp_path):
     assert (kind_of(folder), kind_of(model_folder)) == (DATASET, MODEL)
     with pytest.raises(UsageError, match="holds nothing to push; give a folder that smi-hf invert"):
         kind_of(tmp_path)
+
+
+def test_a_report_is_not_published(folder, model_folder):
+    for each, kind in ((folder, DATASET), (model_folder, MODEL)):
+        (each / "report.html").write_text("<!doctype html>")
+        _, files = kind.collect(each)
+        assert files and "report.html" not in files

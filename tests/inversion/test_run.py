@@ -108,3 +108,18 @@ def test_a_second_run_leaves_the_first_alone(teacher, config):
 
     assert len(invert(teacher, args, callbacks=[Intrude()])) == 4
     assert len(refusals) == 2
+
+
+def test_a_report_lies_beside_the_images_and_is_of_these_images(teacher, config, tmp_path):
+    report = tmp_path / "set" / "report.html"
+    args = config(output_dir=str(tmp_path / "set"), num_images=2)
+    invert(teacher, args)
+    assert report.read_text().count("data-probability") == 2
+    report.unlink()
+    invert(teacher, args)
+    assert report.read_text().count("data-probability") == 2, "a complete dataset gets the report that it lacks"
+    invert(teacher, replace(args, num_images=3, report=False))
+    assert not report.exists(), "a report of two images beside three"
+    report.write_text("mine")
+    invert(teacher, replace(args, num_images=3, overwrite_output_dir=True))
+    assert report.read_text() == "mine"

@@ -215,3 +215,9 @@ def test_under_a_budget_a_family_that_has_a_ratio_gets_a_whole_one(teacher, data
     budget = (model.num_parameters() - 2 * 8 * 33) / 1e6
     prune(dinov2, dataset, replace(config, other_teacher=True, max_parameters=budget))
     assert AutoModelForImageClassification.from_pretrained(tmp_path / "pruned").config.mlp_ratio == 3
+
+
+def test_a_report_lies_beside_the_model_and_is_not_of_it(teacher, dataset, config, tmp_path):
+    record = prune(teacher, dataset, config)
+    assert (tmp_path / "pruned" / "report.html").is_file()
+    assert "report.html" not in record.files

@@ -136,7 +136,7 @@ def test_a_folder_that_exists_is_left_as_it_is(teacher, dataset, config, tmp_pat
 def test_every_file_of_the_folder_is_in_the_record(teacher, dataset, config, tmp_path):
     record = quantize(teacher, dataset, config)
     written = {path.name for path in (tmp_path / "int8").iterdir()}
-    assert written == set(record.files) | {"README.md", "results.json"}
+    assert written == set(record.files) | {"README.md", "results.json", "report.html"}
     assert json.loads((tmp_path / "int8" / "results.json").read_text())["schema_version"] == 2
 
 
@@ -165,3 +165,11 @@ def test_calibrating_on_tiles_is_what_the_control_of_that_name_shows(teacher, da
     rows = quantize(teacher, dataset, compared, images=images, controls=["tiled", "filled"]).rows
     assert [row.key for row in rows] == ["float32", "sparse", "tiled", "filled"]
     assert rows[2].runs == record.rows[1].runs
+
+
+def test_a_report_lies_beside_the_model_and_is_not_of_it(teacher, dataset, config, tmp_path):
+    record = quantize(teacher, dataset, config)
+    assert (tmp_path / "int8" / "report.html").is_file()
+    assert "report.html" not in record.files
+    quantize(teacher, dataset, replace(config, output_dir=str(tmp_path / "none"), report=False))
+    assert not (tmp_path / "none" / "report.html").exists()

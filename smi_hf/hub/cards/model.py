@@ -7,6 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 
+from smi_hf.data.report_file import REPORT_FILE
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, Runtime
@@ -113,7 +114,7 @@ def save_model_record(record: ModelRecord, folder: Path) -> None:
 
     Only what the record then lists is ever published.
     """
-    patterns, beside = (*_FILES[record.kind], *record.pictures), (CARD_FILE, RESULTS_FILE)
+    patterns, beside = (*_FILES[record.kind], *record.pictures), (CARD_FILE, RESULTS_FILE, REPORT_FILE)
     found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file() and not path.is_symlink()}
     record = record.with_files(path for path in found if path.name not in beside)
     record.save(folder)
