@@ -1,5 +1,6 @@
 """Packages with entry points, as `pip install --target` leaves them: a module and a `.dist-info`."""
 
+import shutil
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,11 @@ from smi_hf import registry
 EntryPoints = Mapping[str, Mapping[str, str]]
 
 
-def install(folder: Path, name: str, entry_points: EntryPoints, source: str) -> None:
-    """Writes a package of one module, `name` with underscores, into a folder for `sys.path`."""
+def install(folder: Path, name: str, entry_points: EntryPoints, source: str | None = None) -> None:
+    """Writes a package into a folder for `sys.path`; its source is one module, `name` with underscores."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name.replace('-', '_')}.py").write_text(source)
+    if source is not None:
+        (folder / f"{name.replace('-', '_')}.py").write_text(source)
     info = folder / f"{name.replace('-', '_')}-0.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
@@ -23,10 +25,11 @@ def install(folder: Path, name: str, entry_points: EntryPoints, source: str) -> 
 
 
 def install_project(project: Path, folder: Path) -> None:
-    """Installs a project of one module beside its pyproject.toml; no build back end is needed for that."""
+    """Installs the modules beside a pyproject.toml under its entry points; no build back end is needed for that."""
     settings = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-    module = project / f"{settings['name'].replace('-', '_')}.py"
-    install(folder, settings["name"], settings["entry-points"], module.read_text())
+    install(folder, settings["name"], settings["entry-points"])
+    for module in project.glob("*.py"):
+        shutil.copy(module, folder)
 
 
 def look_again() -> None:
