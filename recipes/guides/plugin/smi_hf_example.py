@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from smi_hf.images.controls.base import ControlInputs, register_control
 from smi_hf.images.formats.base import NCHW, NORMALIZED, FormatInputs, register_format
 from smi_hf.images.kept import KeptImages

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
+
 from smi_hf.evaluation.predictors import Logits
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization import QuantizationConfig
 from smi_hf.quantization.backends.base import register_backend
-from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
 WEIGHTS_FILE = "rows8.safetensors"
 

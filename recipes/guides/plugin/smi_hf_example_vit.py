@@ -3,13 +3,14 @@
 smi_hf imports this file when a checkpoint's config.json says `"model_type": "house_vit"`.
 """
 
-from smi_hf.models.families.base import ViTFamily, register_family
 from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
     ViTConfig,
     ViTForImageClassification,
 )
+
+from smi_hf.models.families.base import ViTFamily, register_family
 
 
 class HouseViTConfig(ViTConfig):
