@@ -1,4 +1,4 @@
-"""The guides: every command and every block of code runs, on the embedded teacher; figures are those of the recipes."""
+"""The guides: all commands and all code run, on the embedded teacher; figures are those of the recipes."""
 
 import json
 import os
