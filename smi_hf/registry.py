@@ -1,17 +1,24 @@
-"""Named extension points: a file named after what it adds, and a wrong name is answered with the right ones."""
+"""Named extension points: a file named after what it adds, here or in an installed package that offers it by an entry
+point, and a wrong name is answered with the right ones."""
 
 import difflib
+import functools
 import importlib
+import logging
 import os
 import pkgutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from smi_hf.errors import UsageError
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 def suggest(name: str, choices: list[str]) -> str:
@@ -25,11 +32,19 @@ def unknown_name(kind: str, name: str, names: Sequence[str]) -> UsageError:
     return UsageError(f"there is no {kind} {name!r}{suggest(name, list(names))}; available: {', '.join(names)}")
 
 
-class Registry(Generic[T]):
-    """A mapping from names to implementations of one kind, found in the files of one package.
+@functools.cache
+def _entry_points() -> EntryPoints:
+    """Those of every installed package: one look per process, as it takes some milliseconds."""
+    return entry_points()
 
-    A file `name.py` in the package registers `name`; it is imported when the name is first asked for, so that listing
-    names (for `--help`) imports nothing. Code outside the package may register more names at run time.
+
+class Registry(Generic[T]):
+    """A mapping from names to implementations of one kind: files of one package, and plug-ins.
+
+    A file `name.py` in the package registers `name`. So does what an entry point `name` of another installed package
+    leads to, in the group of the registry ("smi_hf.losses"). Either is imported when the name is first asked for, so
+    that listing names (for `--help`) imports nothing. Code may register more names at run time. A name of a file here
+    is taken: others that register it, or offer it, are left out with a warning.
 
     Args:
         kind: what is registered, for messages ("loss term").
@@ -40,11 +55,22 @@ class Registry(Generic[T]):
         self.kind = kind
         self.package = package
         self._entries: dict[str, T] = {}
+        self._asked: set[str] = set()
+
+    @property
+    def group(self) -> str:
+        """Group of the entry points of plug-ins: `smi_hf.policies`."""
+        return f"smi_hf.{self.package.rpartition('.')[2]}"
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that files the decorated object under `name`."""
 
         def add(entry: T) -> T:
+            # The file of that name is in sys.modules while it is imported, and is imported once.
+            is_ours = f"{self.package}.{name}" in sys.modules and name not in self._entries
+            if name in self._reserved() and not is_ours:
+                logger.warning("the %s %r is smi_hf's own; another of that name is not used", self.kind, name)
+                return entry
             assert name not in self._entries, f"{self.kind} {name!r} is registered twice"
             self._entries[name] = entry
             return entry
@@ -55,23 +81,89 @@ class Registry(Generic[T]):
         """The entry of that name.
 
         Raises:
-            UsageError: nothing is registered under it; names those that are.
+            UsageError: nothing is registered under it, and those that are are named; or its plug-in fails.
         """
         if name not in self:
             raise unknown_name(self.kind, name, self.names())
+        self._warn_of_others(name)
         if name not in self._entries:
-            importlib.import_module(f"{self.package}.{name}")
-            assert name in self._entries, f"{self.package}.{name} does not register {name!r}"
+            if name in self.own_names():
+                importlib.import_module(f"{self.package}.{name}")
+                assert name in self._entries, f"{self.package}.{name} does not register {name!r}"
+            else:
+                self._load_plugin(name)
         return self._entries[name]
 
     def names(self) -> list[str]:
         """Every name, sorted."""
+        return sorted({*self.own_names(), *self._entries, *self._plugins()})
+
+    def own_names(self) -> list[str]:
+        """The names of the package's files, sorted."""
         folder = Path(__file__).parent.joinpath(*self.package.split(".")[1:])
-        files = {module.name for module in pkgutil.iter_modules([str(folder)])} - {"base"}
-        return sorted(files | self._entries.keys())
+        return sorted({module.name for module in pkgutil.iter_modules([str(folder)])} - {"base"})
+
+    def not_imported_from(self, name: str) -> str | None:
+        """The installed package that offers `name`, if nothing but that is known of it yet; None otherwise."""
+        points = [] if name in self._entries else self._plugins().get(name, [])
+        return " and ".join(map(_package_of, points)) or None
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries or name in self.names()
+
+    def _reserved(self) -> set[str]:
+        """Names that only files of smi_hf may have."""
+        return set(self.own_names())
+
+    def _offered(self) -> list[EntryPoint]:
+        return sorted(_entry_points().select(group=self.group), key=_package_of)
+
+    def _plugins(self) -> dict[str, list[EntryPoint]]:
+        """Entry points by the names that they offer, one for each package that offers it."""
+        found: dict[str, list[EntryPoint]] = {}
+        reserved = self._reserved()
+        for point in self._offered():
+            if point.name not in reserved:
+                found.setdefault(point.name, []).append(point)
+        return found
+
+    def _warn_of_others(self, name: str) -> None:
+        """Once for a name: says whose plug-in is not used, as the name is one of a file here."""
+        if name in self._asked:
+            return
+        self._asked.add(name)
+        for point in self._offered() if name in self._reserved() else ():
+            if point.name == name:
+                package = _package_of(point)
+                logger.warning(
+                    "the %s %r is smi_hf's own; that of the package %s is not used", self.kind, name, package
+                )
+
+    def _load_plugin(self, name: str) -> None:
+        """Imports what registers a name that an entry point offers."""
+        point, *others = self._plugins()[name]
+        packages = self.not_imported_from(name)
+        if others:
+            raise UsageError(f"the {self.kind} {name!r} is offered by {packages}; uninstall all but one of them")
+        what = f"the {self.kind} {name!r} of the package {packages}"
+        try:
+            point.load()
+        except Exception as error:  # it is others' code, which can fail in any way
+            self._entries.pop(name, None)
+            said = " ".join(str(error).split())
+            raise UsageError(
+                f"{what} cannot be used: to import {point.value} gives {type(error).__name__}"
+                f"{f' ({said})' if said else ''}; mend the package, or uninstall it"
+            ) from error
+        if name not in self._entries:
+            raise UsageError(
+                f"{what} cannot be used: {point.value} registers no {self.kind} of that name; mend the package, or "
+                f"uninstall it"
+            )
+
+
+def _package_of(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.module
 
 
 @dataclass(frozen=True)
@@ -117,9 +209,22 @@ class Choice:
 
     @classmethod
     def help(cls) -> str:
-        """One line for each entry, for the end of --help."""
-        entries = {name: cls.registry.get(name) for name in cls.registry.names()}
-        return "\n".join(f"  {_written(name, entry.argument):<15} {entry.purpose}" for name, entry in entries.items())
+        """One line for each entry, for the end of --help; a plug-in is not imported for that."""
+        return "\n".join(
+            f"  {written:<15} {purpose}" for written, purpose in map(cls._described, cls.registry.names())
+        )
+
+    @classmethod
+    def _described(cls, name: str) -> tuple[str, str]:
+        if package := cls.registry.not_imported_from(name):
+            return name, of_package(package)
+        entry = cls.registry.get(name)
+        return _written(name, entry.argument), entry.purpose
+
+
+def of_package(package: str) -> str:
+    """What `--help` says of a plug-in, which is not imported for it."""
+    return f"of the package {package}"
 
 
 def without_path(argument: str) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from loss_cases import small_inputs
+from pages import blocks, commands
 
 from smi_hf.cli.main import main
 from smi_hf.environment import missing_packages
@@ -20,20 +21,9 @@ README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 CARDS = ROOT / "model_cards/README.md"
 # Not the example cards, whose pictures lie in the folder that the command wrote.
-PAGES = [README, CONTRIBUTING, CARDS, *sorted(ROOT.glob("recipes/**/README.md"))]
-
-Block = tuple[str, str]
-
-
-def blocks(page: Path) -> list[Block]:
-    """(language, text) of every code block."""
-    return re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-
-
-def commands(text: str) -> list[str]:
-    """Each command of a bash block in one line."""
-    lines = re.sub(r"\\\n\s*", "", text).splitlines()
-    return [line for line in lines if line.strip() and not line.startswith("#")]
+PAGES = [README, CONTRIBUTING, CARDS, *sorted(ROOT.glob("recipes/**/*.md"))]
+# Their commands run, in tests/recipes/test_guides.py.
+GUIDES = sorted(ROOT.glob("recipes/guides/*.md"))
 
 
 def by_page(pages: list[Path]) -> list:
@@ -50,14 +40,14 @@ def by_page(pages: list[Path]) -> list:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_code_says_what_language_it_is(page):
     # `console` shows tools of others, which are not here; tests/recipes/test_runtimes.py looks at their files.
-    allowed = {"bash", "python", "console"} if page.parent.name == "runtimes" else {"bash", "python"}
-    assert {language for language, _ in blocks(page)} <= allowed
+    more = {"runtimes": {"console"}, "guides": {"toml"}}
+    assert {language for language, _ in blocks(page)} <= {"bash", "python", *more.get(page.parent.name, ())}
     # A command in an indented block would be seen by no test.
     prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     assert not re.findall(r"^ {4}\S.*", prose, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", by_page(PAGES))
+@pytest.mark.parametrize("command", by_page([page for page in PAGES if page not in GUIDES]))
 def test_a_command_is_one_that_there_is(command, parse_command, run_command, monkeypatch):
     words = shlex.split(command, comments=True)
     if words[0] in ("smi-hf", "accelerate"):

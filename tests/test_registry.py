@@ -1,5 +1,6 @@
 """Registries: what is found, what is imported when, and what a wrong name gets."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import plugins
 import pytest
 
 from smi_hf import losses
@@ -153,3 +155,135 @@ def test_a_path_is_named_by_its_last_part_and_a_name_on_the_hub_is_whole():
     assert [without_path(name) for name in ("me/photos:train", "./photos", "/a/b:test")] == [
         "me/photos:train", "photos", "b:test",
     ]  # fmt: skip
+
+
+LOSS = """
+import torch
+from smi_hf.losses import register_loss
+
+@register_loss("{name}")
+def term(inputs):
+    return torch.zeros(len(inputs.targets_B))
+"""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Installs packages that offer loss terms, for this test alone."""
+    monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES._entries))
+    monkeypatch.setattr(LOSSES, "_asked", set())
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = set(sys.modules)
+
+    def add(package: str, source: str, **names: str) -> None:
+        plugins.install(tmp_path, package, {"smi_hf.losses": names}, source)
+        plugins.look_again()
+
+    yield add
+    monkeypatch.undo()
+    plugins.look_again()
+    for name in {path.stem for path in tmp_path.glob("*.py")} - modules:
+        sys.modules.pop(name, None)
+
+
+def test_a_term_of_another_package_is_listed_at_once_and_imported_when_it_is_asked_for(installed):
+    installed("pack-a", LOSS.format(name="mine"), mine="pack_a:term")
+    assert LOSSES.names() == sorted([*NAMES, "mine"])
+    assert "mine" in LOSSES
+    assert LOSSES.not_imported_from("mine") == "pack-a"
+    assert "pack_a" not in sys.modules
+    assert LOSSES.get("mine").function.__module__ == "pack_a"
+    assert LOSSES.not_imported_from("mine") is None
+    # It is no name of ours.
+    assert LOSSES.own_names() == NAMES
+
+
+def test_a_module_may_be_named_without_an_object(installed):
+    installed("pack-b", LOSS.format(name="mine"), mine="pack_b")
+    assert LOSSES.get("mine").function.__name__ == "term"
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "reason"),
+    [
+        ("import no_such_package", "pack_c", "to import pack_c gives ModuleNotFoundError (No module named"),
+        ("raise RuntimeError", "pack_c", "to import pack_c gives RuntimeError; mend"),
+        ("a b", "pack_c", "to import pack_c gives SyntaxError (invalid syntax"),
+        (LOSS.format(name="mine"), "pack_c:other", "to import pack_c:other gives AttributeError"),
+        (LOSS.format(name="mine") + "1 / 0", "pack_c", "gives ZeroDivisionError (division by zero)"),
+        (LOSS.format(name="yours"), "pack_c", "pack_c registers no loss term of that name"),
+        ("", "pack_c", "pack_c registers no loss term of that name"),
+    ],
+)
+def test_a_broken_plugin_is_one_sentence_where_it_is_asked_for_and_nothing_elsewhere(installed, source, value, reason):
+    installed("pack-c", source, mine=value)
+    assert LOSSES.get("l2") and "mine" in LOSSES.names()
+    for _ in range(2):  # half of a plug-in stays none
+        with pytest.raises(UsageError, match="the loss term 'mine' of the package pack-c cannot be used: ") as raised:
+            LOSSES.get("mine")
+        assert reason in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_name_of_ours_is_not_taken_by_a_plugin_and_that_is_said_once(installed, caplog):
+    ours = LOSSES.get("l2")
+    LOSSES._asked.clear()
+    installed("pack-d", LOSS.format(name="l2"), l2="pack_d", mine="pack_d")
+    LOSSES.names()
+    assert not caplog.messages
+    assert LOSSES.get("l2") is LOSSES.get("l2") is ours
+    assert caplog.messages == ["the loss term 'l2' is smi_hf's own; that of the package pack-d is not used"]
+    assert "pack_d" not in sys.modules
+    # Nor by a module that is imported for another name.
+    with pytest.raises(UsageError, match="registers no loss term of that name"):
+        LOSSES.get("mine")
+    assert LOSSES.get("l2") is ours
+    assert caplog.messages[1:] == ["the loss term 'l2' is smi_hf's own; another of that name is not used"]
+
+
+def test_a_name_of_ours_is_not_taken_before_its_file_is_imported():
+    script = (
+        "from smi_hf.losses.base import LOSSES, register_loss\n"
+        "register_loss('l2')(print)\n"
+        "print(LOSSES.get('l2').function.__module__)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ)
+    assert run.stdout == "smi_hf.losses.l2\n"
+    assert "the loss term 'l2' is smi_hf's own" in run.stderr
+
+
+def test_a_name_that_two_packages_offer_is_refused_with_both(installed):
+    for package in ("pack-f", "pack-e"):
+        installed(package, LOSS.format(name="mine"), mine=package.replace("-", "_"))
+    with pytest.raises(UsageError, match="'mine' is offered by pack-e and pack-f; uninstall all but one of them"):
+        LOSSES.get("mine")
+
+
+def test_the_end_of_help_names_a_plugin_and_does_not_import_it(tmp_path, monkeypatch):
+    plugins.install(tmp_path, "pack-g", {"smi_hf.flavors": {"salt": "pack_g"}}, "raise RuntimeError")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.look_again()
+
+    class Flavors(Choice):
+        registry: ClassVar[Registry[Flavor]] = Registry("flavor", "smi_hf.flavors")
+
+    Flavors.registry.register("fruit")(Flavor("with fruit", "FRUIT"))
+    assert Flavors.help().splitlines() == ["  fruit=FRUIT     with fruit", "  salt            of the package pack-g"]
+    monkeypatch.undo()
+    plugins.look_again()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "group"),
+    [
+        ("smi_hf.losses", "LOSSES", "smi_hf.losses"),
+        ("smi_hf.patches", "POLICIES", "smi_hf.policies"),
+        ("smi_hf.starts.base", "STARTS", "smi_hf.starts"),
+        ("smi_hf.inversion.moves.base", "MOVES", "smi_hf.moves"),
+        ("smi_hf.images.controls.base", "CONTROLS", "smi_hf.controls"),
+        ("smi_hf.images.formats.base", "FORMATS", "smi_hf.formats"),
+        ("smi_hf.quantization.backends", "BACKENDS", "smi_hf.backends"),
+        ("smi_hf.models.families.base", "FAMILIES", "smi_hf.families"),
+    ],
+)
+def test_each_registry_has_a_group_of_entry_points(module, name, group):
+    assert getattr(importlib.import_module(module), name).group == group

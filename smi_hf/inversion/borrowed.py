@@ -41,7 +41,7 @@ def check_borrowed(config: "SparseInversionConfig", weights: Mapping[str, float]
             name = next(name for name in used if need in LOSSES.get(name).needs)
             raise UsageError(f"the loss term {name} needs {option}, but it was not given; give a Hub id or a folder")
         if value is not None and need not in needs:
-            asker = next(name for name in LOSSES.names() if need in LOSSES.get(name).needs)
+            asker = next(name for name in LOSSES.own_names() if need in LOSSES.get(name).needs)
             raise UsageError(
                 f"{option} was given, but no loss term uses it; give one a weight, for instance --loss_weights "
                 f"{asker}=1"

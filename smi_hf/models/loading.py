@@ -29,6 +29,7 @@ from transformers import (
 
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
+from smi_hf.models.families.base import import_family
 from smi_hf.models.references import is_local
 from smi_hf.nearby import nearest_path
 
@@ -107,14 +108,18 @@ def read_config(source: CheckpointSource) -> PretrainedConfig:
     """A checkpoint's configuration; `_commit_hash` is its commit on the Hub, None for a folder.
 
     Raises:
-        UsageError: not found, no network, not valid, or it needs Python code of its own.
+        UsageError: not found, no network, not valid, or it needs Python code of its own; or the plug-in of its family
+            fails.
     """
     if os.path.isdir(source.name_or_path) and "config.json" not in source.file_names:
         raise UsageError(
             f"folder {source.name_or_path!r} has no config.json; give a folder that save_pretrained wrote"
         )
     try:
+        import_family(source.name_or_path, **source.options)
         config = AutoConfig.from_pretrained(source.name_or_path, **source.options)
+    except UsageError:
+        raise
     except _failures(HfHubHTTPError) as error:
         raise UsageError(_why_not_loaded(source, error)) from error
     # A model type that transformers does not know, or values of types that a configuration cannot have.

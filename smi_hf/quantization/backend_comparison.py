@@ -127,12 +127,12 @@ def _usable(config: QuantizationConfig) -> dict[str, QuantizationConfig]:
     """Settings of every back end that is here and has the widths."""
     found, refusals = {}, []
     for name in BACKENDS.names():
-        if BACKENDS.get(name).is_simulation:
-            continue
-        settings = replace(config, backend=name, compare=[])
         try:
+            if BACKENDS.get(name).is_simulation:
+                continue
+            settings = replace(config, backend=name, compare=[])
             check_settings(name, settings)
-        except UsageError as error:
+        except UsageError as error:  # a plug-in's import, too
             refusals.append(str(error))
         else:
             found[name] = settings

@@ -6,6 +6,7 @@ from PIL import Image
 
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.predictors import Predictor, pytorch_predictor
+from smi_hf.evaluation.record import ModelRecord
 from smi_hf.files import one_line
 from smi_hf.models.classifier import load_classifier
 from smi_hf.models.loading import label_names_of, load_config
@@ -52,7 +53,17 @@ def load_predictor(model_name_or_path: str, *, revision: str | None = None, allo
 
 def saved_backend(folder: Path) -> str | None:
     """Name of the back end whose model a folder holds, None for a PyTorch checkpoint."""
-    return next((name for name in BACKENDS.names() if BACKENDS.get(name).is_saved_in(folder)), None)
+    here = [name for name in BACKENDS.names() if not BACKENDS.not_imported_from(name)]
+    return next((name for name in [*here, *_recorded(folder)] if BACKENDS.get(name).is_saved_in(folder)), None)
+
+
+def _recorded(folder: Path) -> list[str]:
+    """The plug-in that the record beside a model names, if it is installed; others are not imported to be asked."""
+    try:
+        name = str(ModelRecord.load(folder).settings.get("backend"))
+    except (UsageError, OSError):
+        return []
+    return [name] if BACKENDS.not_imported_from(name) else []
 
 
 def check_not_quantized(model_name_or_path: str) -> None:

@@ -67,7 +67,16 @@ class _Controls(Registry[Control]):
         return sorted({*super().names(), *self._starts()})
 
     def get(self, name: str) -> Control:
-        return _start_control(name) if name in self._starts() else super().get(name)
+        if name not in self._starts():
+            return super().get(name)
+        self._warn_of_others(name)
+        return _start_control(name)
+
+    def not_imported_from(self, name: str) -> str | None:
+        return STARTS.not_imported_from(name) if name in self._starts() else super().not_imported_from(name)
+
+    def _reserved(self) -> set[str]:
+        return super()._reserved() | set(STARTS.own_names())
 
     def _starts(self) -> set[str]:
         # Noise is a control under its own name, `gaussian`.

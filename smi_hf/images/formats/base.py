@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from smi_hf.errors import UsageError
-from smi_hf.registry import Registry
+from smi_hf.registry import Registry, of_package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +120,9 @@ def formats_help() -> str:
     """One entry for each format, for the end of --help."""
     lines = []
     for name in FORMATS.names():
+        if package := FORMATS.not_imported_from(name):
+            lines.append(f"  {name:<12} {of_package(package)}")
+            continue
         entry = FORMATS.get(name)
         held = "; ".join(" ".join(kind) for kind in entry.kinds)
         lines += [f"  {name:<12} {entry.purpose}", f"  {'':<12} {held}"]

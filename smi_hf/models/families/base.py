@@ -1,6 +1,7 @@
 """What a model family has to say about itself, and which families are refused and why."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from transformers import PretrainedConfig
@@ -60,6 +61,22 @@ FAMILIES: Registry[ViTFamily] = Registry("model family", "smi_hf.models.families
 def register_family(model_type: str, family: ViTFamily) -> None:
     """Files a family under the `model_type` of its configuration."""
     FAMILIES.register(model_type)(family)
+
+
+def import_family(name_or_path: str, **options: Any) -> None:
+    """Imports the plug-in of a checkpoint's `model_type`, if there is one: it may tell transformers of its classes.
+
+    Args:
+        options: as for `from_pretrained`, which fails as this does.
+
+    Raises:
+        UsageError: the plug-in fails.
+    """
+    if not any(map(FAMILIES.not_imported_from, FAMILIES.names())):
+        return
+    values, _ = PretrainedConfig.get_config_dict(name_or_path, **options)
+    if FAMILIES.not_imported_from(model_type := str(values.get("model_type"))):
+        FAMILIES.get(model_type)
 
 
 _WINDOWS = "attends within windows of neighbouring patches, which pruning would tear apart"
