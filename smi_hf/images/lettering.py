@@ -40,12 +40,12 @@ def letter(text: str, *, instead: str = "") -> Line:
     """A line in the first font that has all its letters, without accents if need be.
 
     Args:
-        instead: ASCII that is drawn where no font has them.
+        instead: ASCII that is drawn where no font has them, or there are none.
     """
     text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     for candidate in (text, _without_accents(text)):
         for font in _fonts():
-            if _can_draw(font, candidate):
+            if candidate and _can_draw(font, candidate):
                 return Line(candidate, font)
     return Line(instead, _fonts()[0])
 

@@ -64,7 +64,7 @@ def test_each_row_is_an_image_from_its_start_over_each_prune_to_its_end(teacher,
 
 
 def test_images_that_take_no_step_have_no_stages(teacher, config):
-    args = config(num_steps=0, prune_steps=[], prune_ratios=[], policy="dense")
+    args = config(num_steps=0, prune_steps=None)
     SparseInversionTrainer(teacher, args).train()
     assert not (Path(args.output_dir) / "preview_stages.png").exists()
 
