@@ -13,6 +13,8 @@ from PIL import ImageDraw, ImageFont, features
 
 # Height of letters, in pixels.
 _SIZE = 15
+# No picture has room for more.
+_MAX_LETTERS = 200
 _ELLIPSIS = "…"
 # Nobody's letter: fonts draw their sign for what they lack.
 _NO_LETTER = "\uffff"
@@ -24,7 +26,7 @@ class Line:
     """A line of words and the font that has its letters."""
 
     text: str
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont
+    font: ImageFont.FreeTypeFont
 
     def draw(self, sheet: ImageDraw.ImageDraw, left: float, top: float, color: str) -> None:
         """Draws the line from its upper left corner, in pixels."""
@@ -42,7 +44,7 @@ def letter(text: str, *, instead: str = "") -> Line:
     Args:
         instead: ASCII that is drawn where no font has them, or there are none.
     """
-    text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    text = " ".join("".join(sign if sign.isprintable() else " " for sign in text[:_MAX_LETTERS]).split())
     for candidate in (text, _without_accents(text)):
         for font in _fonts():
             if candidate and _can_draw(font, candidate):
@@ -66,18 +68,16 @@ def cut_to(line: Line, width: int) -> Line:
 
 
 @cache
-def _fonts() -> tuple[ImageFont.ImageFont | ImageFont.FreeTypeFont, ...]:
+def _fonts() -> tuple[ImageFont.FreeTypeFont, ...]:
     own = ImageFont.load_default(_SIZE)
     found = find_spec("matplotlib")
-    if found is None or found.origin is None or not isinstance(own, ImageFont.FreeTypeFont):
+    if found is None or found.origin is None:
         return (own,)
     path = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
     return (own, ImageFont.truetype(str(path), _SIZE)) if path.is_file() else (own,)
 
 
-def _can_draw(font: ImageFont.ImageFont | ImageFont.FreeTypeFont, text: str) -> bool:
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        return text.isascii()
+def _can_draw(font: ImageFont.FreeTypeFont, text: str) -> bool:
     # Without it their order would be wrong.
     if any(unicodedata.bidirectional(sign) in _RIGHT_TO_LEFT for sign in text) and not features.check("raqm"):
         return False
