@@ -31,12 +31,12 @@ def image_grid(
     Args:
         images: uint8 (H, W, 3), all of one size, at least one.
         captions: lines of each image, equally many of each; what is wider than the image ends with an ellipsis.
-        columns: images in a row, at most as many as fit a page; about square if None.
+        columns: images in a row, at most as many as fit a page; about square, with full rows if it can be, if None.
     """
     shown = [_at_reading_size(image, _LARGEST) for image in images]
     width, height = shown[0].size
     fitting = max(1, (_MAX_WIDTH - 2 * _MARGIN + _GAP) // (width + _GAP))
-    columns = min(fitting, columns or math.ceil(math.sqrt(len(images))), len(images))
+    columns = min(fitting, columns or _columns_without_holes(len(images), fitting), len(images))
     cell = height + _LINE * len(captions[0]) + _GAP
     rows = math.ceil(len(images) / columns)
     sheet = _new_sheet(columns * (width + _GAP) - _GAP, rows * cell - _GAP)
@@ -96,6 +96,11 @@ def _at_reading_size(image: np.ndarray, largest: int) -> Image.Image:
         factor = math.ceil(_SMALLEST / longer)
         return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     return picture.reduce(math.ceil(longer / largest)) if longer > largest else picture
+
+
+def _columns_without_holes(count: int, most: int) -> int:
+    square = min(most, math.ceil(math.sqrt(count)))
+    return next((columns for columns in range(square, most + 1) if count % columns == 0), square)
 
 
 def _new_sheet(width: int, height: int) -> Image.Image:

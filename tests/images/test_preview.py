@@ -21,7 +21,7 @@ def words(*lines: str) -> list:
 
 @pytest.mark.parametrize(
     ("count", "columns", "expected"),
-    [(1, None, (1, 1)), (5, None, (2, 3)), (9, None, (3, 3)), (100, None, (15, 7)), (5, 2, (3, 2)), (2, 5, (1, 2))],
+    [(1, None, (1, 1)), (5, None, (1, 5)), (8, None, (2, 4)), (11, None, (3, 4)), (100, None, (15, 7)), (5, 2, (3, 2)), (2, 5, (1, 2))],
 )
 def test_every_image_is_at_its_place_with_its_words_below_it(count, columns, expected):
     images = images_of(count)
