@@ -11,6 +11,8 @@ from pathlib import Path
 
 from PIL import ImageDraw, ImageFont, features
 
+from smi_hf.data.captions import label_words
+
 # Height of letters, in pixels.
 _SIZE = 15
 # No picture has room for more.
@@ -54,7 +56,7 @@ def letter(text: str, *, instead: str = "") -> Line:
 
 def letter_label(name: str, label: int) -> Line:
     """The name of a label, in words where it is a number; its number where no font has the name's letters."""
-    return letter(f"label {name}" if name.isdecimal() else name, instead=f"label {label}")
+    return letter(label_words(name), instead=f"label {label}")
 
 
 def cut_to(line: Line, width: int) -> Line:

@@ -74,14 +74,6 @@ def image_table(
     return sheet
 
 
-def in_percent(share: float) -> str:
-    """A share in [0, 1] in whole percent, which claims all or nothing only where it is so: "> 99 %"."""
-    percent = round(100 * share)
-    if percent == 100 and share < 1:
-        return "> 99 %"
-    return "< 1 %" if percent == 0 and share > 0 else f"{percent} %"
-
-
 def save_png(picture: Image.Image, path: Path) -> None:
     """Writes a PNG atomically."""
     with replaced_atomically(path) as temporary:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smi_hf.data.captions import image_words
 from smi_hf.data.parquet import open_parquet
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import PREVIEW_FILE, STAGES_FILE
@@ -12,7 +13,7 @@ from smi_hf.data.sizes import shard_sizes
 from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.evaluation.target_accuracy import target_top1
 from smi_hf.images.lettering import Line, letter, letter_label
-from smi_hf.images.preview import image_grid, in_percent, save_png
+from smi_hf.images.preview import image_grid, save_png
 from smi_hf.models import Teacher
 
 if TYPE_CHECKING:
@@ -50,11 +51,8 @@ def save_pictures(writer: SparseDatasetWriter, num_images: int) -> list[str]:
 
 
 def _caption(record: DatasetRecord, row: Mapping[str, Any]) -> list[Line]:
-    return [
-        letter_label(record.label_names[row["label"]], row["label"]),
-        letter(f"teacher: {in_percent(row['target_probability'])}"),
-        letter(f"kept: {in_percent(len(row['kept_patches']) / record.grid.num_patches)}"),
-    ]
+    _, *lines = image_words(record, row)
+    return [letter_label(record.label_names[row["label"]], row["label"]), *map(letter, lines)]
 
 
 def _rows(writer: SparseDatasetWriter) -> "IterableDataset":

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from smi_hf.data import DatasetRecord
+from smi_hf.data.captions import in_percent
 from smi_hf.data.parquet import open_parquet
 from smi_hf.data.writer import SparseDatasetWriter
-from smi_hf.images.preview import image_grid, in_percent
+from smi_hf.images.preview import image_grid
 from smi_hf.inversion.results import measure_images, save_pictures
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smi_hf.data.captions import in_percent
 from smi_hf.data.schema import STAGES_FILE, FinishedImages
 from smi_hf.images.lettering import Line, letter, letter_label
-from smi_hf.images.preview import image_table, in_percent, save_png
+from smi_hf.images.preview import image_table, save_png
 from smi_hf.inversion.callbacks.base import InversionRun, SparseInversionCallback
 from smi_hf.inversion.state import TrajectoryState
 

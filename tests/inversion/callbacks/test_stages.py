@@ -9,7 +9,8 @@ from PIL import Image
 
 from smi_hf import SparseInversionTrainer
 from smi_hf.data import FinishedImages
-from smi_hf.images.preview import image_table, in_percent
+from smi_hf.data.captions import in_percent
+from smi_hf.images.preview import image_table
 from smi_hf.inversion.callbacks import StagePreviewCallback, stages
 from smi_hf.inversion.state import TrajectoryState
 
