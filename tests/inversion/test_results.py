@@ -50,12 +50,12 @@ def test_pictures_that_are_listed_are_those_that_are_there(finished):
         (finished.folder / name).unlink()
     assert save_pictures(finished, 0) == []
     assert save_pictures(finished, 3) == ["preview.png"]
-    two = Image.open(finished.folder / "preview.png").size
+    one_row = Image.open(finished.folder / "preview.png").size
     (finished.folder / "preview_stages.png").write_bytes(b"drawn while the run went on")
     assert save_pictures(finished, 100) == ["preview.png", "preview_stages.png"]
-    # Two in a row, and then all six that there are, three in a row: images of 32 pixels, shown four times as large.
-    three = Image.open(finished.folder / "preview.png").size
-    assert (three[0] - two[0], three[1] - two[1]) == (128 + 12, 0)
+    # Three in a row, then all six that there are: images of 32 pixels, shown four times as large, and three lines.
+    two_rows = Image.open(finished.folder / "preview.png").size
+    assert (two_rows[0] - one_row[0], two_rows[1] - one_row[1]) == (0, 128 + 3 * 20 + 12)
 
 
 def test_a_preview_says_the_label_the_probability_and_the_share_of_patches(finished, monkeypatch):
