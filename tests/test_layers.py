@@ -13,7 +13,7 @@ PACKAGE = Path(smi_hf.__file__).parent
 # From the ground up. Rooms of one floor do not know each other.
 FLOORS = (
     {"errors", "progress"},
-    {"registry", "files", "nearby"},
+    {"registry", "files", "nearby", "notebook"},
     {"json_record"},
     {"environment"},
     {"patches"},

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from smi_hf.data.display import dataset_html
 from smi_hf.data.parquet import READ_ERRORS, open_parquet, read_metadata
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.remote import record_from_hub, rows_from_hub
@@ -118,6 +119,10 @@ class SparseDataset:
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         """`collate` with this dataset's normalization: the `collate_fn` of a DataLoader over `dataset`."""
         return collate(rows, self.record.normalization)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return dataset_html(self)
 
     def random_access(self, what: str) -> "Dataset":
         """The rows by number.

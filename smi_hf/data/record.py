@@ -4,11 +4,13 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from smi_hf.data.captions import record_words
 from smi_hf.data.record_checks import check_results, check_settings
 from smi_hf.data.schema import MAX_PATCHES, RECORD_FILE, SCHEMA_VERSION, dataset_features
 from smi_hf.environment import Environment
 from smi_hf.json_record import JsonRecord, checked
 from smi_hf.models.references import CheckpointReference
+from smi_hf.notebook import facts, panel
 from smi_hf.patches import Normalization, PatchGrid
 
 if TYPE_CHECKING:
@@ -129,6 +131,10 @@ class DatasetRecord(JsonRecord):
             for name in sorted(mine.keys() | theirs.keys())
             if mine.get(name) != theirs.get(name)
         ]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return panel("Record of a sparse dataset", facts(record_words(self)))
 
     def _identity(self) -> dict[str, Any]:
         plain = json.loads(self.to_json())

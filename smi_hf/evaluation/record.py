@@ -13,6 +13,7 @@ from smi_hf.data.reader import SparseDataset
 from smi_hf.data.report_file import REPORT_FILE
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.environment import Environment
+from smi_hf.evaluation.display import model_html
 from smi_hf.evaluation.table import COLUMNS, SCORES, Row
 from smi_hf.files import file_sha256
 from smi_hf.images.real import ImageSet, ImageSetReference
@@ -241,6 +242,10 @@ class ModelRecord(Step, JsonRecord):
         """The first of the model's files that is gone or is no longer what it was, None if all are as they were."""
         paths = ((folder / name, digest) for name, digest in self.files.items())
         return next((path for path, digest in paths if not path.is_file() or file_sha256(path) != digest), None)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return model_html(self)
 
     def check(self) -> None:
         super().check()

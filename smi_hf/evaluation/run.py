@@ -8,6 +8,7 @@ from smi_hf.evaluation.predictors import Predictor, predictor_of
 from smi_hf.evaluation.table import has_top5
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Classifier, Teacher
+from smi_hf.notebook import facts, panel
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,20 @@ class Evaluation:
     interval: tuple[float, float]
     latency_ms: float
     backend: str
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        low, high = self.interval
+        return panel(
+            f"Judged on {self.num_images} images",
+            facts(
+                {
+                    "top-1": f"{100 * self.top1:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})",
+                    "top-5": "" if self.top5 is None else f"{100 * self.top5:.1f} %",
+                    "time per image": f"{self.latency_ms:.1f} ms, {self.backend}",
+                }
+            ),
+        )
 
 
 def evaluate(

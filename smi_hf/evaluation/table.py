@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 
 from smi_hf.json_record import checked
+from smi_hf.notebook import panel, table
 
 
 @checked
@@ -50,6 +51,13 @@ class Row:
         if key not in SCORES or len(self.runs) < 2:
             return None
         return stdev(getattr(run, key) for run in self.runs)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        columns = shown_columns([self])
+        return panel(
+            self.label, table([[column.heading for column in columns], [each.cell(self) for each in columns]])
+        )
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class SparseInversionConfig:
         default=10, metadata={"help": "Steps between two reports to the bar and the trackers."}
     )
     num_preview_images: RunOnly[int] = field(
-        default=32, metadata={"help": "Images shown in preview.png; 0 for no preview."}
+        default=16, metadata={"help": "Images shown in preview.png; 0 for no preview."}
     )
     report: RunOnly[bool] = field(default=True, metadata=REPORT_OPTION)
     disable_tqdm: RunOnly[bool] = field(default=False, metadata={"help": "Show no progress bar."})

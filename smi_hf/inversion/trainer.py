@@ -212,6 +212,7 @@ class SparseInversionTrainer:
             helpers=self.helpers,
             device=self.accelerator.device,
             autocast=self._autocast,
+            on_begin=lambda state: self.callbacks.on_batch_begin(run, state),
             on_step_end=lambda state, losses: self.callbacks.on_step_end(run, state, losses),
             on_prune=lambda state: self.callbacks.on_prune(run, state),
         )

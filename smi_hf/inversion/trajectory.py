@@ -40,6 +40,7 @@ def run_trajectory(
     helpers: Helpers | None = None,
     device: torch.device | str = "cpu",
     autocast: Callable[[], AbstractContextManager] = nullcontext,
+    on_begin: Callable[[TrajectoryState], None] = lambda state: None,
     on_step_end: Callable[[TrajectoryState, dict[str, Tensor]], None] = lambda state, losses: None,
     on_prune: Callable[[TrajectoryState], None] = lambda state: None,
 ) -> FinishedImages:
@@ -51,6 +52,7 @@ def run_trajectory(
         start: what they begin as; that of `config`, opened, if None.
         helpers: what the loss terms borrow; nothing if None.
         autocast: context in which the teacher runs.
+        on_begin: told what the images begin as.
         on_step_end: told the weighted loss parts (B,) of each step.
         on_prune: told when patches were dropped.
 
@@ -87,6 +89,7 @@ def run_trajectory(
     observe = make_observer(needs_of(loss_weights), helpers or Helpers())
     finished: list[_Stage] = []
 
+    on_begin(state)
     for step in range(num_steps):
         if step in keep_counts:
             selection = select(

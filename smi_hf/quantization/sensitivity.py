@@ -16,6 +16,7 @@ from smi_hf.files import replaced_atomically
 from smi_hf.images.kept import KeptImages
 from smi_hf.quantization.costs import Cost, CostMeter, largest, worst_first
 from smi_hf.quantization.quantizer import Quantizer
+from smi_hf.quantization.sensitivity_chart import save_chart
 
 REPORT_FILE = "sensitivity.json"
 CHART_FILE = "sensitivity.png"
@@ -94,8 +95,7 @@ def save_sensitivity(report: Sensitivity, folder: Path) -> None:
         temporary.write_text(json.dumps(asdict(report), indent=2) + "\n")
     with replaced_atomically(folder / EXCLUDE_FILE) as temporary:
         temporary.write_text(yaml.safe_dump({"exclude": report.exclude}))
-    with replaced_atomically(folder / CHART_FILE) as temporary:
-        _plot(report, temporary)
+    save_chart(report, folder / CHART_FILE)
 
 
 def load_sensitivity(folder: Path) -> Sensitivity:
@@ -106,23 +106,3 @@ def load_sensitivity(folder: Path) -> Sensitivity:
     for name in ("everything", "without_excluded"):
         values[name] = Cost(**values[name])
     return Sensitivity(**values)
-
-
-def _plot(report: Sensitivity, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    shown = report.layers[:40]
-    figure = Figure(figsize=(9, 1.5 + 0.22 * (len(shown) + len(report.operators))), layout="constrained")
-    heights = [len(report.operators) + 1, len(shown) + 1]
-    for axes, costs, title in zip(
-        figure.subplots(2, 1, height_ratios=heights, sharex=True),
-        (report.operators, shown),
-        ("Operator types, each quantized alone", f"Layers, each quantized alone: the worst {len(shown)}"),
-    ):
-        colors = ["tab:red" if cost.name in report.exclude else "tab:blue" for cost in costs]
-        axes.barh([cost.name for cost in costs], [cost.divergence for cost in costs], color=colors)
-        axes.invert_yaxis()
-        axes.set_title(title, loc="left", fontsize=10)
-        axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlabel("divergence from float32, nats (red: proposed for exclusion)")
-    figure.savefig(path, format="png", dpi=120)

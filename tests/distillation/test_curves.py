@@ -2,7 +2,8 @@
 
 import pytest
 
-from smi_hf.distillation.curves import CHART_FILE, save_curves
+from smi_hf.distillation import curves
+from smi_hf.distillation.curves import CHART_FILE, finding, save_curves
 from smi_hf.environment import missing_packages
 from smi_hf.evaluation.table import Row, Scores
 
@@ -18,18 +19,25 @@ CURVE = ((1.0, 0.25), (2.0, 0.5))
 
 
 def test_every_curve_is_drawn_with_its_label_and_a_style_of_its_own(tmp_path, monkeypatch):
-    from matplotlib.axes import Axes
-
-    drawn = []
-    plot = Axes.plot
-    monkeypatch.setattr(
-        Axes, "plot", lambda self, *args, **kwargs: (drawn.append((*args, kwargs)), plot(self, *args, **kwargs))[1]
-    )
+    figures = []
+    save = curves.save_figure
+    monkeypatch.setattr(curves, "save_figure", lambda figure, path: (figures.append(figure), save(figure, path)))
     assert save_curves(ROWS, {"sparse": CURVE, "gaussian": CURVE}, tmp_path) == [CHART_FILE]
     assert (tmp_path / CHART_FILE).read_bytes().startswith(b"\x89PNG")
-    assert [each[-1]["label"] for each in drawn] == ["inverted, 6 images", "Gaussian noise, 6 images"]
-    assert [each[:2] for each in drawn] == [((1.0, 2.0), [25.0, 50.0])] * 2
-    assert drawn[0][2] != drawn[1][2]
+    (axes,) = figures[0].axes
+    _, first, second = axes.lines
+    assert [line.get_label() for line in (first, second)] == ["inverted, 6 images", "Gaussian noise, 6 images"]
+    assert list(first.get_xdata()) == [1, 2] and list(second.get_ydata()) == [25, 50]
+    # They lie on each other: the second is narrower, and so both are seen.
+    assert first.get_linewidth() > second.get_linewidth() and second.is_dashed()
+    assert first.get_marker() != second.get_marker()
+    assert axes.get_xlabel().startswith("epoch") and axes.get_ylabel().endswith("%")
+
+
+def test_the_title_says_what_each_set_of_images_taught():
+    assert finding(ROWS) == (
+        "Taught on inverted: 50.0 % top-1; Gaussian noise: 50.0 %; quanto alone: 50.0 %; the teacher has 90.0 %"
+    )
 
 
 def test_without_a_curve_there_is_no_chart(tmp_path):

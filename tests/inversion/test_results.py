@@ -7,7 +7,10 @@ import pytest
 from PIL import Image
 
 from smi_hf.data import DatasetRecord
+from smi_hf.data.captions import in_percent
+from smi_hf.data.parquet import open_parquet
 from smi_hf.data.writer import SparseDatasetWriter
+from smi_hf.images.preview import image_grid
 from smi_hf.inversion.results import measure_images, save_pictures
 
 
@@ -47,9 +50,26 @@ def test_pictures_that_are_listed_are_those_that_are_there(finished):
         (finished.folder / name).unlink()
     assert save_pictures(finished, 0) == []
     assert save_pictures(finished, 3) == ["preview.png"]
-    # Two in a row.
-    assert Image.open(finished.folder / "preview.png").size == (2 * 32 + 4, 2 * 32 + 4)
+    one_row = Image.open(finished.folder / "preview.png").size
     (finished.folder / "preview_stages.png").write_bytes(b"drawn while the run went on")
     assert save_pictures(finished, 100) == ["preview.png", "preview_stages.png"]
-    # All six there are, three in a row.
-    assert Image.open(finished.folder / "preview.png").size == (3 * 32 + 2 * 4, 2 * 32 + 4)
+    # Three in a row, then all six that there are: images of 32 pixels, shown four times as large, and three lines.
+    two_rows = Image.open(finished.folder / "preview.png").size
+    assert (two_rows[0] - one_row[0], two_rows[1] - one_row[1]) == (0, 128 + 3 * 20 + 12)
+
+
+def test_a_preview_says_the_label_the_probability_and_the_share_of_patches(finished, monkeypatch):
+    from smi_hf.inversion import results
+
+    told = []
+    monkeypatch.setattr(
+        results, "image_grid", lambda images, captions, **more: told.extend(captions) or image_grid(images, captions)
+    )
+    save_pictures(finished, 2)
+    row = next(iter(open_parquet(finished.shards(), streaming=True)))
+    assert [line.text for line in told[0]] == [
+        finished.record.label_names[row["label"]],
+        f"teacher: {in_percent(row['target_probability'])}",
+        f"kept: {in_percent(len(row['kept_patches']) / 16)}",
+    ]
+    assert len(told) == 2

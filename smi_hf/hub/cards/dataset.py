@@ -26,11 +26,11 @@ from smi_hf.starts.base import STARTS, start_label
 
 _SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
 _CAPTIONS = {
-    PREVIEW_FILE: "The first images of the dataset",
-    STAGES_FILE: "How they were made: the first images at each prune, top to bottom, finished in the last row",
+    PREVIEW_FILE: "The first images: label, the teacher's probability of it, and share of patches kept",
+    STAGES_FILE: "How images come about: a row each, from its start over what each prune leaves to its end",
 }
 _STAGES_CAPTION = (
-    "How they were made: one trajectory a column, its images top to bottom in the order in which they left"
+    "How images come about: a row per trajectory, its start, then its images in the order in which they left"
 )
 _POLICIES = {
     "smi": "those with the lowest CLS attention in the last block",

@@ -43,6 +43,9 @@ class SparseInversionCallback:
     def on_begin(self, run: InversionRun) -> None:
         """Everything is checked and the first step is about to be taken."""
 
+    def on_batch_begin(self, run: InversionRun, state: TrajectoryState) -> None:
+        """A batch is about to take its first step; after running out of memory it begins again, with fewer images."""
+
     def on_step_end(self, run: InversionRun, state: TrajectoryState, losses: dict[str, Tensor]) -> None:
         """A step was taken; `losses` are weighted, (B,), on the device, by term."""
 
@@ -65,6 +68,10 @@ class CallbackList(SparseInversionCallback):
     def on_begin(self, run: InversionRun) -> None:
         for callback in self.callbacks:
             callback.on_begin(run)
+
+    def on_batch_begin(self, run: InversionRun, state: TrajectoryState) -> None:
+        for callback in self.callbacks:
+            callback.on_batch_begin(run, state)
 
     def on_step_end(self, run: InversionRun, state: TrajectoryState, losses: dict[str, Tensor]) -> None:
         for callback in self.callbacks:

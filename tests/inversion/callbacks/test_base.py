@@ -15,6 +15,9 @@ def test_callbacks_see_every_event_in_order(teacher, config):
         def on_begin(self, run):
             events.append("begin")
 
+        def on_batch_begin(self, run, state):
+            events.append(f"start {state.image_indices} with {state.num_kept}")
+
         def on_step_end(self, run, state, losses):
             assert set(losses) == {"cross_entropy", "total_variation"}
             events.append("step")
@@ -30,7 +33,11 @@ def test_callbacks_see_every_event_in_order(teacher, config):
 
     SparseInversionTrainer(teacher, config(), callbacks=[Recorder()]).train()
     batch = ["step"] * 2 + ["prune to 11"] + ["step"] * 3 + ["prune to 7"] + ["step"] * 3
-    assert events == ["begin", *batch, "batch (0, 1)", *batch, "batch (2, 3)", "end"]
+    first, second = (
+        ["start (0, 1) with 16", *batch, "batch (0, 1)"],
+        ["start (2, 3) with 16", *batch, "batch (2, 3)"],
+    )
+    assert events == ["begin", *first, *second, "end"]
 
 
 EVENTS = [name for name in vars(SparseInversionCallback) if name.startswith("on_")]
