@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.errors import UsageError
 
 _EPILOG = """examples:
   smi-hf push out/deit-tiny me/deit-tiny-smi
   smi-hf push out/deit-tiny me/deit-tiny-smi --private --revision v2
   smi-hf push out/deit-tiny someone/deit-tiny-smi --create_pr
+  smi-hf push out/deit-tiny-int8 me/deit-tiny-int8 --space me/deit-tiny-demo --space_dataset me/deit-tiny-smi
+  smi-hf push out/deit-tiny-int8 me/deit-tiny-int8 --space me/deit-tiny-demo --dry_run look
 
 Only the files of the run are published, with a card that is rendered from its record. A push that was cut off is
-continued by the same command. The token is that of `hf auth login`, or HF_TOKEN.
+continued by the same command. A Space is a page for a browser: it shows the images, and what the model sees in a
+picture that a visitor gives it. The token is that of `hf auth login`, or HF_TOKEN.
 """
 
 
@@ -30,6 +34,28 @@ class PushArguments:
     private: bool = field(default=False, metadata={"help": "Make the repository a private one, if it is made."})
     revision: str | None = field(default=None, metadata={"help": "Branch to commit to; made if it does not exist."})
     create_pr: bool = field(default=False, metadata={"help": "Open a pull request instead of committing."})
+    space: str | None = field(
+        default=None, metadata={"help": "Publish a Gradio Space, too, that shows it: namespace/name."}
+    )
+    space_dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": "Dataset on the Hub with the images of a model, for its Space, where the record names none."
+        },
+    )
+    dry_run: str | None = field(
+        default=None,
+        metadata={"help": "Publish nothing: write what would be published into this new folder, without the Hub."},
+    )
+
+    def __post_init__(self) -> None:
+        if self.space is None and self.space_dataset is not None:
+            raise UsageError(f"space_dataset is {self.space_dataset!r}, but there is no Space: give --space, too")
+        if self.create_pr and (self.space is not None or self.dry_run is not None):
+            raise UsageError(
+                f"create_pr opens a pull request, which {'space' if self.space else 'dry_run'} does not go with; leave "
+                f"one of the two out"
+            )
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -46,13 +72,16 @@ def run(arguments: Sequence[str] | None = None) -> None:
         epilog=_EPILOG,
     ).parse(arguments)
 
-    from smi_hf.hub import push
+    from smi_hf.hub import push, push_with_space, write_publication
 
-    url = push(
-        target.folder,
-        target.repo_id,
-        private=options.private,
-        revision=options.revision,
-        create_pr=options.create_pr,
-    )
-    print(url)
+    place, of_space = (target.folder, target.repo_id), {"space_dataset": options.space_dataset}
+    if options.dry_run is not None:
+        done = write_publication(
+            *place, options.dry_run, space_id=options.space, revision=options.revision, **of_space
+        )
+    elif options.space is not None:
+        done = push_with_space(*place, options.space, private=options.private, revision=options.revision, **of_space)
+    else:
+        done = [push(*place, private=options.private, revision=options.revision, create_pr=options.create_pr)]
+    for address in done:
+        print(address)

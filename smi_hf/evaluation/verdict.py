@@ -1,0 +1,72 @@
+"""What a result comes to, in sentences: how good a model is, how sure that is, and whether its images were needed."""
+
+from smi_hf.evaluation.intervals import wilson_interval
+from smi_hf.evaluation.record import ModelRecord
+from smi_hf.evaluation.table import Row
+from smi_hf.starts.base import STARTS
+
+# Rows of a table that need no images of the model, beside those of what images begin as.
+_WITHOUT_IMAGES = ("gaussian", "dynamic")
+_FIRST_CONTROL = 2
+
+
+def share_words(share: float, count: int) -> str:
+    """A share in [0, 1] of so many images: "97.0 % (95 % interval 91.5 to 99.0 %) of 100 images"."""
+    low, high = wilson_interval(share, count)
+    noun = "image" if count == 1 else "images"
+    return f"{100 * share:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %) of {count:,} {noun}"
+
+
+def quality_words(record: ModelRecord) -> str:
+    """How good the model is that lies beside a record, and what it is compared with."""
+    if record.rows and record.measured is not None:
+        reference, own = record.rows[:2]
+        judged = share_words(own.runs[0].top1, record.measured.num_images)
+        return f"top-1 {judged}; {reference.label} has {100 * reference.value('top1'):.1f} %"
+    if record.held_out is not None:
+        judged = share_words(record.held_out.agreement, record.held_out.num_images)
+        return f"agreement with the teacher {judged}, synthetic ones that were held out"
+    return "not measured: labeled photographs were not given"
+
+
+def controls_words(record: ModelRecord) -> str:
+    """Whether images were needed: whether the best control that has none does as well. Means over runs are compared.
+
+    Empty where the model was not judged on real images.
+    """
+    if not record.rows or record.measured is None:
+        return ""
+    controls = [row for row in record.rows[_FIRST_CONTROL:] if needs_no_images(row)]
+    if not controls:
+        return "not measured: whether noise would do as well is not known"
+    best = max(controls, key=lambda row: row.value("top1"))
+    own, other = record.rows[1].value("top1"), best.value("top1")
+    found = f"{best.label} has {100 * other:.1f} %"
+    if other >= own:
+        return f"{found}, which is as good: images were not needed here"
+    if other >= wilson_interval(own, record.measured.num_images)[0]:
+        return (
+            f"{found}, as good as far as {record.measured.num_images:,} images can tell: images were not needed here"
+        )
+    return f"{found}: the images are worth {100 * (own - other):.1f} points"
+
+
+def needs_no_images(row: Row) -> bool:
+    """Whether a control has neither photographs nor images that were made of the model."""
+    name, _, argument = row.key.partition("=")
+    return name in _WITHOUT_IMAGES or (name in STARTS.names() and not argument)
+
+
+def ratio_words(record: ModelRecord) -> str:
+    """Size and speed beside those of the reference, where they were measured: "1.9 MB, 0.31 of float32's"."""
+    if not record.rows:
+        return ""
+    reference, own = record.rows[:2]
+    found = []
+    size, whole = own.value("size_mb"), reference.value("size_mb")
+    if size and whole:
+        found.append(f"{size:.1f} MB, {size / whole:.2f} of {reference.label}'s")
+    speed, before = own.value("images_per_second"), reference.value("images_per_second")
+    if speed and before:
+        found.append(f"{speed / before:.1f} times as fast in batches of 32")
+    return ", ".join(found)
