@@ -39,9 +39,7 @@ class PushArguments:
     )
     space_dataset: str | None = field(
         default=None,
-        metadata={
-            "help": "Dataset on the Hub with the images of a model, for its Space, where the record names none."
-        },
+        metadata={"help": "Dataset on the Hub with a model's images, shown in its Space where its record names none."},
     )
     dry_run: str | None = field(
         default=None,
@@ -51,11 +49,10 @@ class PushArguments:
     def __post_init__(self) -> None:
         if self.space is None and self.space_dataset is not None:
             raise UsageError(f"space_dataset is {self.space_dataset!r}, but there is no Space: give --space, too")
-        if self.create_pr and (self.space is not None or self.dry_run is not None):
-            raise UsageError(
-                f"create_pr opens a pull request, which {'space' if self.space else 'dry_run'} does not go with; leave "
-                f"one of the two out"
-            )
+        if self.create_pr and self.space is not None:
+            raise UsageError("a Space cannot show what a pull request would bring; leave out create_pr or space")
+        if self.dry_run is not None and (self.create_pr or self.private):
+            raise UsageError("dry_run publishes nothing, so create_pr and private say nothing; leave them out")
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -103,7 +103,8 @@ def push_with_space(
     """Publishes a dataset or a model as `push` does, and a Gradio Space that shows it, a commit each.
 
     The Space shows the images of the dataset, and the answers of the model to a user's own picture. It loads both from
-    the Hub with stock libraries, in the versions that the record names. A Space that smi_hf did not make is left alone.
+    the Hub with stock libraries, in the versions that the record names. A Space that smi_hf did not make stays as it
+    is.
 
     Args:
         folder, repo_id, revision, token: as for `push`.

@@ -115,6 +115,7 @@ def base(command: str, option: str, world) -> list[object]:
             "--output_dir", work / "out", "--num_images", "2", "--num_steps", "4", "--num_distillation_images", "4",
             "--num_epochs", "1",
         ],
+        "push": [world["set"], "me/x"],
         "doctor": [],
     }[command]  # fmt: skip
 
@@ -187,7 +188,10 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--model_name_or_path": PATHS, "--dataset": PATHS, "--split": WORDS, "--image_column": WORDS,
         "--label_column": WORDS, "--batch_size": NUMBERS, "--max_images": NUMBERS, "--json": PATHS, "--config": PATHS,
     },
-    "push": {"": PATHS},
+    "push": {
+        "": PATHS, "--space": ("", "a b", "me/x/y", "..", "me/x\nb"), "--space_dataset": ("me/set", ""),
+        "--dry_run": ("{foreign}", "{file}", "{link}", "{read_only}", "{brackets}", ""),
+    },
     "export-images": {
         "": FEW_PATHS, "--format": WORDS, "--shape": (*WORDS, "kept", "dense", "all"),
         "--values": (*WORDS, "float32", "UINT8"), "--layout": (*WORDS, "nchw", "HWC"),

@@ -125,9 +125,10 @@ def images_sentence(record: DatasetRecord) -> str:
         made = f"synthetic images, optimized from {start.label} until {record.teacher.name} saw a chosen label in each"
     else:
         made = f"images for {record.teacher.name}: {start.label}, not optimized"
+    share = f"{100 * record.results['target_top1']:.1f} %"
     return (
-        f"{record.num_images:,} {made}. {kept[-1]} of {kept[0]} patches of each are kept, and its first choice is their "
-        f"label for {100 * record.results['target_top1']:.1f} %."
+        f"{record.num_images:,} {made}. {kept[-1]} of {kept[0]} patches of each are kept. For {share} of them the "
+        f"label is its first choice."
     )
 
 

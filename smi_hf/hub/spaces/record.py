@@ -97,8 +97,8 @@ def _of_model(record: ModelRecord, own: Shown, space_dataset: str | None) -> Spa
     loader = loader_name(record)
     if loader is None:
         raise UsageError(
-            "no Space can be made of this model: a Space loads it with stock libraries, and this one needs smi_hf or a "
-            "package of its own. A Space shows models in floating point, and those of the back ends "
+            "no Space can be made of this model: a Space loads it with stock libraries, but this needs smi_hf or a "
+            "package that is not known here. A Space shows models in floating point, and those of the back ends "
             f"{', '.join(sorted({name.partition(' ')[2] for name in LOADERS} - {''}))}"
         )
     return SpaceRecord(
