@@ -214,7 +214,7 @@ def _add_dataset_info(data: DatasetCardData, record: DatasetRecord) -> None:
 def _figures(record: DatasetRecord) -> list[Sequence[str]]:
     results = record.results
     rows: list[Sequence[str]] = [
-        ("", ""),
+        ("figure", "value"),
         ("---", "---:"),
         ("images", str(record.num_images)),
         ("labels", str(len(record.label_names))),
