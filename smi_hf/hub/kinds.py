@@ -1,4 +1,4 @@
-"""What can be published: datasets and models, each with its record, and the files that the record lists."""
+"""What can be published: datasets, models and Spaces, each with its record, and the files that the record lists."""
 
 import hashlib
 import logging
@@ -17,6 +17,8 @@ from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
 from smi_hf.hub.cards.dataset import render_card, shown_pictures
 from smi_hf.hub.cards.model import render_model_card
 from smi_hf.hub.contents import check_inside, read_file, sha256_of
+from smi_hf.hub.spaces.pages import render_app, render_requirements, render_space_card
+from smi_hf.hub.spaces.record import APP_FILE, REQUIREMENTS_FILE, SpaceRecord
 from smi_hf.json_record import JsonRecord
 from smi_hf.nearby import nearest_path
 
@@ -30,12 +32,12 @@ class Kind:
     """What can be published.
 
     Args:
-        repo_type: "dataset" or "model".
+        repo_type: "dataset", "model" or "space".
         name: in words.
         message: of the commit.
         record: class of the record, whose file everything of this kind has.
         collect: from a folder to its record, as it is published, and the files that the record lists, by their path
-            in the repository; raises UsageError if they are not what the run wrote.
+            in the repository; raises UsageError if they are not what the run wrote. A Space has no folder.
         lists: whether a record lists the file of this path in its repository.
         render: from the record and the repository's id to the card.
     """
@@ -44,7 +46,7 @@ class Kind:
     name: str
     message: str
     record: type[JsonRecord]
-    collect: Callable[[Path], tuple[Any, Files]]
+    collect: Callable[[Path], tuple[Any, Files]] | None
     lists: Callable[[Any, str], bool]
     render: Callable[..., RepoCard]
 
@@ -128,6 +130,16 @@ def _model_lists(record: ModelRecord, path: str) -> bool:
     return path in record.files or path in record.pictures
 
 
+def space_files(record: SpaceRecord) -> Files:
+    """The files of a Space beside its card and record."""
+    texts = {APP_FILE: render_app(record), REQUIREMENTS_FILE: render_requirements(record)}
+    return {name: CommitOperationAdd(name, text.encode()) for name, text in texts.items()}
+
+
+def _space_lists(record: SpaceRecord, path: str) -> bool:
+    return path in (APP_FILE, REQUIREMENTS_FILE)
+
+
 def _read_as_recorded(folder: Path, digests: Mapping[str, str], record: JsonRecord) -> Files:
     """The files of these names.
 
@@ -170,4 +182,13 @@ MODEL = Kind(
     collect=_collect_model,
     lists=_model_lists,
     render=render_model_card,
+)
+SPACE = Kind(
+    repo_type="space",
+    name="Space of smi_hf",
+    message="A page that shows what smi_hf made",
+    record=SpaceRecord,
+    collect=None,
+    lists=_space_lists,
+    render=render_space_card,
 )

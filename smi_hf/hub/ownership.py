@@ -21,6 +21,8 @@ from smi_hf.json_record import NewerRecordError
 _GIT_ATTRIBUTES = ".gitattributes"
 _MAX_BYTES = 64 << 20
 _FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\r?\n(.*?\r?\n)?---[ \t]*(\r?\n|\Z)", re.DOTALL)
+# The text that the Hub puts into a Space that it makes.
+_TEXT_OF_THE_HUB = re.compile(r"Check out the configuration reference at https://huggingface\.co/docs/hub/\S*")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def look_into(api: HfApi, where: Mapping[str, Any], kind: Kind) -> Contents:
     """Looks which files of a repository are ours.
 
     A repository without a record is taken for a new one if it holds nothing, or a README.md without a text of its own,
-    as the Hub's website makes it: YAML alone. A text that somebody wrote is not replaced.
+    as the Hub makes it: YAML, and of a Space one line about it. A text that somebody wrote is not replaced.
 
     Args:
         where: `repo_id`, `repo_type` and `revision`.
@@ -128,4 +130,5 @@ def _has_text(files: _Files) -> bool:
     """Whether the README.md says anything beside its YAML."""
     if files.sizes[CARD_FILE] > _MAX_BYTES:
         return True
-    return bool(_FRONT_MATTER.sub("", files.read(CARD_FILE)).strip())
+    text = _FRONT_MATTER.sub("", files.read(CARD_FILE))
+    return bool(_TEXT_OF_THE_HUB.sub("", text).strip())

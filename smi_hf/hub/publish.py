@@ -1,17 +1,24 @@
 """Publishing what a run made: exactly the files that its record lists, with a card, in one commit."""
 
+import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd
 
+from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.errors import UsageError
-from smi_hf.hub.kinds import DATASET, MODEL, Files, Kind, kind_of
+from smi_hf.files import folder_made_whole
+from smi_hf.hub.kinds import DATASET, MODEL, SPACE, Files, Kind, kind_of, space_files
 from smi_hf.hub.repository import Repository, check_name, open_repository
+from smi_hf.hub.spaces.record import SpaceRecord, describe_space
 from smi_hf.json_record import JsonRecord
 
-__all__ = ["DATASET", "MODEL", "open_for", "push", "push_to"]
+__all__ = ["DATASET", "MODEL", "open_for", "push", "push_to", "push_with_space", "write_publication"]
+
+logger = logging.getLogger(__name__)
 
 
 def push(
@@ -83,6 +90,121 @@ def push_to(repository: Repository, folder: str | Path, kind: Kind, *, message: 
     return _commit(repository, kind, record, files, message=message or kind.message)
 
 
+def push_with_space(
+    folder: str | Path,
+    repo_id: str,
+    space_id: str,
+    *,
+    space_dataset: str | None = None,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+) -> tuple[str, str]:
+    """Publishes a dataset or a model as `push` does, and a Gradio Space that shows it, a commit each.
+
+    The Space shows the images of the dataset, and the answers of the model to a user's own picture. It loads both from
+    the Hub with stock libraries, in the versions that the record names. A Space that smi_hf did not make stays as it
+    is.
+
+    Args:
+        folder, repo_id, revision, token: as for `push`.
+        space_id: repository of the Space: "namespace/name", or a name in the token's own namespace.
+        space_dataset: repository of the images that a model was made with, to be shown beside it; the one that the
+            record names if None.
+        private: of repositories that are made.
+
+    Returns:
+        Addresses of the two commits.
+
+    Raises:
+        UsageError, RunError: as `push`; no stock library loads the model, or the images are not those of the model.
+    """
+    check_name(repo_id)
+    check_name(space_id)
+    kind = kind_of(Path(folder))
+    record, files = _collect(Path(folder), kind)
+    describe_space(record, repo_id, revision=revision, space_dataset=space_dataset)
+    repository = open_for(kind, repo_id, private=private, revision=revision, token=token)
+    space_repository = open_for(SPACE, space_id, private=private, token=token)
+    if space_dataset is not None:
+        _check_made_with(record, repository, space_dataset)
+    space = describe_space(record, repository.repo_id, revision=revision, space_dataset=space_dataset)
+    _log_unseen(space)
+    return (
+        _commit(repository, kind, record, files, message=kind.message),
+        _commit(space_repository, SPACE, space, space_files(space), message=SPACE.message),
+    )
+
+
+def write_publication(
+    folder: str | Path,
+    repo_id: str,
+    output_dir: str | Path,
+    *,
+    space_id: str | None = None,
+    space_dataset: str | None = None,
+    revision: str | None = None,
+) -> list[Path]:
+    """Writes what `push` or `push_with_space` would publish, and asks the Hub nothing.
+
+    Args:
+        folder, repo_id, space_id, space_dataset, revision: as for these; the names with their namespace.
+        output_dir: new folder, in which each repository becomes one: `models/me/deit-int8`, `spaces/me/demo`.
+
+    Returns:
+        The folders of the repositories.
+
+    Raises:
+        UsageError: it could not be published, or `output_dir` exists.
+    """
+    for name in filter(None, (repo_id, space_id)):
+        check_name(name)
+        if "/" not in name:
+            raise UsageError(f"{name!r} has no namespace, and the Hub is not asked for yours; give namespace/{name}")
+    kind = kind_of(Path(folder))
+    record, files = _collect(Path(folder), kind)
+    places = {Path(f"{kind.repo_type}s", repo_id): _with_card(kind, record, files, repo_id)}
+    if space_id is not None:
+        space = describe_space(record, repo_id, revision=revision, space_dataset=space_dataset)
+        _log_unseen(space)
+        places[Path("spaces", space_id)] = _with_card(SPACE, space, space_files(space), space_id)
+    with folder_made_whole(Path(output_dir)) as work:
+        for place, contents in places.items():
+            for name, file in contents.items():
+                (work / place / name).parent.mkdir(parents=True, exist_ok=True)
+                with file.as_file() as source, open(work / place / name, "xb") as target:
+                    shutil.copyfileobj(source, target)
+    return [Path(output_dir) / place for place in places]
+
+
+def _check_made_with(record: JsonRecord, repository: Repository, space_dataset: str) -> None:
+    """Checks that a dataset on the Hub is what a model was made with.
+
+    Raises:
+        UsageError: it is not, or there is none.
+    """
+    text = repository.read_elsewhere(space_dataset, DATASET.record.file_name, repo_type=DATASET.repo_type)
+    if text is None:
+        raise UsageError(
+            f"space_dataset {space_dataset!r} is no dataset of smi_hf on the Hub that this token may read; push it "
+            f"first, and give it as namespace/name"
+        )
+    images = DatasetRecord.from_json(text, f"space_dataset {space_dataset!r}")
+    if images.results.get("content_sha256") not in {each.content_sha256 for each in record.datasets}:
+        names = ", ".join(each.name for each in record.datasets)
+        raise UsageError(
+            f"space_dataset {space_dataset!r} holds other images than those that the model was made with ({names}); "
+            f"give the repository of these"
+        )
+
+
+def _log_unseen(space: SpaceRecord) -> None:
+    if space.dataset is None:
+        logger.warning("the Space shows no images, as those of the model are not on the Hub: push them, and name them")
+    if space.model is None:
+        logger.warning("the Space shows images alone, as the model that they were made with is not on the Hub")
+
+
 def _collect(folder: Path, kind: Kind) -> tuple[JsonRecord, Files]:
     """Record and files of a folder; the record is known to make a card."""
     record, files = kind.collect(folder)
@@ -99,8 +221,11 @@ def _collect(folder: Path, kind: Kind) -> tuple[JsonRecord, Files]:
 
 def _commit(repository: Repository, kind: Kind, record: JsonRecord, files: Files, *, message: str) -> str:
     """The files with record and card, whose examples name the repository; returns the address."""
-    card = str(kind.render(record, repo_id=repository.repo_id))
-    texts = {CARD_FILE: card, record.file_name: record.to_json()}
-    written = {name: CommitOperationAdd(name, text.encode()) for name, text in texts.items()}
-    commit = repository.commit(written | files, kind=kind, message=message)
+    commit = repository.commit(_with_card(kind, record, files, repository.repo_id), kind=kind, message=message)
     return commit.pr_url or commit.commit_url
+
+
+def _with_card(kind: Kind, record: JsonRecord, files: Files, repo_id: str) -> Files:
+    """All that a repository gets."""
+    texts = {CARD_FILE: str(kind.render(record, repo_id=repo_id)), record.file_name: record.to_json()}
+    return {name: CommitOperationAdd(name, text.encode()) for name, text in texts.items()} | files

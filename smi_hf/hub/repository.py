@@ -3,10 +3,12 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     HfHubHTTPError,
     HFValidationError,
     LocalTokenNotFoundError,
@@ -31,7 +33,7 @@ class Repository:
     Args:
         api: with the token.
         repo_id: "namespace/name".
-        repo_type: "dataset" or "model".
+        repo_type: "dataset", "model" or "space".
         revision: branch, the main one if None.
         create_pr: whether a commit becomes a pull request.
     """
@@ -91,6 +93,22 @@ class Repository:
             lambda: self._commit(files, kind, message), "commit the files", is_repeatable=not self.create_pr
         )
 
+    def read_elsewhere(self, repo_id: str, path: str, *, repo_type: str) -> str | None:
+        """The text of a small file in another repository, with the same token; None if it is not there.
+
+        Raises:
+            UsageError: the Hub refuses.
+            RunError: it could not be reached, or kept failing.
+        """
+
+        def download() -> str | None:
+            try:
+                return Path(self.api.hf_hub_download(repo_id, path, repo_type=repo_type)).read_text("utf-8", "replace")
+            except (EntryNotFoundError, RepositoryNotFoundError):
+                return None
+
+        return self._ask(download, f"read {path} of {repo_id}")
+
     def _commit(self, files: Mapping[str, CommitOperationAdd], kind: Kind, message: str) -> CommitInfo:
         # Looked up at every attempt: if the last one was carried out and its answer lost, nothing is left to do, and
         # the client makes no empty commit.
@@ -129,7 +147,7 @@ def open_repository(
 
     Args:
         repo_id: "namespace/name", or a name in the token's own namespace.
-        repo_type: "dataset" or "model".
+        repo_type: "dataset", "model" or "space".
         private: of a repository that is made; one that exists stays as it is.
         revision: branch to commit to; made if it does not exist.
         create_pr: whether the push will open a pull request, which takes no right to write.
@@ -148,7 +166,13 @@ def open_repository(
     if "/" not in repo_id:
         repo_id = f"{user}/{repo_id}"
     ask(
-        lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True),
+        lambda: api.create_repo(
+            repo_id,
+            repo_type=repo_type,
+            private=private,
+            exist_ok=True,
+            space_sdk="gradio" if repo_type == "space" else None,
+        ),
         what,
         "make the repository",
     )

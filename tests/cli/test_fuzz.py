@@ -116,6 +116,7 @@ def base(command: str, option: str, world) -> list[object]:
             "--num_epochs", "1",
         ],
         "report": [world["set"], "--output", work / "page.html"],
+        "push": [world["set"], "me/x"],
         "doctor": [],
     }[command]  # fmt: skip
 
@@ -197,7 +198,10 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--model_name_or_path": PATHS, "--dataset": PATHS, "--split": WORDS, "--image_column": WORDS,
         "--label_column": WORDS, "--batch_size": NUMBERS, "--max_images": NUMBERS, "--json": PATHS, "--config": PATHS,
     },
-    "push": {"": PATHS},
+    "push": {
+        "": PATHS, "--space": ("", "a b", "me/x/y", "..", "me/x\nb"), "--space_dataset": ("me/set", ""),
+        "--dry_run": ("{foreign}", "{file}", "{link}", "{read_only}", "{brackets}", ""),
+    },
     "report": {"": PATHS, "--output": FEW_PATHS, "--config": PATHS},
     "export-images": {
         "": FEW_PATHS, "--format": WORDS, "--shape": (*WORDS, "kept", "dense", "all"),

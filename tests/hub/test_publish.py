@@ -28,7 +28,7 @@ from smi_hf.data.writer import SparseDatasetWriter
 from smi_hf.environment import missing_packages
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
 from smi_hf.files import file_sha256
-from smi_hf.hub import push, save_model_record
+from smi_hf.hub import push, push_with_space, save_model_record, write_publication
 from smi_hf.models import License
 
 needs_quanto = pytest.mark.skipif(bool(missing_packages("quanto")), reason="the quanto extra is absent")
@@ -387,3 +387,85 @@ def test_a_quantized_model_is_published_whole(hub, teacher, sparse_folder, tmp_p
     assert published(hub, "me/int8") == {path.name for path in (tmp_path / "int8").iterdir()}
     card = ModelCard.load("me/int8")
     assert "data-free" in card.data.tags
+
+
+def test_a_model_and_its_space_are_published_together(hub, folder, model_folder, model_record):
+    push(folder, "me/set")
+    digest = DatasetRecord.load(folder).results["content_sha256"]
+    (images,) = model_record.datasets
+    save_model_record(replace(model_record, datasets=(replace(images, content_sha256=digest),)), model_folder)
+    urls = push_with_space(model_folder, "student", "demo", space_dataset="me/set", private=True)
+    space = hub.repo("spaces", "me/demo")
+    heads = hub.repo("models", "me/student").head.oid, space.head.oid
+    assert urls == (f"{hub.url}/me/student/commit/{heads[0]}", f"{hub.url}/spaces/me/demo/commit/{heads[1]}")
+    assert set(space.tree) == {".gitattributes", "README.md", "app.py", "requirements.txt", "space.json"}
+    assert space.private and hub.repo("models", "me/student").private
+    app = space.read("app.py").decode()
+    assert 'MODEL = "me/student"' in app and 'DATASET = "me/set"' in app
+    assert not hub.strangers
+    # Once more: nothing is left to do.
+    push_with_space(model_folder, "student", "demo", space_dataset="me/set")
+    assert len(space.commits) == 2
+
+
+def test_images_that_are_not_those_of_the_model_are_not_shown_beside_it(hub, folder, model_folder):
+    with pytest.raises(UsageError, match="space_dataset 'me/set' is no dataset of smi_hf on the Hub that this token"):
+        push_with_space(model_folder, "me/student", "me/demo", space_dataset="me/set")
+    push(folder, "me/set")
+    with pytest.raises(
+        UsageError, match=r"'me/set' holds other images than those that the model was made with \(set\)"
+    ):
+        push_with_space(model_folder, "me/student", "me/demo", space_dataset="me/set")
+    assert published(hub, "me/student") == set() and len(hub.repo("spaces", "me/demo").commits) == 1
+
+
+def test_a_space_of_others_is_left_as_it_is_and_nothing_is_pushed(hub, model_folder):
+    api = HfApi()
+    api.create_repo("me/demo", repo_type="space", space_sdk="gradio")
+    api.upload_file(path_or_fileobj=b"mine", path_in_repo="app.py", repo_id="me/demo", repo_type="space")
+    with pytest.raises(
+        UsageError, match=r"space 'me/demo' on the Hub holds 1 files \(app.py\) and is no Space of smi"
+    ):
+        push_with_space(model_folder, "me/student", "me/demo")
+    assert hub.repo("spaces", "me/demo").read("app.py") == b"mine" and published(hub, "me/student") == set()
+    # A Space is no place for a model, nor a model's repository one for a Space.
+    push(model_folder, "me/other")
+    assert push_with_space(model_folder, "me/other", "me/other")[1].startswith(f"{hub.url}/spaces/me/other/commit/")
+
+
+def test_a_space_that_cannot_be_made_is_refused_before_the_hub_is_asked(hub, model_folder, model_record):
+    rounded = replace(model_record, settings=model_record.settings | {"quantization": {"backend": "onnx"}})
+    save_model_record(rounded, model_folder)
+    with pytest.raises(UsageError, match="no Space can be made of this model"):
+        push_with_space(model_folder, "me/student", "me/demo")
+    with pytest.raises(UsageError, match="cannot be the name of a repository"):
+        push_with_space(model_folder, "me/student", "a b")
+    assert not hub.requests
+
+
+def test_what_is_written_is_what_would_be_published(hub, folder, model_folder, tmp_path):
+    for source, kind, repo_id in ((model_folder, "models", "me/student"), (folder, "datasets", "me/set")):
+        look = tmp_path / f"look-{kind}"
+        places = write_publication(source, repo_id, look, space_id="me/demo")
+        assert places == [look / kind / repo_id, look / "spaces" / "me" / "demo"] and not hub.requests
+        push_with_space(source, repo_id, "me/demo")
+        for place, repository in zip(places, (hub.repo(kind, repo_id), hub.repo("spaces", "me/demo"))):
+            written = {path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()}
+            assert set(written) == set(repository.tree) - {".gitattributes"}
+            assert all(path.read_bytes() == repository.read(name) for name, path in written.items())
+        hub.requests.clear()
+
+
+def test_what_is_written_needs_full_names_and_a_new_folder(hub, model_folder, tmp_path):
+    with pytest.raises(UsageError, match=r"'student' has no namespace, and the Hub is not asked for yours; give name"):
+        write_publication(model_folder, "student", tmp_path / "look")
+    with pytest.raises(UsageError, match="exists; choose another folder"):
+        write_publication(model_folder, "me/student", model_folder)
+    assert not (tmp_path / "look").exists()
+
+
+def test_of_what_a_space_cannot_show_the_user_is_told(hub, folder, model_folder, caplog):
+    push_with_space(folder, "me/set", "me/images")
+    push_with_space(model_folder, "me/student", "me/demo")
+    said = [record.getMessage() for record in caplog.records if record.name == "smi_hf.hub.publish"]
+    assert [words.split(",")[0] for words in said] == ["the Space shows images alone", "the Space shows no images"]

@@ -64,7 +64,7 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
     license = record.teacher.license
     num_steps, start = record.settings["num_steps"], describe_start(record.full_settings["start"])
     data = DatasetCardData(
-        pretty_name=f"{'Sparse model inversion of' if num_steps else 'Images for'} {plain(record.teacher.name)}",
+        pretty_name=plain(dataset_title(record)),
         **license_metadata(license, *(borrowed for _, borrowed in _borrowed(record))),
         annotations_creators=["machine-generated"],
         source_datasets=["extended" if start.is_dataset else "original"],
@@ -92,6 +92,8 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             num_labels=len(record.label_names),
             is_sparse=record.keep_counts[-1] < record.keep_counts[0],
             num_stages=record.num_stages,
+            target_top1=record.results["target_top1"],
+            preview=PREVIEW_FILE,
             pictures=[(name, _caption(record, name)) for name in pictures],
             figures=_figures(record),
             results={"device": record.environment.device if record.environment else None},
@@ -109,6 +111,25 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
         )
     )
     return DatasetCard(text)
+
+
+def dataset_title(record: DatasetRecord) -> str:
+    """What a dataset is, in a line."""
+    return f"{'Sparse model inversion of' if record.settings['num_steps'] else 'Images for'} {record.teacher.name}"
+
+
+def images_sentence(record: DatasetRecord) -> str:
+    """What the images of a dataset are and how well the teacher knows them, as plain text."""
+    start, kept = describe_start(record.full_settings["start"]), record.keep_counts
+    if record.settings["num_steps"]:
+        made = f"synthetic images, optimized from {start.label} until {record.teacher.name} saw a chosen label in each"
+    else:
+        made = f"images for {record.teacher.name}: {start.label}, not optimized"
+    share = f"{100 * record.results['target_top1']:.1f} %"
+    return (
+        f"{record.num_images:,} {made}. {kept[-1]} of {kept[0]} patches of each are kept. For {share} of them the "
+        f"label is its first choice."
+    )
 
 
 @dataclass(frozen=True)
@@ -193,7 +214,7 @@ def _add_dataset_info(data: DatasetCardData, record: DatasetRecord) -> None:
 def _figures(record: DatasetRecord) -> list[Sequence[str]]:
     results = record.results
     rows: list[Sequence[str]] = [
-        ("", ""),
+        ("figure", "value"),
         ("---", "---:"),
         ("images", str(record.num_images)),
         ("labels", str(len(record.label_names))),

@@ -33,10 +33,10 @@ _MARKS = re.compile(r"[\\`*\[\]<>~&$]|(?<![^\W_])_|_(?![^\W_])")
 _IN_ADDRESSES = "/:?#@!$&'*+,;=%~-._"
 
 
-def template_environment() -> TemplateEnvironment:
-    """The templates of this package; what they put into a card is escaped."""
+def template_environment(folder: Path = _TEMPLATES) -> TemplateEnvironment:
+    """The templates of a folder, those of cards if none is given; what they put into a card is escaped."""
     environment = TemplateEnvironment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         # Markdown's escapes come before those of HTML, which leave `Markup` alone.
         finalize=inline,

@@ -12,6 +12,7 @@ from smi_hf.data.schema import CARD_FILE
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, Runtime
 from smi_hf.evaluation.table import Scores, has_top5, table_cells
+from smi_hf.evaluation.verdict import controls_words, quality_words, ratio_words
 from smi_hf.files import replaced_atomically
 from smi_hf.hub.cards.chain import base_model, made_from, name_parts, way_notes, way_table
 from smi_hf.hub.cards.licenses import describe_license, license_metadata
@@ -25,6 +26,7 @@ from smi_hf.hub.cards.markdown import (
     settings_table,
     template_environment,
 )
+from smi_hf.hub.loaders import LOADERS, loader_name
 
 _FLOAT_BITS = 32
 # Of the Hub.
@@ -70,7 +72,9 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
         .get_template("model_card.md.jinja")
         .render(
             metadata=Markup(data.to_yaml()),
-            title=_title(record),
+            title=model_title(record),
+            sentences=model_sentences(record),
+            loader=LOADERS.get(loader_name(record)),
             repo=repo_id or NO_REPOSITORY,
             is_on_hub=repo_id is not None,
             **{key: getattr(record, key) for key in ("kind", "teacher", "student", "settings", "rows", "measured")},
@@ -152,7 +156,8 @@ def _model_name(record: ModelRecord) -> str:
     return f"{start}-{settings['backend']}-w{settings['weights']}a{settings['activations']}"
 
 
-def _title(record: ModelRecord) -> str:
+def model_title(record: ModelRecord) -> str:
+    """What a model is, in a line: "deit-tiny, W8/A8 (ONNX Runtime), made without data"."""
     # Where it comes from is the first thing to know of a model.
     name = ", ".join(name_parts(record)) if record.steps[0].source.name else "A student"
     if record.kind == "distilled":
@@ -161,6 +166,14 @@ def _title(record: ModelRecord) -> str:
         return f"{name}, pruned without data"
     widths = f"W{record.settings['weights']}/A{record.settings['activations']}"
     return f"{name}, {widths} ({_runtime(record).words}), made without data"
+
+
+def model_sentences(record: ModelRecord) -> list[str]:
+    """How good a model is, what that costs, and whether images were needed; empty if nobody has measured it."""
+    if not record.rows and record.held_out is None:
+        return []
+    found = (quality_words(record), ratio_words(record), controls_words(record))
+    return [f"{each[0].upper()}{each[1:]}." for each in found if each]
 
 
 def _runtime(record: ModelRecord) -> Runtime:

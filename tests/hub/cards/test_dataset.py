@@ -280,3 +280,13 @@ def test_the_card_of_trajectories_says_how_images_left_and_cites_it(complete):
     assert not re.search(r"\{\{|\{%|\bNone\b|\n\n\n\n", text)
     plain = render_card(complete).text
     assert "trajectory" not in plain and "2509.23235" not in plain
+
+
+def test_a_card_begins_with_the_preview_and_the_lines_that_load_it(complete):
+    pictures = {"pictures": ["preview.png", "preview_stages.png"]}
+    card = render_card(replace(complete, results=complete.results | pictures), repo_id="me/vit-smi")
+    first, rest = card.text.split("## What they are")
+    assert first.index("](preview.png)") < first.index('load_dataset("me/vit-smi", split="train")')
+    assert "preview_stages.png" not in first and "](preview_stages.png)" in rest.split("## How they were made")[1]
+    assert "The classifier's first choice is the chosen label for 100.0 % of them." in first
+    assert rest.index("## Figures") < rest.index("## Columns") < rest.index("## Use") < rest.index("## Limits")

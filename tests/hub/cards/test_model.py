@@ -329,3 +329,21 @@ def test_what_is_saved_with_a_record_is_listed_in_it(quantized, distilled, tmp_p
         (folder / "config.json").write_text("other")
         assert not is_record_of(folder)
     assert not is_record_of(tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino", "torch", "executorch", "torchao"])
+def test_a_card_begins_with_how_good_the_model_is_and_lines_that_call_it(quantized, backend):
+    settings = quantized.settings | {"backend": backend}
+    text = render_model_card(replace(quantized, settings=settings, runtime=BACKENDS.get(backend).runtime)).text
+    first = text.split("## How good it is")[0]
+    assert "**Top-1 85.3 % (95 % interval 83.0 to 87.4 %) of 1,000 images; float32 has 85.1 %.**" in first
+    assert "Gaussian noise has 5.0 %: the images are worth" in first
+    (code,) = re.findall(r"```python\n(.*?)```", first, flags=re.DOTALL)
+    compile(code, "card", "exec")
+    assert 'pipeline("image-classification"' in code and "smi_hf" not in code
+
+
+def test_a_model_that_needs_smi_hf_has_no_first_lines_of_stock_libraries(quantized):
+    simulated = replace(quantized, settings=quantized.settings | {"backend": "simulated"}, rows=(), measured=None)
+    first = render_model_card(replace(simulated, runtime=BACKENDS.get("simulated").runtime)).text
+    assert "```" not in first.split("## How good it is")[0] and "**" not in first.split("## How good it is")[0]

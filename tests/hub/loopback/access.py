@@ -50,7 +50,8 @@ class Access:
 
     def _repository(self, request: web.Request, *, write: bool = False) -> Repository:
         names = request.match_info
-        kind = "dataset" if "datasets" in (names.get("kinds"), names.get("prefix", "").rstrip("/")) else "model"
+        kinds = names.get("kinds") or names.get("prefix", "").rstrip("/")
+        kind = kinds.removesuffix("s") or "model"
         repository = self._visible(kind, f"{names['namespace']}/{names['name']}", self._user(request))
         if write:
             self._check_write(self._signed_in(request), repository.owner, "write to a repository of")

@@ -35,7 +35,9 @@ class Accounts(Access):
         if not all(_NAME.fullmatch(part) for part in repo_id.split("/")):
             raise HubError(400, f"Invalid repo name: {repo_id}")
         self._check_write(user, repo_id.split("/")[0], f"create a {kind} under the namespace")
-        page = f"{self.url}/{'datasets/' if kind == 'dataset' else ''}{repo_id}"
+        if kind == "space" and asked.get("sdk") not in ("gradio", "docker", "static"):
+            raise HubError(400, "A Space needs an sdk")
+        page = f"{self.url}/{'' if kind == 'model' else f'{kind}s/'}{repo_id}"
         if (kind, repo_id) in self.state.repositories:
             raise HubError(409, f"You already created this {kind} repo: {repo_id}", url=page)
         private = asked.get("private") is True or asked.get("visibility") == "private"
@@ -102,6 +104,6 @@ class Accounts(Access):
 def _asked_repository(asked: dict, user: User) -> tuple[str, str]:
     """Kind and id in a request to create or delete. Raises HubError(400) for a kind that is not served."""
     kind = asked.get("type") or "model"
-    if kind not in ("model", "dataset"):
-        raise HubError(400, f"the loopback server has models and datasets, but no {kind}")
+    if kind not in ("model", "dataset", "space"):
+        raise HubError(400, f"the loopback server has models, datasets and Spaces, but no {kind}")
     return kind, f"{asked.get('organization') or user.name}/{asked['name']}"

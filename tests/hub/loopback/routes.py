@@ -13,8 +13,8 @@ from loopback.answers import HubError
 from loopback.reading import Reading
 from loopback.writing import Writing
 
-_API = "/api/{kinds:models|datasets}/{namespace}/{name}"
-_PAGES = "/{prefix:(?:datasets/)?}{namespace}/{name}"
+_API = "/api/{kinds:models|datasets|spaces}/{namespace}/{name}"
+_PAGES = "/{prefix:(?:datasets/|spaces/)?}{namespace}/{name}"
 
 
 class Routes(Accounts, Reading, Writing):
@@ -40,7 +40,7 @@ class Routes(Accounts, Reading, Writing):
         add("POST", _PAGES + ".git/info/lfs/objects/batch", self.large_file_batch)
         add("POST", _PAGES + ".git/info/lfs/objects/verify", self.verify_large_file)
         app.router.add_get(_PAGES + "/resolve/{revision}/{path:.+}", self.download)
-        add("*", "/api/{kinds:models|datasets}/{name}", self.no_namespace)
+        add("*", "/api/{kinds:models|datasets|spaces}/{name}", self.no_namespace)
         add("*", "/{rest:.*}", self.unknown)
 
     async def no_namespace(self, request: web.Request) -> web.Response:

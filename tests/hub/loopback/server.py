@@ -89,7 +89,7 @@ class LoopbackHub:
         return token
 
     def repo(self, kind: str, repo_id: str) -> Repository:
-        """A repository to look into; `kind` is "models" or "datasets". Raises KeyError if it does not exist."""
+        """A repository to look into; `kind` is "models", "datasets" or "spaces". Raises KeyError if there is none."""
         return self.state.repositories[kind.removesuffix("s"), repo_id]
 
     @property

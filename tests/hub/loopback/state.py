@@ -15,7 +15,18 @@ _LFS_PATTERNS = {
         *["*.arrow", "*.bin", "*.npy", "*.npz", "*.parquet", "*.safetensors", "*.zip"],
         *["*.bmp", "*.gif", "*.png", "*.tiff", "*.jpg", "*.jpeg", "*.webp"],
     ],
+    "space": ["*.bin", "*.npy", "*.onnx", "*.parquet", "*.pt", "*.safetensors", "*.zip"],
 }
+# A new Space has this besides.
+_FIRST_CARD = """---
+title: New
+sdk: gradio
+app_file: app.py
+pinned: false
+---
+
+Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference
+"""
 _LARGEST_REGULAR_FILE = 10 * 1024 * 1024
 # Commits are a second apart, so that the same requests give the same ids in every run.
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -103,6 +114,8 @@ class Repository:
     def __post_init__(self) -> None:
         lines = [f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in _LFS_PATTERNS[self.kind]]
         tree = {".gitattributes": self.keep("".join(lines).encode())}
+        if self.kind == "space":
+            tree["README.md"] = self.keep(_FIRST_CARD.encode())
         self.commit("main", tree, title="initial commit", author=self.owner)
 
     @property
@@ -112,7 +125,7 @@ class Repository:
     @property
     def prefix(self) -> str:
         """What stands before the id in addresses for people."""
-        return "datasets/" if self.kind == "dataset" else ""
+        return "" if self.kind == "model" else f"{self.kind}s/"
 
     def keep(self, content: bytes) -> Entry:
         entry = Entry.regular(content)

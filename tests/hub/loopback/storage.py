@@ -20,7 +20,7 @@ class Storage:
         self.state = state
 
     def add_to(self, app: web.Application) -> None:
-        path = "/{kind:model|dataset}/{namespace}/{name}/{sha256:[0-9a-f]{64}}"
+        path = "/{kind:model|dataset|space}/{namespace}/{name}/{sha256:[0-9a-f]{64}}"
         app.router.add_put(path, self.put)
         app.router.add_get(path, self.get)
 
