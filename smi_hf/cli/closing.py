@@ -84,11 +84,15 @@ def model_closing(
     """
     from smi_hf.evaluation.verdict import controls_words, quality_words, ratio_words
 
-    ratios = ratio_words(record)
+    ratios, quality, controls = ratio_words(record), quality_words(record), controls_words(record)
+    if not record.rows:
+        quality += "; --eval_dataset takes labeled photographs"
+    elif len(record.rows) == 2:
+        controls += "; --controls gaussian tells"
     return Closing(
         made=f"{made}; {ratios}" if ratios else made,
-        quality=quality_words(record),
-        controls=controls_words(record),
+        quality=quality,
+        controls=controls,
         where=f"{folder}; card: {folder / CARD_FILE}",
         steps={**steps, "publish it": ["smi-hf", "push", str(published or folder), "NAME"]},
     )

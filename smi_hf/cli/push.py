@@ -3,22 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.screen import is_quiet
 from smi_hf.errors import UsageError
 
-if TYPE_CHECKING:
-    from smi_hf.cli.closing import Closing
-
 _EPILOG = """examples:
   smi-hf push out/deit-tiny me/deit-tiny-smi
   smi-hf push out/deit-tiny me/deit-tiny-smi --private --revision v2
   smi-hf push out/deit-tiny someone/deit-tiny-smi --create_pr
-  smi-hf push out/deit-tiny-int8 me/deit-tiny-int8 --space me/deit-tiny-demo --space_dataset me/deit-tiny-smi
-  smi-hf push out/deit-tiny-int8 me/deit-tiny-int8 --space me/deit-tiny-demo --dry_run look
+  smi-hf push out/deit-tiny-int8 me/deit-tiny-int8 --space me/deit-tiny-demo \\
+      --space_dataset me/deit-tiny-smi
+  smi-hf push out/deit-tiny-int8 me/deit-tiny-int8 --space me/deit-tiny-demo \\
+      --dry_run look
 
 Only the files of the run are published, with a card that is rendered from its record. A push that was cut off is
 continued by the same command. A Space is a page for a browser: it shows the images, and what the model sees in a
@@ -86,6 +83,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """
     target, options = make_parser().parse(arguments)
 
+    from smi_hf.cli.push_summary import closing_of
     from smi_hf.hub import push, push_with_space, write_publication
 
     place, of_space = (target.folder, target.repo_id), {"space_dataset": options.space_dataset}
@@ -100,28 +98,6 @@ def run(arguments: Sequence[str] | None = None) -> None:
     else:
         addresses = [push(*place, private=options.private, revision=options.revision, create_pr=options.create_pr)]
     if options.dry_run is None and not is_quiet():
-        print(_closing(Path(target.folder), addresses.pop(0)))
+        print(closing_of(Path(target.folder), addresses.pop(0)))
     for address in addresses:
         print(address)
-
-
-def _closing(folder: Path, url: str) -> "Closing":
-    """What was published, and how to use it from there."""
-    from smi_hf.cli.closing import Closing, evaluate_words
-    from smi_hf.data.record import DatasetRecord
-    from smi_hf.evaluation.record import ModelRecord
-    from smi_hf.evaluation.verdict import controls_words, quality_words, share_words
-
-    parts = urlsplit(url).path.strip("/").split("/")
-    if parts[0] == "datasets":
-        record, repo_id = DatasetRecord.load(folder), "/".join(parts[1:3])
-        made, controls = f"dataset {repo_id} on the Hub", ""
-        num_images, top1 = record.settings["num_images"], record.results["target_top1"]
-        quality = f"the teacher sees the target label in {share_words(top1, num_images)}"
-        words = ["smi-hf", "quantize", "--model_name_or_path", record.teacher.name, "--dataset", repo_id]
-        steps = {"calibrate an int8 model on it": [*words, "--output_dir", "out/int8"]}
-    else:
-        record, repo_id = ModelRecord.load(folder), "/".join(parts[:2])
-        made, quality, controls = f"model {repo_id} on the Hub", quality_words(record), controls_words(record)
-        steps = {"measure it on labeled images of yours": evaluate_words(repo_id)}
-    return Closing(made, quality, f"{url} with its card, made of {folder}", controls, steps)

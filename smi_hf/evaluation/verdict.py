@@ -8,6 +8,8 @@ from smi_hf.starts.base import STARTS
 # Rows of a table that need no images of the model, beside those of what images begin as.
 _WITHOUT_IMAGES = ("gaussian", "dynamic")
 _FIRST_CONTROL = 2
+# With fewer images two models are seldom told apart.
+_ENOUGH_IMAGES = 100
 
 
 def share_words(share: float, count: int) -> str:
@@ -42,12 +44,13 @@ def controls_words(record: ModelRecord) -> str:
     best = max(controls, key=lambda row: row.value("top1"))
     own, other = record.rows[1].value("top1"), best.value("top1")
     found = f"{best.label} has {100 * other:.1f} %"
+    num_images = record.measured.num_images
+    if other >= wilson_interval(own, num_images)[0] and num_images < _ENOUGH_IMAGES:
+        return f"{found}; {num_images} images are too few to tell the two apart"
     if other >= own:
         return f"{found}, which is as good: images were not needed here"
-    if other >= wilson_interval(own, record.measured.num_images)[0]:
-        return (
-            f"{found}, as good as far as {record.measured.num_images:,} images can tell: images were not needed here"
-        )
+    if other >= wilson_interval(own, num_images)[0]:
+        return f"{found}, as good as far as {num_images:,} images can tell: images were not needed here"
     return f"{found}: the images are worth {100 * (own - other):.1f} points"
 
 

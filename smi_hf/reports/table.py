@@ -6,6 +6,7 @@ from typing import Any
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.evaluation.table import Row, has_top5, table_cells
+from smi_hf.evaluation.verdict import controls_words, quality_words
 from smi_hf.reports.charts import choice, make_chart, values
 from smi_hf.reports.parts import Chart, Section, Subject
 
@@ -42,20 +43,8 @@ def section(subject: Subject) -> Section | None:
 
 def findings(record: ModelRecord) -> list[str]:
     """What a table says of accuracy, a sentence each: the model against its reference, and against its controls."""
-    reference, own, *controls = record.rows
-    low, high = _interval(own, "top1", record.measured.num_images)
-    top1, around = _percent(own.value("top1")), f"95 % interval {_percent(low)} to {_percent(high)}"
-    said = [f"Top-1 accuracy is {top1} ({around}), where {reference.label} has {_percent(reference.value('top1'))}."]
-    if controls:
-        best = max(controls, key=lambda row: row.value("top1"))
-        top1 = best.value("top1")
-        verdict = (
-            "within the interval, so this table does not show that inverted images were needed"
-            if top1 >= low
-            else "so inverted images made the difference"
-        )
-        said.append(f"The best control, {best.label}, has {_percent(top1)}: {verdict}.")
-    return said
+    found = filter(None, (quality_words(record), controls_words(record)))
+    return [f"{words[0].upper()}{words[1:]}." for words in found]
 
 
 def costs(record: ModelRecord) -> list[str]:
@@ -142,7 +131,3 @@ def _interval(row: Row, key: str, num_images: int) -> tuple[float, float]:
     if spread is None:
         return wilson_interval(value, num_images)
     return max(0.0, value - spread), min(1.0, value + spread)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
