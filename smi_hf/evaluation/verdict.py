@@ -28,7 +28,7 @@ def quality_words(record: ModelRecord) -> str:
     if record.held_out is not None:
         judged = share_words(record.held_out.agreement, record.held_out.num_images)
         return f"agreement with the teacher {judged}, synthetic ones that were held out"
-    return "not measured: labeled photographs were not given"
+    return "not measured: --eval_dataset names labeled photographs to measure it on"
 
 
 def controls_words(record: ModelRecord) -> str:
@@ -40,7 +40,7 @@ def controls_words(record: ModelRecord) -> str:
         return ""
     controls = [row for row in record.rows[_FIRST_CONTROL:] if needs_no_images(row)]
     if not controls:
-        return "not measured: whether noise would do as well is not known"
+        return "not measured: --controls gaussian tells whether noise would do as well"
     best = max(controls, key=lambda row: row.value("top1"))
     own, other = record.rows[1].value("top1"), best.value("top1")
     found = f"{best.label} has {100 * other:.1f} %"

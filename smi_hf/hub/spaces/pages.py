@@ -17,8 +17,6 @@ _GRADIO_OF_TRANSFORMERS_4 = "5.50.0"
 _GRADIO = "6.31.0"
 # The first that smi_hf runs on.
 _PYTHON = "3.11"
-# Of the Hub.
-_LONGEST_DESCRIPTION = 60
 
 
 def render_app(record: SpaceRecord) -> str:
@@ -58,7 +56,7 @@ def render_space_card(record: SpaceRecord, *, repo_id: str | None = None) -> Spa
         sdk_version=_GRADIO_OF_TRANSFORMERS_4 if has_old else _GRADIO,
         python_version=".".join(map(str, (_release(record.python) or ())[:2])) or _PYTHON,
         app_file=APP_FILE,
-        short_description="A Vision Transformer's own images and answers"[:_LONGEST_DESCRIPTION],
+        short_description="A Vision Transformer's own images and answers",
         models=models or None,
         datasets=datasets or None,
         tags=["data-free", "sparse-model-inversion", "smi_hf"],
