@@ -70,12 +70,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     if missing_packages("demo"):
         raise UsageError(f"smi-hf demo lacks scikit-learn, whose digits it draws: {how_to_install('demo')}")
 
-    from datasets import disable_progress_bars
-
+    from smi_hf.cli.demo_summary import Results, summary
     from smi_hf.cli.tables import inversion_table, make_console, result_table
-    from smi_hf.demo.run import DENSE, INT8, PRUNED, RECOVERED, SPARSE, Demo
+    from smi_hf.demo.run import DENSE, INT8, PRUNED, RECOVERED, SHALLOW, SPARSE, Demo
 
-    disable_progress_bars()
     console, output_dir = make_console(), Path(given.output_dir)
     demo = Demo(output_dir, seed=given.seed)
     teacher = demo.teacher.model.model
@@ -84,29 +82,30 @@ def run(arguments: Sequence[str] | None = None) -> None:
         f"{100 * demo.judge_teacher().top1:.1f} % of {len(demo.images)} held-out images right. "
         f"From here on real images are used only to judge with."
     )
-    made = {}
-    for name, policy in ((DENSE, "dense"), (SPARSE, "smi")):
-        console.print(f"\nInverting with policy {policy!r}")
-        made[name] = demo.invert(name, num_images=given.num_images, num_steps=given.num_steps, policy=policy)
+    made = {
+        name: demo.invert(name, num_images=given.num_images, num_steps=given.num_steps, policy=policy)
+        for name, policy in ((DENSE, "dense"), (SPARSE, "smi"))
+    }
     sparse = made[SPARSE].dataset
-    console.print(f"\nThe dataset {output_dir / SPARSE} has {len(sparse)} rows; the first:")
-    console.print({name: value for name, value in sparse.dataset[0].items() if name != "image"})
     console.print(inversion_table(made))
+    results = Results(made)
     if missing_packages("onnx"):
         console.print("Quantization is left out: it needs the onnx extra (smi-hf doctor)")
     else:
-        title = f"Static int8 in {output_dir / INT8}, judged on {len(demo.images)} held-out images"
-        console.print(result_table(demo.quantize(sparse), title))
-    console.print("\nCutting three quarters of the hidden units of every MLP")
-    console.print(result_table(demo.prune(sparse), f"Pruned, in {output_dir / PRUNED}"))
+        results.quantized = demo.quantize(sparse)
+        console.print(result_table(results.quantized, f"Static int8, in {output_dir / INT8}"))
+    results.cut_hard = demo.cut_hard(sparse)
+    console.print(result_table(results.cut_hard, f"A layer and half of every MLP cut, in {output_dir / SHALLOW}"))
+    results.pruned = demo.prune(sparse)
+    console.print(result_table(results.pruned, f"Three quarters of every MLP cut, in {output_dir / PRUNED}"))
     if missing_packages("plots"):
         console.print("Recovery is left out: its learning curve needs the plots extra (smi-hf doctor)")
     else:
-        record = demo.recover(sparse, num_steps=given.num_recovery_steps)
-        console.print(result_table(record, f"Pruned and taught what it lost, in {output_dir / RECOVERED}"))
+        results.taught = demo.recover(sparse, num_steps=given.num_recovery_steps)
+        console.print(result_table(results.taught, f"That model, taught what it lost, in {output_dir / RECOVERED}"))
     if given.with_hub:
         repo_id, addresses = demo.publish()
         for name, address in addresses.items():
             console.print(f"published: {output_dir / name} as {address}", soft_wrap=True)
         console.print(f"load_dataset({repo_id!r}) gives the same {len(sparse)} rows", soft_wrap=True)
-    console.print(f"Pictures: {output_dir / SPARSE / 'preview.png'}, and beside it what each prune left")
+    console.print(summary(results, output_dir, demo.report()))

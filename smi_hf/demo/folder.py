@@ -70,6 +70,14 @@ def step(folder: Path, name: str) -> Iterator[Path]:
     DemoRecord(tuple(sorted(path for path in _files(folder) if path != RECORD_FILE))).save(folder)
 
 
+@contextmanager
+def file_step(folder: Path, name: str) -> Iterator[Path]:
+    """While it lasts, the demonstration writes a file of its own into its folder, which is yielded."""
+    record = DemoRecord.load(folder)
+    replace(record, files=tuple(sorted({*record.files, name}))).save(folder)
+    yield folder / name
+
+
 def _files(folder: Path) -> Iterator[str]:
     """Paths of all that is no folder; links are not followed."""
     for path in folder.rglob("*"):

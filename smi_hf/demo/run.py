@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smi_hf.data import DatasetRecord, SparseDataset
+from smi_hf.data.report_file import REPORT_FILE
 from smi_hf.demo import TEACHER_PATH
 from smi_hf.demo.digits import digits_dataset
-from smi_hf.demo.folder import open_folder, step
+from smi_hf.demo.folder import file_step, open_folder, step
 from smi_hf.evaluation.cost import record_macs
 from smi_hf.evaluation.run import Evaluation, evaluate
 from smi_hf.hub import push
@@ -16,13 +17,14 @@ from smi_hf.inversion import SparseInversionConfig, invert
 from smi_hf.models import load_teacher
 from smi_hf.pruning import PruningConfig, prune
 from smi_hf.quantization import QuantizationConfig, quantize
+from smi_hf.reports.page import write_report
 
 if TYPE_CHECKING:
     from smi_hf.evaluation.record import ModelRecord
 
 NUM_HELD_OUT_IMAGES = 1000
 # Where each step writes, in the demonstration's folder.
-DENSE, SPARSE, INT8, PRUNED, RECOVERED = "dense", "smi", "int8", "pruned", "recovered"
+DENSE, SPARSE, INT8, PRUNED, SHALLOW, RECOVERED = "dense", "smi", "int8", "pruned", "shallow", "recovered"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Demo:
 
     def judge_teacher(self) -> Evaluation:
         """The teacher on held-out digits."""
-        return evaluate(self.teacher, self.images, disable_tqdm=True)
+        return evaluate(self.teacher, self.images)
 
     def invert(self, name: str, *, num_images: int, num_steps: int, policy: str = "smi") -> Inversion:
         """A dataset in the folder of that name."""
@@ -78,24 +80,36 @@ class Demo:
                 # A mirrored 2 is no 2; and at 64 px the paper's 0.25 overshoots.
                 flip_probability=0.0,
                 learning_rate=0.1,
+                report=False,
             )
             dataset = invert(self.teacher, config)
         # Two operations per multiply-accumulate.
         return Inversion(dataset, 2 * record_macs(self.teacher.model, dataset.record) / 1e9)
 
     def quantize(self, dataset: SparseDataset) -> "ModelRecord":
-        """An int8 model calibrated on the images, beside one calibrated on noise."""
+        """An int8 model calibrated on the images. Without controls: on this teacher noise does as well."""
         with step(self.output_dir, INT8) as folder:
-            config = QuantizationConfig(output_dir=str(folder), control_seeds=[self.seed], disable_tqdm=True)
-            return quantize(self.teacher, dataset, config, images=self.images, controls=["gaussian"])
+            config = QuantizationConfig(output_dir=str(folder), report=False)
+            return quantize(self.teacher, dataset, config, images=self.images)
 
     def prune(self, dataset: SparseDataset) -> "ModelRecord":
         """The teacher with a quarter of the hidden units of its MLPs, beside one that is pruned on noise."""
-        with step(self.output_dir, PRUNED) as folder:
+        return self._prune(PRUNED, dataset, ["gaussian"], keep_mlp=0.25)
+
+    def cut_hard(self, dataset: SparseDataset) -> "ModelRecord":
+        """The teacher without one of its layers and half of its hidden units: on noise that loses more.
+
+        On the images alone, without the procedural pictures that stand beside them otherwise and help noise, too.
+        """
+        settings = {"keep_mlp": 0.5, "num_layers": 3, "num_scenes": 0, "num_epochs": 10}
+        return self._prune(SHALLOW, dataset, ["gaussian", "scenes"], **settings)
+
+    def _prune(self, name: str, dataset: SparseDataset, controls: list[str], **settings: Any) -> "ModelRecord":
+        with step(self.output_dir, name) as folder:
             config = PruningConfig(
-                output_dir=str(folder), keep_mlp=0.25, seed=self.seed, control_seeds=[self.seed], disable_tqdm=True
+                output_dir=str(folder), seed=self.seed, control_seeds=[self.seed], report=False, **settings
             )
-            return prune(self.teacher, dataset, config, images=self.images, controls=["gaussian"])
+            return prune(self.teacher, dataset, config, images=self.images, controls=controls)
 
     def recover(self, dataset: SparseDataset, *, num_steps: int) -> "ModelRecord":
         """The pruned teacher, taught what it lost, beside one that is taught on noise."""
@@ -112,11 +126,17 @@ class Demo:
                 save_strategy="no",
                 logging_strategy="no",
                 use_cpu=True,
+                report=False,
                 seed=self.seed,
                 control_seeds=[self.seed],
             )
             student = load_student(str(self.output_dir / PRUNED), self.teacher)
             return distill(self.teacher, student, dataset, args, images=self.images, controls=["gaussian"])
+
+    def report(self) -> Path:
+        """One page of everything that was made."""
+        with file_step(self.output_dir, REPORT_FILE) as page:
+            return write_report([self.output_dir], page)
 
     def publish(self) -> tuple[str, dict[str, str]]:
         """Pushes every dataset and model, and reads the sparse dataset back by stock `datasets`.
@@ -127,7 +147,9 @@ class Demo:
         from datasets import load_dataset
         from huggingface_hub import whoami
 
-        folders = [name for name in (SPARSE, DENSE, INT8, PRUNED, RECOVERED) if (self.output_dir / name).is_dir()]
+        folders = [
+            name for name in (SPARSE, DENSE, INT8, PRUNED, SHALLOW, RECOVERED) if (self.output_dir / name).is_dir()
+        ]
         addresses = {name: push(self.output_dir / name, f"digits-{name}") for name in folders}
         repo_id = f"{whoami()['name']}/digits-{SPARSE}"
         pushed, local = (load_dataset(name, split="train") for name in (repo_id, str(self.output_dir / SPARSE)))
