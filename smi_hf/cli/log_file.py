@@ -32,7 +32,7 @@ class LogFile:
     def open(cls, words: Sequence[str]) -> "LogFile | None":
         """A new log in the cache (`SMI_HF_CACHE`); the oldest go. None where nothing can be written there."""
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-        head = f"smi-hf {' '.join(words)}\n{package_versions()}\n"
+        head = f"smi-hf {' '.join(_without_secrets(words))}\n{package_versions()}\n"
         try:
             folder = cache_folder() / "logs"
             folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +70,19 @@ class LogFile:
         with suppress(OSError):
             return self.path.stat().st_size
         return self._head
+
+
+def _without_secrets(words: Sequence[str]) -> Iterator[str]:
+    """The words of a command line, without the values of options such as --hub_token."""
+    is_secret = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_option = word.startswith("--")
+        if is_secret and not is_option:
+            yield "..."
+        else:
+            yield f"{name}=..." if is_option and "token" in name and equals else word
+        is_secret = is_option and "token" in name and not equals
 
 
 class _LogHandler(logging.FileHandler):

@@ -55,3 +55,10 @@ print(log.has_others, log.path)
     assert done.stderr == "what a user is to see\nafterwards\n"
     has_others, path = done.stdout.split()
     assert has_others == "True" and Path(path).read_text().endswith("a library in C\n")
+
+
+def test_tokens_of_the_command_line_are_not_written_down(cache):
+    log = LogFile.open(["distill", "--hub_token", "hf_secret", "--push_to_hub_token=hf_other", "--teacher", "me/vit"])
+    head = log.path.read_text()
+    assert "hf_" not in head
+    assert "distill --hub_token ... --push_to_hub_token=... --teacher me/vit" in head
