@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.bar import Bar
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from smi_hf.demo.run import DENSE, SPARSE
@@ -59,8 +60,8 @@ def summary(results: Results, output_dir: Path, report: Path) -> Group:
         *lines,
         _ON_A_REAL_MODEL,
         "",
-        f"[bold]{'report':<10}[/]{report}: open it in a browser",
-        f"[bold]{'folders':<10}[/]{output_dir}: a card in each, pictures in {output_dir / SPARSE}",
+        f"[bold]{'report':<10}[/]{escape(str(report))}: open it in a browser",
+        f"[bold]{'folders':<10}[/]{escape(str(output_dir))}: a card in each of them",
         f"[bold]{'next':<10}[/]with a model of yours:",
         *(f"  {step}" for step in steps),
     )
