@@ -19,13 +19,14 @@ CASES = {
     "fixed views": {"num_views": 2},
     "matched parts": {"feature_weight": 1.0, "attention_weight": 1.0},
     "an unused weight": {},
-    # 56 images are whole batches for one process and for two; and no checkpoint goes, which says something of clocks.
+    # 64 images are whole batches for one process and for two.
     "early stopping": {
         "early_stopping_patience": 1,
-        "save_strategy": None,
-        "save_total_limit": 9,
-        "held_out": 2 / 9,
+        "held_out": 1 / 9,
+        "eval_strategy": "steps",
         "eval_steps": 4,
+        "save_strategy": "steps",
+        "save_steps": 4,
     },
 }
 
