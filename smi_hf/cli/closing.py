@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.screen import is_quiet
-from smi_hf.data.schema import CARD_FILE
 from smi_hf.errors import printable
 
 if TYPE_CHECKING:
@@ -82,13 +81,10 @@ def model_closing(
     Args:
         published: the folder that is to be published, if it is not the model's.
     """
+    from smi_hf.data.schema import CARD_FILE
     from smi_hf.evaluation.verdict import controls_words, quality_words, ratio_words
 
     ratios, quality, controls = ratio_words(record), quality_words(record), controls_words(record)
-    if not record.rows:
-        quality += "; --eval_dataset takes labeled photographs"
-    elif len(record.rows) == 2:
-        controls += "; --controls gaussian tells"
     return Closing(
         made=f"{made}; {ratios}" if ratios else made,
         quality=quality,

@@ -98,6 +98,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     else:
         addresses = [push(*place, private=options.private, revision=options.revision, create_pr=options.create_pr)]
     if options.dry_run is None and not is_quiet():
-        print(closing_of(Path(target.folder), addresses.pop(0)))
+        first, *addresses = addresses
+        print(closing_of(Path(target.folder), first))
     for address in addresses:
         print(address)

@@ -241,12 +241,10 @@ class SparseDistillationConfig(DistillationOptions, TrainingArguments):
     @property
     def distillation_settings(self) -> dict[str, Any]:
         """What decides what a student learns, beside Trainer's own arguments; a resumed run must not change it."""
-        names = ["temperature", "loss", "hard_label_weight", *_TOKEN_LOSSES, "freeze_backbone"]
-        if self.stops_early:
-            names.append("early_stopping_patience")
-        if self.shown != KEPT:
-            names.append("shown")
-        return {name: getattr(self, name) for name in (*names, "augmentations", "num_views", "seed")}
+        names = ("temperature", "loss", "hard_label_weight", *_TOKEN_LOSSES, "freeze_backbone", "shown")
+        settings = {name: getattr(self, name) for name in (*names, "augmentations", "num_views", "seed")}
+        # 0 says the same as None.
+        return settings | {"early_stopping_patience": self.early_stopping_patience or None}
 
     @property
     def training_settings(self) -> dict[str, Any]:

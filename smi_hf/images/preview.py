@@ -4,16 +4,19 @@ Small images are shown larger, each pixel as a square; large ones smaller, so th
 page.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from smi_hf.files import replaced_atomically
 from smi_hf.images.lettering import Line, cut_to
 
+# Text of the PNG of a table that says where its images lie: for each column the (left, top, right, bottom) of each.
+BOXES_KEY = "smi_hf boxes"
 _GAP = 12
 _MARGIN = 12
 _MAX_WIDTH = 1000
@@ -52,7 +55,7 @@ def image_table(
     row_captions: Sequence[Sequence[Line]],
     column_captions: Sequence[Sequence[Line]],
 ) -> Image.Image:
-    """Rows of images, with lines over each column and lines at the left of each row.
+    """Rows of images, with lines over each column and lines at the left of each row; says where they lie in its info.
 
     Args:
         rows: uint8 (H, W, 3), all of one size; equally many in each row, at least one.
@@ -66,18 +69,25 @@ def image_table(
     sheet = _new_sheet(side + len(rows[0]) * (width + _GAP), top - _MARGIN + len(rows) * (height + _GAP) - _GAP)
     for column, lines in enumerate(column_captions):
         _write(sheet, lines, left + column * (width + _GAP), _MARGIN - 2, width)
+    boxes: list[list[tuple[int, int, int, int]]] = [[] for _ in rows[0]]
     for row, (images, lines) in enumerate(zip(shown, row_captions)):
         above = top + row * (height + _GAP)
         for column, image in enumerate(images):
-            sheet.paste(image, (left + column * (width + _GAP), above))
+            start = left + column * (width + _GAP)
+            sheet.paste(image, (start, above))
+            boxes[column].append((start, above, start + width, above + height))
         _write(sheet, lines, _MARGIN, above + (height - _LINE * len(lines)) // 2, side)
+    sheet.info[BOXES_KEY] = json.dumps(boxes)
     return sheet
 
 
 def save_png(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG atomically."""
+    """Writes a PNG atomically, with where its images lie if it is a table."""
+    text = PngImagePlugin.PngInfo()
+    if BOXES_KEY in picture.info:
+        text.add_text(BOXES_KEY, picture.info[BOXES_KEY])
     with replaced_atomically(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True)
+        picture.save(temporary, format="PNG", optimize=True, pnginfo=text)
 
 
 def _at_reading_size(image: np.ndarray, largest: int) -> Image.Image:

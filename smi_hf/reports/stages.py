@@ -10,15 +10,12 @@ from PIL import Image
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import STAGES_FILE
 from smi_hf.files import one_line
+from smi_hf.images.preview import BOXES_KEY
 from smi_hf.reports.thumbnails import as_data
 
 logger = logging.getLogger(__name__)
 
-# Text of the PNG that says where its images lie: for each stage the (left, top, right, bottom) of each image.
-BOXES_KEY = "smi_hf boxes"
 _MAX_SIDE = 20_000
-# Pixels between images, where no text says where they lie.
-_GAP = 4
 
 Box = tuple[int, int, int, int]
 
@@ -48,13 +45,13 @@ def read_stages(folder: Path, record: DatasetRecord) -> list[Stage]:
         with Image.open(path, formats=["PNG"]) as picture:
             if max(picture.size) > _MAX_SIDE:
                 raise ValueError(f"it has {picture.width}x{picture.height} px")
-            boxes = _boxes(picture, record)
+            boxes = _boxes(picture)
             pixels = picture.convert("RGB")
     except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
         logger.warning("%s is not shown: %s", path.name, one_line(error))
         return []
-    # A picture may begin with what images began as.
-    words = words[-len(boxes) :] if len(boxes) <= len(words) else []
+    if len(boxes) != len(words):
+        return []
     return [Stage(each, tuple(as_data(pixels.crop(box)) for box in row)) for each, row in zip(words, boxes)]
 
 
@@ -68,22 +65,13 @@ def _words(record: DatasetRecord) -> list[str]:
     return [*stages, f"finished, after step {record.settings['num_steps']}: {counts[-1]} of {total} patches"]
 
 
-def _boxes(picture: Image.Image, record: DatasetRecord) -> list[list[Box]]:
-    """Where the images of each stage lie."""
-    if (text := getattr(picture, "text", {}).get(BOXES_KEY)) is not None:
-        boxes = [[tuple(map(int, box)) for box in row] for row in json.loads(text)]
-        if any(len(box) != 4 or not _is_inside(box, picture) for row in boxes for box in row):
-            raise ValueError("its text names boxes that it does not have")
-        return boxes
-    width, height = record.grid.image_width + _GAP, record.grid.image_height + _GAP
-    columns, column_rest = divmod(picture.width + _GAP, width)
-    rows, row_rest = divmod(picture.height + _GAP, height)
-    if column_rest or row_rest:
-        return []
-    return [
-        [(x * width, y * height, (x + 1) * width - _GAP, (y + 1) * height - _GAP) for x in range(columns)]
-        for y in range(rows)
-    ]
+def _boxes(picture: Image.Image) -> list[list[Box]]:
+    """Where the images of each stage lie; empty where the picture does not say."""
+    text = getattr(picture, "text", {}).get(BOXES_KEY, "[]")
+    boxes = [[tuple(map(int, box)) for box in row] for row in json.loads(text)]
+    if any(len(box) != 4 or not _is_inside(box, picture) for row in boxes for box in row):
+        raise ValueError("its text names boxes that it does not have")
+    return boxes
 
 
 def _is_inside(box: tuple[int, ...], picture: Image.Image) -> bool:

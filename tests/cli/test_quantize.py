@@ -131,12 +131,15 @@ def test_every_model_has_a_record_and_a_card_whose_code_runs(
     written = card + record.to_json()
     assert not [name for name in (tmp_path, sparse_folder, tiny_checkpoint, Path.home()) if str(name) in written]
 
-    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    *first_lines, code = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (40, 36), "red").save("photograph.jpg")
     capsys.readouterr()
     exec(code.replace("path/to/this/folder", str(tmp_path / "model")), {})
     assert re.fullmatch(r"LABEL_\d\n", capsys.readouterr().out)
+    for lines in first_lines:
+        exec(lines.replace("path/to/this/folder", str(tmp_path / "model")), {})
+        assert "'label': 'LABEL_" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(bool(missing_packages("plots")), reason="the plots extra is absent")

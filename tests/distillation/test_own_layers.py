@@ -75,9 +75,9 @@ def test_stock_transformers_reads_what_was_taught(teacher, run, folder):
     assert processor.image_mean == teacher.image_processor.image_mean and processor.size == {"height": 32, "width": 32}
     assert record.settings["student_layers"] == [1]
     assert (record.student.name, record.student.from_scratch) == ("tiny-vit", False)
-    assert "started as `tiny-vit` without some of its layers. It got these, numbered from 0: 1." in (
-        (folder / "README.md").read_text()
-    )
+    card = (folder / "README.md").read_text()
+    assert "started as `tiny-vit` without some of its layers." in card
+    assert "It got these, numbered from 0: 1." in card
     # The same student is not taught again, and another one is no continuation of it.
     assert run(student=student_of_layers(teacher, [1]), hidden_state_weight=1.0) == record
     with pytest.raises(UsageError, match=r"student_layers was \[1\] and is now \[0\]"):

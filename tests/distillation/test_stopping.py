@@ -170,7 +170,7 @@ def test_without_early_stopping_evaluations_and_checkpoints_are_those_of_transfo
         args = make_args(early_stopping_patience=off, save_strategy=None)
         assert (args.eval_strategy, args.save_strategy) == (IntervalStrategy.NO, "steps")
         assert (args.save_steps, args.save_total_limit, args.load_best_model_at_end) == (500, None, False)
-        assert not args.stops_early and "early_stopping_patience" not in args.distillation_settings
+        assert not args.stops_early and args.distillation_settings["early_stopping_patience"] is None
 
 
 @pytest.mark.parametrize(

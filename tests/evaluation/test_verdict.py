@@ -45,7 +45,7 @@ def test_without_photographs_agreement_counts_or_nothing():
         (row("gaussian", 0.75, label="noise"), 1000, "noise has 75.0 %, which is as good: images were not"),
         (row("scenes", 0.74), 1000, "scenes has 74.0 %, as good as far as 1,000 images can tell: images were"),
         (row("scenes", 0.70), 1000, "scenes has 70.0 %: the images are worth 5.0 points"),
-        (row("real=cifar10", 0.9), 1000, "not measured: whether noise would do as well is not known"),
+        (row("real=cifar10", 0.9), 1000, "not measured: --controls gaussian tells whether noise would do as well"),
         (row("gaussian", 0.75, label="noise"), 20, "noise has 75.0 %; 20 images are too few to tell the two apart"),
     ],
 )  # fmt: skip

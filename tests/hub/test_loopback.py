@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import hf_raise_for_status
 from loopback import Faults
 from loopback.state import Entry, tree_oid
 
@@ -343,8 +344,10 @@ def test_names_and_kinds_that_the_hub_refuses_are_bad_requests(hub, api):
     for name in ("a--b", "-a", "a..b", "a b", "ä", "a" * 97, ""):
         answer = get_session().post(f"{hub.url}/api/repos/create", json={"name": name}, headers=headers)
         assert answer.status_code == 400, name
-    with pytest.raises(BadRequestError, match="no space"):
-        api.create_repo("me/app", repo_type="space", space_sdk="static")
+    with pytest.raises(BadRequestError, match="A Space needs an sdk"):
+        hf_raise_for_status(
+            get_session().post(f"{hub.url}/api/repos/create", json={"name": "app", "type": "space"}, headers=headers)
+        )
 
 
 def test_requests_that_would_leave_loopback_are_refused_and_logged(hub):

@@ -7,7 +7,7 @@ import pytest
 
 from smi_hf import load_sparse_dataset
 
-FILES = {"README.md", "data", "preview.png", "preview_stages.png", "smi.json"}
+FILES = {"README.md", "data", "preview.png", "preview_stages.png", "report.html", "smi.json"}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def check_killed_at(number, context, tiny_checkpoint, whole, folder, *, make=inv
     assert results["content_sha256"] == expected["content_sha256"], f"other images after a kill at change {number}"
     # The picture of the stages is drawn while they pass: killed right after its first shard, a run goes on without it.
     pictures = {"preview.png", *results["pictures"]}
-    assert {path.name for path in folder.iterdir()} == {"README.md", "data", "smi.json"} | pictures
+    assert {path.name for path in folder.iterdir()} == {"README.md", "data", "report.html", "smi.json"} | pictures
     assert [path.name for path in (folder / "data").iterdir()] == ["train-00000000-00000003.parquet"]
 
 

@@ -35,6 +35,7 @@ def test_the_output_folder_is_a_dataset_that_stock_load_dataset_reads(teacher, c
         "data",
         "preview.png",
         "preview_stages.png",
+        "report.html",
         "smi.json",
     }
 
@@ -374,7 +375,8 @@ def test_labels_without_steps_are_those_of_a_run_with_steps(teacher, config):
     probability = teacher.model(batch["pixel_values"], batch["kept_patches"]).logits.softmax(dim=-1)
     expected = probability.gather(1, batch["labels"][:, None])[:, 0]
     assert np.allclose(expected.detach().numpy(), still["target_probability"][:], atol=1e-5)
-    assert {path.name for path in Path(args.output_dir).iterdir()} == {"README.md", "data", "preview.png", "smi.json"}
+    files = {path.name for path in Path(args.output_dir).iterdir()}
+    assert files == {"README.md", "data", "preview.png", "report.html", "smi.json"}
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_help_lists_the_parts_of_the_example_package_and_imports_none(tmp_path, 
     script = (
         "import sys\nfrom smi_hf.cli.main import main\n"
         "for command in ('invert', 'quantize', 'export-images'):\n"
-        "    try: main([command, '--help'])\n"
+        "    try: main([command, '--help-all'])\n"
         "    except SystemExit as exit: assert exit.code == 0, exit.code\n"
         "assert 'torch' not in sys.modules\n"
     )

@@ -160,7 +160,7 @@ def test_the_page_opens_draws_and_filters(folder, model_folder, chain_record, sa
     assert found["falling"] == sorted(found["falling"], reverse=True) and len(found["falling"]) == 6
     assert found["shown"] and set(found["shown"]) == {found["first"]}
     assert found["said"] == f"{len(found['shown'])} of 6 images"
-    assert found["stage"].startswith("after step 5: ")
+    assert found["stage"].startswith("at the start: ")
     charts, drawn, choices = map(int, re.search(r'data-charts="([\d ]+)"', document)[1].split())
     assert charts == drawn >= 5
     assert choices >= 3

@@ -275,7 +275,7 @@ def test_the_card_of_trajectories_says_how_images_left_and_cites_it(complete):
     assert "| images that each trajectory gave | 2 |" in text
     assert "| after step | patches that go on |" in text
     assert "At some steps 3 patches leave as a finished image" in text
-    assert "one trajectory a column" in text
+    assert "a row per trajectory" in text
     assert "2509.23235" in text and "heo2025patch" in text and "hu2024sparse" in text
     assert not re.search(r"\{\{|\{%|\bNone\b|\n\n\n\n", text)
     plain = render_card(complete).text

@@ -208,6 +208,6 @@ def test_what_it_has_not_is_refused(settings, says, monkeypatch):
 @pytest.mark.skipif(dependency_lane() == "latest", reason="this lane has it")
 def test_the_other_lane_is_told_which_one_has_it():
     with pytest.raises(
-        UsageError, match=r"^back end 'torch' needs transformers 5, .*: use the latest lane, transformers 5"
+        UsageError, match=r"^back end 'torch' needs transformers 5, .*: the latest lane has it, transformers 5"
     ):
         check_settings("torch", QuantizationConfig(backend="torch"))
