@@ -72,7 +72,7 @@ def test_a_new_path_is_where_images_are_made_and_the_cache_is_left_alone(teacher
     monkeypatch.chdir(tmp_path)
     (made,) = calibration_datasets(teacher, ["./new/images"], disable_tqdm=True)
     assert made.name == "images" and (tmp_path / "new" / "images" / "smi.json").is_file()
-    assert not cache.exists()
+    assert not (cache / "calibration").exists()
 
 
 def test_datasets_that_are_there_are_loaded(teacher, sparse_folder, no_inversion):
