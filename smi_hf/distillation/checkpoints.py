@@ -156,6 +156,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What settings were and are, for a message; empty if they are the same."""
     now = json.loads(json.dumps(now))
     changed = [
-        f"{name} was {before.get(name)!r} and is now {now[name]!r}" for name in now if before.get(name) != now[name]
+        f"{name} was {before.get(name)!r} and is now {now[name]!r}"
+        for name in now
+        if name not in before or before[name] != now[name]
     ]
     return "; ".join(changed)
