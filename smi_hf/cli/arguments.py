@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from smi_hf.cli.help_text import full_help, short_help
+from smi_hf.cli.help_text import HELP_OPTIONS, full_help, short_help
 from smi_hf.cli.screen import error_stream
 from smi_hf.errors import UsageError, printable
 from smi_hf.files import one_line
@@ -50,11 +50,6 @@ class _HelpAll(argparse.Action):
         assert isinstance(parser, ArgumentParser)
         print(parser.format_full_help(), end="")
         parser.exit()
-
-
-def asks_for_short_help(arguments: Sequence[str] | None = None) -> bool:
-    """Whether a command is to print its short help and nothing else, so that it need not know every option."""
-    return not {"-h", "--help"}.isdisjoint(sys.argv[1:] if arguments is None else arguments)
 
 
 def _declaring(dataclass_type: type, name: str) -> type:
@@ -118,7 +113,7 @@ class ArgumentParser(HfArgumentParser):
                 default=None,
                 help="Settings for a purpose; --config and options given here win over them.",
             )
-        self.add_argument("-h", "--help", action="help", help="Show the options that matter to most, and exit.")
+        self.add_argument(*HELP_OPTIONS, action="help", help="Show the options that matter to most, and exit.")
         self.add_argument("--help-all", action=_HelpAll, nargs=0, help="Show every option, and exit.")
         seen = self.add_mutually_exclusive_group()
         seen.add_argument("--quiet", action="store_true", help="Show the result alone, and errors.")

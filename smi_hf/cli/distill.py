@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smi_hf.cli.arguments import asks_for_short_help
 from smi_hf.cli.distill_parser import make_parser
+from smi_hf.cli.help_text import asks_for_short_help
 
 if TYPE_CHECKING:
     from smi_hf.evaluation.record import ModelRecord

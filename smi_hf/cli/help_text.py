@@ -8,10 +8,12 @@ import argparse
 import enum
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+HELP_OPTIONS = ("-h", "--help")
 MAX_WIDTH = 80
 MIN_WIDTH = 40
 _HELP_COLUMN = 29
@@ -19,6 +21,11 @@ _HELP_COLUMN = 29
 _VALUE_NAMES = {"path": "MODEL", "json": "FILE", "to": "TRACKER"}
 # Help that says its default itself.
 _SAYS_DEFAULT = re.compile(r"\bDefault|\bdefaults? (?:to|is|of)\b|, the default,|\(default")
+
+
+def asks_for_short_help(arguments: Sequence[str] | None = None) -> bool:
+    """Whether a command is to print its short help and nothing else, so that it need not know every option."""
+    return not set(HELP_OPTIONS).isdisjoint(sys.argv[1:] if arguments is None else arguments)
 
 
 def short_help(parser: argparse.ArgumentParser, options: Mapping[str, Sequence[str]]) -> str:

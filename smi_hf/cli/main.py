@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from smi_hf.cli.help_text import HELP_OPTIONS
 from smi_hf.cli.screen import Screen
 from smi_hf.errors import RunError, UsageError, printable
 from smi_hf.registry import suggest
@@ -44,7 +45,7 @@ _CONTINUES = {"invert", "distill", "push"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `smi-hf`; returns the exit code: 0 on success, 2 for a user's mistake, 1 for a failure."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help"):
+    if not given or given[0] in HELP_OPTIONS:
         print(_overview())
         return 0 if given else 2
     if given[0] == "--version":

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TextIO
 
 from smi_hf import progress
+from smi_hf.cli.help_text import asks_for_short_help
 from smi_hf.cli.log_file import LogFile, stderr_into
 from smi_hf.errors import UsageError, printable
 
@@ -56,7 +57,7 @@ class Screen:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """While it lasts, what others say is kept off the screen, and stages are drawn there."""
-        if {"-h", "--help"} & set(self._words):  # nothing to hide, and no time to lose
+        if asks_for_short_help(self._words):  # nothing to hide, and no time to lose
             yield
             return
         with ExitStack() as stack:

@@ -4,11 +4,10 @@ A record that lies beside somebody's checkpoint may say anything of its settings
 """
 
 from smi_hf.evaluation.record import ModelRecord, Step
-from smi_hf.evaluation.table import COLUMNS, Column, Row
+from smi_hf.evaluation.table import COLUMNS, FIRST_CONTROL, Column, Row
 
 _SHOWN = ("top1", "parameters", "macs", "size_mb", "latency_ms_1")
 _COLUMNS = {column.key: column for column in COLUMNS if column.key in _SHOWN}
-_FIRST_CONTROL = 2
 _LARGEST = 1e15
 
 
@@ -70,7 +69,7 @@ def _plain_cell(column: Column, value: float | None) -> str:
 
 
 def _best_control(step: Step) -> str:
-    controls = step.rows[_FIRST_CONTROL:]
+    controls = step.rows[FIRST_CONTROL:]
     if not controls:
         return ""
     best = max(controls, key=lambda row: row.value("top1"))

@@ -19,6 +19,8 @@ class Scores:
 
 
 SCORES = ("top1", "top5", "agreement")
+# Place of the first row that is a control, behind the reference and the model's own.
+FIRST_CONTROL = 2
 _FEW_LABELS = 10
 
 

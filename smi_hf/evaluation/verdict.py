@@ -2,12 +2,11 @@
 
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import ModelRecord
-from smi_hf.evaluation.table import Row
+from smi_hf.evaluation.table import FIRST_CONTROL, Row
 from smi_hf.starts.base import STARTS
 
 # Rows of a table that need no images of the model, beside those of what images begin as.
 _WITHOUT_IMAGES = ("gaussian", "dynamic")
-_FIRST_CONTROL = 2
 # With fewer images two models are seldom told apart.
 _ENOUGH_IMAGES = 100
 
@@ -38,7 +37,7 @@ def controls_words(record: ModelRecord) -> str:
     """
     if not record.rows or record.measured is None:
         return ""
-    controls = [row for row in record.rows[_FIRST_CONTROL:] if needs_no_images(row)]
+    controls = [row for row in record.rows[FIRST_CONTROL:] if needs_no_images(row)]
     if not controls:
         return "not measured: --controls gaussian tells whether noise would do as well"
     best = max(controls, key=lambda row: row.value("top1"))

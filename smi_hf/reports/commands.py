@@ -9,6 +9,7 @@ from typing import Any
 
 from smi_hf.data.record import DatasetRecord
 from smi_hf.evaluation.record import ModelRecord, Step
+from smi_hf.evaluation.table import FIRST_CONTROL
 from smi_hf.reports.parts import Section, Subject
 
 PHOTOGRAPHS = "photographs.parquet"
@@ -24,7 +25,6 @@ _NO_OPTIONS = {
     },
 }  # fmt: skip
 _COMMANDS = {"quantized": "quantize", "pruned": "prune", "distilled": "distill"}
-_FIRST_CONTROL = 2
 # Rows of a table that are there without being asked for.
 _NO_CONTROLS = ("untrained", "quantizer alone")
 # Layers that stay, in the example; how many a teacher has, a record of images does not say.
@@ -173,7 +173,7 @@ def _judged(step: Step) -> list[str]:
     words = ["--eval_dataset", step.measured.dataset]
     words += ["--eval_split", step.measured.split] if step.measured.split else []
     words += ["--max_images", str(step.measured.num_images)]
-    controls = [row.key for row in step.rows[_FIRST_CONTROL:] if row.key not in _NO_CONTROLS]
+    controls = [row.key for row in step.rows[FIRST_CONTROL:] if row.key not in _NO_CONTROLS]
     words += ["--controls", *controls] if controls else []
     seeds = step.settings.get("control_seeds")
     if controls and step.student is not None and isinstance(seeds, list):

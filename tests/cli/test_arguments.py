@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from smi_hf.cli.arguments import ArgumentParser, asks_for_short_help
-from smi_hf.cli.help_text import shown_actions
+from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.help_text import asks_for_short_help, shown_actions
 from smi_hf.cli.main import COMMANDS
 
 
