@@ -53,6 +53,11 @@ def controls_words(record: ModelRecord) -> str:
     return f"{found}: the images are worth {100 * (own - other):.1f} points"
 
 
+def sentences(*words: str) -> list[str]:
+    """Words of this module as sentences; what is empty is left out."""
+    return [f"{each[0].upper()}{each[1:]}." for each in words if each]
+
+
 def needs_no_images(row: Row) -> bool:
     """Whether a control has neither photographs nor images that were made of the model."""
     name, _, argument = row.key.partition("=")

@@ -6,7 +6,7 @@ from typing import Any
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.evaluation.table import Row, has_top5, table_cells
-from smi_hf.evaluation.verdict import controls_words, quality_words
+from smi_hf.evaluation.verdict import controls_words, quality_words, sentences
 from smi_hf.reports.charts import choice, make_chart, values
 from smi_hf.reports.parts import Chart, Section, Subject
 
@@ -43,8 +43,7 @@ def section(subject: Subject) -> Section | None:
 
 def findings(record: ModelRecord) -> list[str]:
     """What a table says of accuracy, a sentence each: the model against its reference, and against its controls."""
-    found = filter(None, (quality_words(record), controls_words(record)))
-    return [f"{words[0].upper()}{words[1:]}." for words in found]
+    return sentences(quality_words(record), controls_words(record))
 
 
 def costs(record: ModelRecord) -> list[str]:

@@ -12,7 +12,7 @@ from smi_hf.data.schema import CARD_FILE
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, Runtime
 from smi_hf.evaluation.table import Scores, has_top5, table_cells
-from smi_hf.evaluation.verdict import controls_words, quality_words, ratio_words
+from smi_hf.evaluation.verdict import controls_words, quality_words, ratio_words, sentences
 from smi_hf.files import replaced_atomically
 from smi_hf.hub.cards.chain import base_model, made_from, name_parts, way_notes, way_table
 from smi_hf.hub.cards.licenses import describe_license, license_metadata
@@ -172,8 +172,7 @@ def model_sentences(record: ModelRecord) -> list[str]:
     """How good a model is, what that costs, and whether images were needed; empty if nobody has measured it."""
     if not record.rows and record.held_out is None:
         return []
-    found = (quality_words(record), ratio_words(record), controls_words(record))
-    return [f"{each[0].upper()}{each[1:]}." for each in found if each]
+    return sentences(quality_words(record), ratio_words(record), controls_words(record))
 
 
 def _runtime(record: ModelRecord) -> Runtime:

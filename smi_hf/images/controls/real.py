@@ -43,7 +43,9 @@ def real(inputs: ControlInputs) -> "list[KeptImages]":
 
 def _not_judged_on(images: "ImageSet", judged_on: "ImageSet | None") -> "ImageSet":
     """The images that do not judge as well."""
-    judges = set(judged_on.digests() if judged_on else ()) - {None}
+    if judged_on is None:
+        return images
+    judges = set(judged_on.digests()) - {None}
     others = [number for number, digest in enumerate(images.digests()) if digest not in judges]
     return images if len(others) == len(images) else images.select(others)
 
