@@ -72,7 +72,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
     from smi_hf.cli.demo_summary import Results, summary
     from smi_hf.cli.tables import inversion_table, make_console, result_table
-    from smi_hf.demo.run import DENSE, INT8, PRUNED, RECOVERED, SHALLOW, SPARSE, Demo
+    from smi_hf.demo.run import DENSE, INT8, PRUNED, RECOVERED, SPARSE, Demo
 
     console, output_dir = make_console(), Path(given.output_dir)
     demo = Demo(output_dir, seed=given.seed)
@@ -94,10 +94,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     else:
         results.quantized = demo.quantize(sparse)
         console.print(result_table(results.quantized, f"Static int8, in {output_dir / INT8}"))
-    results.cut_hard = demo.cut_hard(sparse)
-    console.print(result_table(results.cut_hard, f"A layer and half of every MLP cut, in {output_dir / SHALLOW}"))
     results.pruned = demo.prune(sparse)
-    console.print(result_table(results.pruned, f"Three quarters of every MLP cut, in {output_dir / PRUNED}"))
+    console.print(result_table(results.pruned, f"A layer and half of every MLP cut, in {output_dir / PRUNED}"))
     if missing_packages("plots"):
         console.print("Recovery is left out: its learning curve needs the plots extra (smi-hf doctor)")
     else:

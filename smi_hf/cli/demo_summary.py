@@ -31,13 +31,12 @@ class Results:
 
     Args:
         inversions: dense and sparse, by name.
-        quantized, pruned, cut_hard, taught: records of models.
+        quantized, pruned, taught: records of models.
     """
 
     inversions: "Mapping[str, Inversion]"
     quantized: "ModelRecord | None" = None
     pruned: "ModelRecord | None" = None
-    cut_hard: "ModelRecord | None" = None
     taught: "ModelRecord | None" = None
 
 
@@ -86,19 +85,20 @@ def _lines(results: Results) -> list[tuple[str, str]]:
         before, own = results.quantized.rows[:2]
         size = own.value("size_mb") / before.value("size_mb")
         found.append(("int8", f"{_percent(own)} of {_percent(before)}, {size:.2f} of the size"))
-    if results.cut_hard is not None:
-        _, own, noise, scenes = results.cut_hard.rows
-        others = f"{_percent(scenes)} on procedural pictures, {_percent(noise)} on noise"
-        found.append(("cut hard", f"{_percent(own)} on the images, {others}"))
     if results.pruned is not None:
-        before, own, noise = results.pruned.rows
+        before, own = results.pruned.rows[:2]
         share = own.value("parameters") / before.value("parameters")
-        found.append(("pruned", f"{_percent(own)} with {share:.2f} of the parameters; on noise {_percent(noise)}"))
+        found.append(("pruned", f"{_beside_controls(results.pruned)}; {share:.2f} of the parameters"))
     if results.taught is not None:
-        _, own, noise = results.taught.rows
-        found.append(("taught", f"{_percent(own)} after teaching; on noise {_percent(noise)}"))
+        found.append(("taught", _beside_controls(results.taught)))
     return found
 
 
 def _percent(row: Row) -> str:
     return f"{100 * row.value('top1'):.1f} %"
+
+
+def _beside_controls(record: "ModelRecord") -> str:
+    """The accuracy by what a model was pruned or taught on; the rows stand in the order of `demo.run.CONTROLS`."""
+    _, own, noise, scenes = map(_percent, record.rows)
+    return f"{own} on the images, {scenes} on procedural pictures, {noise} on noise"

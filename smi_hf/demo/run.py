@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from smi_hf.data import DatasetRecord, SparseDataset
 from smi_hf.data.report_file import REPORT_FILE
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 NUM_HELD_OUT_IMAGES = 1000
 # Where each step writes, in the demonstration's folder.
-DENSE, SPARSE, INT8, PRUNED, SHALLOW, RECOVERED = "dense", "smi", "int8", "pruned", "shallow", "recovered"
+DENSE, SPARSE, INT8, PRUNED, RECOVERED = "dense", "smi", "int8", "pruned", "recovered"
+# What images have to be better than: noise, and pictures that cost no inversion.
+CONTROLS = ("gaussian", "scenes")
 
 
 @dataclass(frozen=True)
@@ -93,26 +95,25 @@ class Demo:
             return quantize(self.teacher, dataset, config, images=self.images)
 
     def prune(self, dataset: SparseDataset) -> "ModelRecord":
-        """The teacher with a quarter of the hidden units of its MLPs, beside one that is pruned on noise."""
-        return self._prune(PRUNED, dataset, ["gaussian"], keep_mlp=0.25)
-
-    def cut_hard(self, dataset: SparseDataset) -> "ModelRecord":
-        """The teacher without one of its layers and half of its hidden units: on noise that loses more.
+        """The teacher without one of its layers and half of its hidden units, beside those pruned on `CONTROLS`.
 
         On the images alone, without the procedural pictures that stand beside them otherwise and help noise, too.
         """
-        settings = {"keep_mlp": 0.5, "num_layers": 3, "num_scenes": 0, "num_epochs": 10}
-        return self._prune(SHALLOW, dataset, ["gaussian", "scenes"], **settings)
-
-    def _prune(self, name: str, dataset: SparseDataset, controls: list[str], **settings: Any) -> "ModelRecord":
-        with step(self.output_dir, name) as folder:
+        with step(self.output_dir, PRUNED) as folder:
             config = PruningConfig(
-                output_dir=str(folder), seed=self.seed, control_seeds=[self.seed], report=False, **settings
+                output_dir=str(folder),
+                keep_mlp=0.5,
+                num_layers=3,
+                num_scenes=0,
+                num_epochs=10,
+                seed=self.seed,
+                control_seeds=[self.seed],
+                report=False,
             )
-            return prune(self.teacher, dataset, config, images=self.images, controls=controls)
+            return prune(self.teacher, dataset, config, images=self.images, controls=CONTROLS)
 
     def recover(self, dataset: SparseDataset, *, num_steps: int) -> "ModelRecord":
-        """The pruned teacher, taught what it lost, beside one that is taught on noise."""
+        """The pruned teacher, taught what it lost, beside those that are taught on `CONTROLS`."""
         from smi_hf.distillation import SparseDistillationConfig, distill, load_student
 
         with step(self.output_dir, RECOVERED) as folder:
@@ -121,8 +122,9 @@ class Demo:
                 max_steps=num_steps,
                 # A mirrored 2 is no 2.
                 augmentations=["shift", "color"],
+                # A point of the learning curve in the middle and one at the end: judging takes longer than teaching.
                 eval_strategy="steps",
-                eval_steps=0.25,
+                eval_steps=0.5,
                 save_strategy="no",
                 logging_strategy="no",
                 use_cpu=True,
@@ -131,7 +133,7 @@ class Demo:
                 control_seeds=[self.seed],
             )
             student = load_student(str(self.output_dir / PRUNED), self.teacher)
-            return distill(self.teacher, student, dataset, args, images=self.images, controls=["gaussian"])
+            return distill(self.teacher, student, dataset, args, images=self.images, controls=CONTROLS)
 
     def report(self) -> Path:
         """One page of everything that was made."""
@@ -147,9 +149,7 @@ class Demo:
         from datasets import load_dataset
         from huggingface_hub import whoami
 
-        folders = [
-            name for name in (SPARSE, DENSE, INT8, PRUNED, SHALLOW, RECOVERED) if (self.output_dir / name).is_dir()
-        ]
+        folders = [name for name in (SPARSE, DENSE, INT8, PRUNED, RECOVERED) if (self.output_dir / name).is_dir()]
         addresses = {name: push(self.output_dir / name, f"digits-{name}") for name in folders}
         repo_id = f"{whoami()['name']}/digits-{SPARSE}"
         pushed, local = (load_dataset(name, split="train") for name in (repo_id, str(self.output_dir / SPARSE)))

@@ -26,6 +26,7 @@ class Tile:
         label: its name.
         probability: that the teacher gives the label, in [0, 1].
         num_kept: patches that it keeps.
+        stage: of its trajectory, from 1; 0 where a trajectory gives one image.
         source: a data URI.
         pruned, edge: paths in units of patches: what is not kept, and the outline of what is; empty if all is.
     """
@@ -34,6 +35,7 @@ class Tile:
     label: str
     probability: float
     num_kept: int
+    stage: int
     source: str
     pruned: str
     edge: str
@@ -69,8 +71,20 @@ def section(subject: Subject, *, max_images: int = MAX_IMAGES) -> Section | None
             "is_optimized": record.settings["num_steps"] > 0,
             "is_sparse": record.keep_counts[-1] < grid.num_patches,
             "stages": read_stages(subject.folder, record),
+            "leaving": leaving_words(record),
         },
     )
+
+
+def leaving_words(record: DatasetRecord) -> list[str]:
+    """When the image of each stage of a trajectory left it, after words for all of them; empty of single images."""
+    if record.num_stages == 1:
+        return []
+    steps = [*record.settings["prune_steps"], record.settings["num_steps"]]
+    return [
+        "all",
+        *(f"{stage} of {len(steps)}, which left after step {step}" for stage, step in enumerate(steps, start=1)),
+    ]
 
 
 def _tile(row: dict[str, Any], record: DatasetRecord) -> Tile:
@@ -80,6 +94,7 @@ def _tile(row: dict[str, Any], record: DatasetRecord) -> Tile:
         label=record.label_names[row["label"]],
         probability=row["target_probability"],
         num_kept=len(kept),
+        stage=row["stage"] + 1 if record.num_stages > 1 else 0,
         source=as_data(row["image"].convert("RGB")),
         pruned=pruned_path(kept, record.grid),
         edge=edge_path(kept, record.grid),

@@ -17,7 +17,7 @@ from smi_hf.data.record import DatasetRecord
 from smi_hf.data.report_file import MARK, REPORT_FILE, is_report
 from smi_hf.errors import UsageError, printable
 from smi_hf.files import one_line, replaced_atomically
-from smi_hf.reports import chain, commands, curves, gallery, scatter, sensitivity, table
+from smi_hf.reports import back_ends, chain, commands, curves, gallery, mixture, scatter, sensitivity, table
 from smi_hf.reports.javascript import vega_bundle
 from smi_hf.reports.parts import Section, Subject, find_subjects
 
@@ -135,6 +135,8 @@ def sections_of(subject: Subject, *, max_images: int = gallery.MAX_IMAGES) -> li
         table.section(subject),
         gallery.section(subject, max_images=max_images),
         curves.section(subject),
+        back_ends.section(subject),
+        mixture.section(subject),
         sensitivity.section(subject),
         commands.section(subject),
     ]

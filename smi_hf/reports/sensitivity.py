@@ -1,20 +1,14 @@
 """What each layer of a quantized model costs when it is quantized alone."""
 
-import logging
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from smi_hf.files import one_line
+from smi_hf.reports.beside import read_beside
 from smi_hf.reports.charts import choice, make_chart, values
 from smi_hf.reports.parts import Chart, Section, Subject
 
-logger = logging.getLogger(__name__)
-
 FILE = "sensitivity.json"
-_MAX_BYTES = 4 << 20
 # Pixels for a bar and what lies around it.
 _BAR = 18
 # The end of a name tells layers apart.
@@ -42,17 +36,8 @@ class Costs:
 
 def section(subject: Subject) -> Section | None:
     """The sensitivity report in a model's folder, None if there is none."""
-    path = subject.folder / FILE
-    if path.is_symlink() or not path.is_file():
-        return None
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"it is larger than {_MAX_BYTES} bytes")
-        costs = TypeAdapter(Costs).validate_json(path.read_bytes())
-    except (OSError, ValueError, ValidationError) as error:
-        logger.warning("%s is not shown: %s", FILE, one_line(error))
-        return None
-    if not costs.layers:
+    costs = read_beside(subject.folder, FILE, Costs)
+    if costs is None or not costs.layers:
         return None
     return Section(
         title="Sensitivity",

@@ -1,11 +1,15 @@
+import json
 import re
 
 import numpy as np
 import pytest
 
+from smi_hf import SparseInversionConfig, invert
 from smi_hf.patches import PatchGrid
 from smi_hf.reports import gallery
 from smi_hf.reports.gallery import edge_path, pruned_path
+from smi_hf.reports.page import write_report
+from smi_hf.reports.parts import Subject
 
 GRID = PatchGrid(12, 16, 4, 4)  # 3 rows of 4
 
@@ -51,4 +55,47 @@ def test_an_outline_lies_where_the_patch_lies():
 
 
 def test_a_model_has_no_gallery(model_folder):
-    assert gallery.section(gallery.Subject.of(model_folder)) is None
+    assert gallery.section(Subject.of(model_folder)) is None
+
+
+@pytest.fixture
+def rebirth_subject(teacher, tmp_path):
+    """Images that left their trajectories one after the other, two of each."""
+    config = SparseInversionConfig(
+        output_dir=str(tmp_path / "pri"),
+        num_images=4,
+        num_steps=8,
+        policy="pri",
+        images_per_trajectory=2,
+        disable_tqdm=True,
+        report=False,
+    )
+    invert(teacher, config)
+    return Subject.of(tmp_path / "pri")
+
+
+def test_images_of_a_trajectory_are_told_apart_by_when_they_left(rebirth_subject):
+    values = gallery.section(rebirth_subject).values
+    assert [tile.stage for tile in values["tiles"]] == [1, 2, 1, 2]
+    assert values["leaving"] == ["all", "1 of 2, which left after step 4", "2 of 2, which left after step 8"]
+
+
+def test_other_images_have_no_such_slider(images_subject):
+    values = gallery.section(images_subject).values
+    assert values["leaving"] == [] and {tile.stage for tile in values["tiles"]} == {0}
+
+
+def test_the_slider_shows_the_images_of_one_stage(rebirth_subject, tmp_path, browse):
+    script = """
+        const form = document.querySelector(".gallery form");
+        const slide = form.elements.stage;
+        slide.value = "2";
+        slide.dispatchEvent(new Event("input", {bubbles: true}));
+        const shown = [...document.querySelectorAll(".tiles li:not([hidden])")].map((tile) => tile.dataset.number);
+        const words = slide.nextElementSibling.textContent;
+        document.title = JSON.stringify({shown, words, said: form.querySelector("output").textContent});
+    """
+    document, console = browse(write_report([rebirth_subject.folder], tmp_path / "page.html"), script)
+    assert console == []
+    found = json.loads(re.search(r"<title>(.*?)</title>", document)[1])
+    assert found == {"shown": ["1", "3"], "words": "2 of 2, which left after step 8", "said": "2 of 4 images"}

@@ -53,9 +53,16 @@
     const tiles = [...list.children];
     const update = () => {
       const chosen = form.elements.label.value;
+      const slide = form.elements.stage;
+      const stage = slide?.value ?? "0";
+      if (slide) {
+        const words = JSON.parse(slide.dataset.words)[stage];
+        slide.nextElementSibling.textContent = words;
+        slide.setAttribute("aria-valuetext", words);
+      }
       let shown = 0;
       for (const tile of tiles) {
-        tile.hidden = chosen !== "" && tile.dataset.label !== chosen;
+        tile.hidden = (chosen !== "" && tile.dataset.label !== chosen) || (stage !== "0" && tile.dataset.stage !== stage);
         shown += !tile.hidden;
       }
       list.append(...tiles.sort(orders[form.elements.sort.value]));

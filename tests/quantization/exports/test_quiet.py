@@ -37,3 +37,12 @@ def test_all_is_as_before_also_after_a_failure(capsys, caplog):
     logging.getLogger("some.package").warning("again")
     assert (capsys.readouterr().out, caplog.messages) == ("heard\n", ["again"])
     assert logging.getLogger("some.package").level == logging.INFO
+
+
+def test_what_is_printed_can_be_read_in_the_log(caplog):
+    with caplog.at_level(logging.DEBUG, logger="smi_hf"), quiet():
+        print("first")
+        print("10 %", end="\r")
+        print("20 %\n")
+        print("no end of line", end="")
+    assert caplog.messages == ["first", "20 %", "no end of line"]
