@@ -82,28 +82,31 @@ def run(arguments: Sequence[str] | None = None) -> None:
         f"{100 * demo.judge_teacher().top1:.1f} % of {len(demo.images)} held-out images right. "
         f"From here on real images are used only to judge with."
     )
-    made = {
-        name: demo.invert(name, num_images=given.num_images, num_steps=given.num_steps, policy=policy)
-        for name, policy in ((DENSE, "dense"), (SPARSE, "smi"))
-    }
-    sparse = made[SPARSE].dataset
+    sparse = demo.invert(SPARSE, num_images=given.num_images, num_steps=given.num_steps)
+    console.print(
+        f"Images: {given.num_images} in {sparse.seconds:.0f} s, with {sparse.record.keep_counts[-1]} of "
+        f"{sparse.record.grid.num_patches} patches kept; the teacher sees the right digit in "
+        f"{100 * sparse.record.results['target_top1']:.0f} % of them."
+    )
+    dense = demo.invert(DENSE, num_images=given.num_images, num_steps=given.num_steps, policy="dense")
+    made = {DENSE: dense, SPARSE: sparse}
     console.print(inversion_table(made))
     results = Results(made)
     if missing_packages("onnx"):
         console.print("Quantization is left out: it needs the onnx extra (smi-hf doctor)")
     else:
-        results.quantized = demo.quantize(sparse)
+        results.quantized = demo.quantize(sparse.dataset)
         console.print(result_table(results.quantized, f"Static int8, in {output_dir / INT8}"))
-    results.pruned = demo.prune(sparse)
+    results.pruned = demo.prune(sparse.dataset)
     console.print(result_table(results.pruned, f"A layer and half of every MLP cut, in {output_dir / PRUNED}"))
     if missing_packages("plots"):
         console.print("Recovery is left out: its learning curve needs the plots extra (smi-hf doctor)")
     else:
-        results.taught = demo.recover(sparse, num_steps=given.num_recovery_steps)
+        results.taught = demo.recover(sparse.dataset, num_steps=given.num_recovery_steps)
         console.print(result_table(results.taught, f"That model, taught what it lost, in {output_dir / RECOVERED}"))
     if given.with_hub:
         repo_id, addresses = demo.publish()
         for name, address in addresses.items():
             console.print(f"published: {output_dir / name} as {address}", soft_wrap=True)
-        console.print(f"load_dataset({repo_id!r}) gives the same {len(sparse)} rows", soft_wrap=True)
+        console.print(f"load_dataset({repo_id!r}) gives the same {len(sparse.dataset)} rows", soft_wrap=True)
     console.print(summary(results, output_dir, demo.report()))

@@ -122,9 +122,8 @@ class Demo:
                 max_steps=num_steps,
                 # A mirrored 2 is no 2.
                 augmentations=["shift", "color"],
-                # A point of the learning curve in the middle and one at the end: judging takes longer than teaching.
                 eval_strategy="steps",
-                eval_steps=0.5,
+                eval_steps=0.25,
                 save_strategy="no",
                 logging_strategy="no",
                 use_cpu=True,
