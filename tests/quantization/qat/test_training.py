@@ -280,7 +280,7 @@ def test_it_is_a_student_that_sees_kept_patches(teacher, kept_images):
 
 
 def test_training_gains_on_plain_calibration_at_2_bits(teacher, make_trainer, tmp_path):
-    images, unseen = noise(teacher, 64, num_kept=8), noise(teacher, 64, num_kept=8, seed=1)
+    images, unseen = noise(teacher, 64, num_kept=8), noise(teacher, 512, num_kept=8, seed=1)
     plain = quantized_copy(teacher.model, images, W2A8, list(linear_layers(teacher.model))).model
     student = quantize_for_training(teacher.model, images, W2A8)
     untrained = float(loss(student, teacher, unseen).detach())
