@@ -33,6 +33,7 @@ from smi_hf.files import one_line, replaced_atomically
 from smi_hf.images.controls.base import ControlSpec, parse_controls
 from smi_hf.images.controls.real import real_images
 from smi_hf.images.kept import sparse_images
+from smi_hf.quantization.exports.quiet import quiet
 from smi_hf.registry import unknown_name
 
 logger = logging.getLogger(__name__)
@@ -206,7 +207,9 @@ def measure(
             with tempfile.TemporaryDirectory(prefix="smi-hf-") as work:
                 started = time.perf_counter()
                 try:
-                    answer = QUANTIZERS[name][1](teacher, run.sample_1CHW, run.images, Path(work) / "model")
+                    # Exporters and quantizers tell of every node.
+                    with quiet("transformers", "nncf", "torch.onnx", "root"):
+                        answer = QUANTIZERS[name][1](teacher, run.sample_1CHW, run.images, Path(work) / "model")
                 except Exception as error:  # of quantizers that are not ours, of no common base
                     raise RunError(f"{name} failed on {key}: {type(error).__name__}: {one_line(error)}") from error
                 seconds.append(time.perf_counter() - started)
@@ -229,9 +232,6 @@ def table(lines: Sequence[Line]) -> str:
 def run(given: Sequence[str] | None = None) -> None:
     """Measures, prints the table, and writes the file."""
     (arguments,) = ArgumentParser(Arguments, prog="exporters.py", description=__doc__, epilog=_EPILOG).parse(given)
-    # Exporters and quantizers tell of every node.
-    for name in ("transformers", "nncf", "torch.onnx", "root"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     teacher = load_teacher(arguments.model_name_or_path)
     judge = Judge(arguments.judge, teacher, arguments.judge_images)
     rows = make_runs(arguments, teacher)

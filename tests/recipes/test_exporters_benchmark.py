@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,10 @@ def run(monkeypatch, tiny_checkpoint, sparse_folder, photographs, tmp_path):
     dependency_lane() != "latest" or bool(missing_packages("onnx")), reason="transformers 4 has no exporters"
 )
 def test_every_set_of_images_is_a_row(run, photographs, capsys):
+    level = logging.getLogger().level
     lines = run("--controls", "gaussian", "--seeds", 0, 1, "--photographs", photographs)
+    # What quantizers say is kept off the screen; what others say later is not.
+    assert logging.getLogger().level == level
     assert [line["calibrated_on"] for line in lines] == [
         "",
         "nothing, its sample is noise",
