@@ -5,7 +5,7 @@ FULL_EXTRAS = onnx-full,openvino-full,quanto,tfrecord,plots,demo,test
 LATEST_EXTRAS = onnx,openvino,torch,executorch,quanto,tfrecord,plots,demo,test
 PYTEST_FLAGS ?= -n 2
 
-.PHONY: install install-latest demo test test-latest test-slow lint format clean
+.PHONY: install install-latest demo test test-latest test-timm test-slow lint format clean
 
 install: .venv/installed
 install-latest: .venv-latest/installed
@@ -34,6 +34,18 @@ test: install
 test-latest: install-latest
 	.venv-latest/bin/python -m pytest $(PYTEST_FLAGS) -m "not slow"
 
+# timm wants torchvision, which nothing else may need: both lie beside the environments, for these tests alone.
+.timm/installed: install
+	rm -rf .timm
+	.venv/bin/python -m pip install --quiet --no-deps --target .timm "timm==1.0.31" "torchvision==0.28.0"
+	touch $@
+
+test-timm: .timm/installed install-latest
+	for lane in .venv .venv-latest; do \
+		PYTHONPATH=.timm $$lane/bin/python -m pytest $(PYTEST_FLAGS) -m "not slow" tests/families/test_table.py tests/models/families \
+			tests/models/test_sparse.py tests/models/test_timm_processor.py || exit 1; \
+	done
+
 # Real checkpoints and photographs; what is absent is skipped with a reason.
 test-slow: install
 	.venv/bin/python -m pytest -m slow
@@ -47,4 +59,4 @@ format: install
 	.venv/bin/ruff format .
 
 clean:
-	rm -rf .venv .venv-latest out
+	rm -rf .venv .venv-latest .timm out

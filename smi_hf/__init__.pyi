@@ -1,5 +1,5 @@
 from .calibration import make_calibration_images
-from .data import SparseDataset, concatenate, load_sparse_dataset
+from .data import SparseDataset, concatenate, dataset_head, load_sparse_dataset
 from .distillation import SparseDistillationConfig, SparseDistillationTrainer, distill, load_student, student_of_layers
 from .errors import RunError, UsageError
 from .evaluation.record import ModelRecord
@@ -28,6 +28,7 @@ __all__ = [
     "Teacher",
     "UsageError",
     "concatenate",
+    "dataset_head",
     "distill",
     "evaluate",
     "export_images",

@@ -63,6 +63,7 @@ EXTRAS: dict[str, Extra] = {
     "executorch": Extra("static int8 programs for phones", {"latest": ("executorch", "torchao")}),
     "quanto": Extra.of_both_lanes("int8, int4 and int2 weights in PyTorch", "optimum-quanto"),
     "tfrecord": Extra.of_both_lanes("images as TFRecord files", "google-crc32c"),
+    "timm": Extra.of_both_lanes("models of timm", "timm"),
     "plots": Extra.of_both_lanes("charts as PNG", "matplotlib"),
     "demo": Extra.of_both_lanes("smi-hf demo and its images", "scikit-learn"),
 }
@@ -89,7 +90,7 @@ def dependency_lane() -> str:
 
 def image_processor_options() -> dict[str, Any]:
     """How to ask for an image processor that needs no torchvision, without a warning, in either lane."""
-    return {} if dependency_lane() == "latest" else {"use_fast": False}
+    return {"backend": "pil"} if dependency_lane() == "latest" else {"use_fast": False}
 
 
 def extra_packages(extra: str) -> tuple[str, ...]:

@@ -17,12 +17,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import numpy as np
 import pytest
 import torch
+import torchvision_operators
 
 pytest_plugins = ["loopback.fixture"]
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_LABELS = 5
 
+# Where `make test-timm` brought torchvision along, before anything asks whether it is there.
+torchvision_operators.supply()
 # Workers share the cores; and equal thread counts make equal rounding in this process and in those that it starts.
 torch.set_num_threads(1)
 
@@ -82,6 +85,16 @@ def resnet_checkpoint(tmp_path_factory) -> Path:
         size={"height": 32, "width": 32}, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.25, 0.3]
     ).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def backbone_teacher(tmp_path_factory):
+    """A DINOv2 without a classification head, with directions for targets."""
+    from towers import BACKBONE, save
+
+    from smi_hf import load_teacher
+
+    return load_teacher(str(save(BACKBONE, tmp_path_factory.mktemp("checkpoints") / "backbone")), directions=4)
 
 
 @pytest.fixture(scope="session")

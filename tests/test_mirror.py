@@ -13,8 +13,19 @@ TESTS = Path(__file__).parent
 # Modules without a test file of their own, and why.
 UNTESTED = {
     **{
-        f"models/families/{name}.py": "one line; tests/models/test_sparse.py walks over all families that there are"
-        for name in ("deit", "dinov2", "dinov2_with_registers", "vit", "vit_msn")
+        f"models/families/{name}.py": "a few lines; tests/models/test_sparse.py walks over all families that there are"
+        for name in (
+            *(
+                "clip_vision_model",
+                "data2vec_vision",
+                "deit",
+                "dinov2",
+                "dinov2_with_registers",
+                "dinov3_vit",
+                "ijepa",
+            ),
+            *("metaclip_2", "siglip_vision_model", "vit", "vit_msn"),
+        )
     },
     "distillation/quantization.py": "a protocol; tests/quantization/qat/test_student.py compares what implements it",
 }
@@ -27,6 +38,7 @@ CROSSING = {
     "hub/test_loopback.py": "the Hub on 127.0.0.1 that other tests use",
     "inversion/test_kills.py": "kill -9 at each change of a file",
     "inversion/test_real_checkpoint.py": "slow: the real DeiT-Tiny",
+    "models/test_image_processors.py": "every class of image processors that transformers has",
     "pruning/test_kills.py": "kill -9 while a model is pruned",
     "quantization/test_kills.py": "kill -9 at each change of a file",
     "quantization/test_lanes.py": "one accuracy in both lanes of dependencies",
@@ -34,8 +46,8 @@ CROSSING = {
     "test_mirror.py": "this file",
     "test_readme.py": "commands and code of the README",
 }
-# Folders of what is not smi_hf.
-OTHER_FOLDERS = ("recipes",)
+# Folders of what is not a package of smi_hf: what works with each kind of models, and recipes.
+OTHER_FOLDERS = ("families", "recipes")
 
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 TEST_FILES = sorted(path.relative_to(TESTS) for path in TESTS.rglob("test_*.py"))

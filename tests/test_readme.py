@@ -93,9 +93,8 @@ def adapted(text: str, checkpoint: Path) -> str:
     """With local models and small numbers, and without ONNX Runtime where it is not installed."""
     text = text.replace("facebook/deit-tiny-patch16-224", str(checkpoint))
     # It has two layers.
-    text = text.replace("--student_layers 9", "--student_layers 1").replace("range(9)", "range(1)")
+    text = text.replace("--student_layers 9", "--student_layers 1")
     text = re.sub(r"\bnum_images=\d+", "num_images=4, num_steps=6", text)
-    text = text.replace('output_dir="out/taught"', 'output_dir="out/taught", num_train_epochs=1, use_cpu=True')
     return text.replace('backend="onnx"', 'backend="quanto"') if missing_packages("onnx") else text
 
 
@@ -160,8 +159,8 @@ def tables(text: str) -> int:
     return len(re.findall(r"^\|[-:| ]+\|$", text, flags=re.MULTILINE))
 
 
-def test_the_readme_has_one_table():
-    assert tables(README.read_text()) == 1
+def test_the_readme_has_a_table_of_results_and_one_of_models():
+    assert tables(README.read_text()) == 2
 
 
 def test_each_figure_of_the_readmes_table_stands_on_the_page_that_the_row_links():

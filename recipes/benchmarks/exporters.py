@@ -28,7 +28,7 @@ from worth_parts.sets import Judge
 from smi_hf import RunError, Teacher, UsageError, load_image_set, load_sparse_dataset, load_teacher
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.main import answer_errors
-from smi_hf.evaluation.predictors import Logits, pytorch_predictor
+from smi_hf.evaluation.predictors import Answer, pytorch_predictor
 from smi_hf.files import one_line, replaced_atomically
 from smi_hf.images.controls.base import ControlSpec, parse_controls
 from smi_hf.images.controls.real import real_images
@@ -40,13 +40,13 @@ logger = logging.getLogger(__name__)
 
 # From a model, what it is traced with, the images to calibrate on (None for that sample alone) and a folder, to a
 # function from the pixels of one image (1, C, H, W), as the shape is fixed, to logits (1, L).
-Export = Callable[[Teacher, Tensor, Sequence[dict[str, Tensor]] | None, Path], Logits]
+Export = Callable[[Teacher, Tensor, Sequence[dict[str, Tensor]] | None, Path], Answer]
 
 
 def _with_onnx(quantizer: str, **options: Any) -> Export:
     def export(
         teacher: Teacher, sample_1CHW: Tensor, images: Sequence[dict[str, Tensor]] | None, folder: Path
-    ) -> Logits:
+    ) -> Answer:
         import onnxruntime
         from transformers import exporters
 
@@ -63,7 +63,7 @@ def _with_onnx(quantizer: str, **options: Any) -> Export:
 
 def _with_openvino(
     teacher: Teacher, sample_1CHW: Tensor, images: Sequence[dict[str, Tensor]] | None, folder: Path
-) -> Logits:
+) -> Answer:
     from transformers import exporters
 
     from smi_hf.quantization.backends.openvino import openvino_core
@@ -183,7 +183,7 @@ def make_runs(arguments: Arguments, teacher: Teacher) -> dict[str, list[Run]]:
     return rows
 
 
-def one_by_one(answer: Logits) -> Logits:
+def one_by_one(answer: Answer) -> Answer:
     """A graph that takes one image at a time, for batches."""
     return lambda pixels_BCHW: np.concatenate([answer(pixels_1CHW) for pixels_1CHW in pixels_BCHW[:, None]])
 

@@ -29,7 +29,7 @@ from smi_hf.environment import describe_device, package_versions
 from smi_hf.evaluation.cost import forward_macs, schedule_macs
 from smi_hf.inversion.state import TrajectoryState
 from smi_hf.inversion.step import inversion_step
-from smi_hf.models.sparse import attention_implementation, embeddings_bypassed
+from smi_hf.models.attention import attention_implementation
 from smi_hf.patches import Augmentation, PruneSchedule, draw_augmentations, take_slots
 
 PAPER_STEPS = 4000
@@ -99,7 +99,7 @@ def plain_side(teacher: Teacher, batch_size: int, num_kept: int) -> Callable[[],
         with attention_implementation(model, "eager"):
             tokens = embeddings(moved_BCHW)
             tokens = torch.cat([tokens[:, :num_prefix], take_slots(tokens[:, num_prefix:], kept_BK)], dim=1)
-            with embeddings_bypassed(embeddings):
+            with teacher.model.embeddings_bypassed():
                 logits = model(pixel_values=tokens, output_attentions=True).logits
         loss = F.cross_entropy(logits, targets_B) + 1e-4 * _total_variation(moved_BCHW)
         loss.backward()

@@ -99,7 +99,7 @@ class Story:
             state.step,
             self.picture(self.teacher.normalization.to_uint8(patches), kept_BK),
             kept_BK,
-            self.teacher.model.cls_attention(patches, kept_BK),
+            self.teacher.model.patch_attention(patches, kept_BK),
         )
 
     def picture(self, patches_BKCPQ: Tensor, kept_BK: Tensor) -> np.ndarray:

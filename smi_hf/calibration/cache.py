@@ -20,9 +20,11 @@ def kept_folder(teacher: Teacher, settings: dict[str, Any]) -> Path:
     """
     made_from = {
         "weights": teacher.weights_sha256(),
+        "head": None if teacher.head is None else teacher.head.sha256(),
         "image_size": teacher.model.grid.image_size,
         "mean": teacher.normalization.mean,
         "std": teacher.normalization.std,
+        "is_bgr": teacher.normalization.is_bgr,
         "settings": settings,
     }
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from smi_hf.calibration.cache import kept_folder
 from smi_hf.data import SparseDataset, load_sparse_dataset
@@ -46,7 +47,9 @@ def make_calibration_images(
         UsageError: the folder holds something else or cannot be written, or another run is writing there.
         RunError: as of `invert`.
     """
-    options = {} if num_images is None else {"num_images": num_images}
+    options: dict[str, Any] = {} if num_images is None else {"num_images": num_images}
+    if not teacher.model.is_sparse:
+        options["policy"] = "dense"
     # Whatever accelerate was told: images that are kept must be the same.
     config = SparseInversionConfig.from_preset(
         # Nobody looks into the cache.

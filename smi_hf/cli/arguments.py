@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -80,7 +80,7 @@ class ArgumentParser(HfArgumentParser):
     Args:
         dataclass_types: dataclasses whose fields become options.
         options: those that matter, which `--help` shows, by heading; names without dashes. All if None.
-        presets: options by the name of a preset, offered as `--preset`.
+        presets: by the name of a preset, offered as `--preset`, what makes its options of all words that were given.
         positionals: dataclass of what is given in order, without a name; all required.
         **kwargs: as for `argparse.ArgumentParser`.
     """
@@ -90,7 +90,7 @@ class ArgumentParser(HfArgumentParser):
         dataclass_types: Any,
         *,
         options: Mapping[str, Sequence[str]] | None = None,
-        presets: Mapping[str, Mapping[str, Any]] | None = None,
+        presets: Mapping[str, Callable[[Sequence[str]], Mapping[str, Any]]] | None = None,
         positionals: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -157,9 +157,9 @@ class ArgumentParser(HfArgumentParser):
         found = self._files_given(given)
         self._config_file = found.config
         # What is to win comes last, as argparse lets the last one win. A wrong name is refused with the rest.
-        defaults = _words_of(self._presets.get(found.preset, {}))
-        defaults += self._arguments_of(Path(found.config)) if found.config else []
-        namespace = self.parse_args([*defaults, *given])
+        words = [*(self._arguments_of(Path(found.config)) if found.config else []), *given]
+        defaults = _words_of(self._presets[found.preset](words)) if found.preset in self._presets else []
+        namespace = self.parse_args([*defaults, *words])
         instances = []
         for dataclass_type in [*([self._ordered] if self._ordered else []), *self.dataclass_types]:
             names = [name for name in dataclass_type.__dataclass_fields__ if hasattr(namespace, name)]

@@ -94,6 +94,9 @@ def model_closing(
     )
 
 
-def evaluate_words(model: str | Path) -> list[str]:
-    """The command that judges a model on photographs."""
-    return ["smi-hf", "evaluate", "--model_name_or_path", str(model), "--dataset", "photographs.parquet"]
+def measuring_step(model: str | Path, record: "ModelRecord") -> dict[str, list[str]]:
+    """The command that judges a model on photographs, by what it is for."""
+    command = ["smi-hf", "evaluate", "--model_name_or_path", str(model), "--dataset", "photographs.parquet"]
+    if record.head is None or record.head.has_labels:
+        return {"measure it on labeled images of yours": command}
+    return {"compare it with its teacher on images of yours": [*command, "--reference", record.teacher.name]}

@@ -36,7 +36,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     inversion = growth.read_inversion(source, given.dataset[0])
     folder = Path(config.output_dir)
     check_output_folder(folder)
-    teacher = source.load_teacher()
+    teacher = source.load_teacher(given.dataset)
     datasets = [] if growth.rounds else [load_sparse_dataset(path) for path in given.dataset]
     record = distill(
         teacher,
@@ -54,12 +54,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _show(record: "ModelRecord", folder: Path, published: Path) -> None:
     """Prints the table, where the student lies and what comes next."""
-    from smi_hf.cli.closing import evaluate_words, model_closing
+    from smi_hf.cli.closing import measuring_step, model_closing
     from smi_hf.cli.tables import show_tables
 
     show_tables(record, f"Students of {record.teacher.name}")
     made = f"student, taught on {record.student.sees} of {record.datasets[0].num_images} images"
-    steps = {"measure it on labeled images of yours": evaluate_words(folder)} if record.measured is None else {}
+    steps = measuring_step(folder, record) if record.measured is None else {}
     steps["quantize it"] = [
         "smi-hf",
         "quantize",

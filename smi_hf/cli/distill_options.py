@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smi_hf.cli.arguments import ArgumentParser
-from smi_hf.cli.models import ModelArguments
+from smi_hf.cli.models import HeadArguments, ModelArguments
 from smi_hf.errors import UsageError
 from smi_hf.inversion.config import SparseInversionConfig
 
@@ -23,11 +23,15 @@ logger = logging.getLogger(__name__)
 _DECIDED = ("overwrite_output_dir", "push_to_hub")
 
 
-@dataclass
-class TeacherArguments:
+@dataclass(kw_only=True)
+class TeacherArguments(HeadArguments):
     """Who teaches."""
 
-    teacher: str = field(metadata={"help": "Classifier that teaches: a Hub id, or a folder of save_pretrained."})
+    teacher: str = field(
+        metadata={
+            "help": "Classifier, image tower or backbone that teaches: a Hub id, or a folder of save_pretrained."
+        }
+    )
     teacher_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the teacher."})
     image_size: list[int] | None = field(
         default=None,
@@ -38,10 +42,18 @@ class TeacherArguments:
         metadata={"help": "Load the teacher from a pickle if it has no safetensors. A pickle can run any code."},
     )
 
-    def load_teacher(self) -> "Teacher":
-        """The teacher; errors as of `smi_hf.load_teacher`."""
-        options = {"image_size": self.image_size, "allow_pickle": self.allow_pickle}
-        return ModelArguments(self.teacher, self.teacher_revision, **options).load_teacher()
+    def load_teacher(self, datasets: Sequence[str] = ()) -> "Teacher":
+        """The teacher; arguments and errors as of `ModelArguments.load_teacher`."""
+        return ModelArguments(
+            model_name_or_path=self.teacher,
+            revision=self.teacher_revision,
+            image_size=self.image_size,
+            allow_pickle=self.allow_pickle,
+            labels=self.labels,
+            prompts=self.prompts,
+            directions=self.directions,
+            directions_from=self.directions_from,
+        ).load_teacher(datasets)
 
 
 @dataclass
@@ -264,7 +276,7 @@ def _choose_layers(
     images = sparse_images(dataset, config.num_images)
     layers = choose_layers(teacher.model, images, num_layers, disable_tqdm=config.disable_tqdm)
     if config.process_index == 0:
-        total = teacher.model.config.num_hidden_layers
+        total = teacher.model.shape.num_layers
         logger.info("the student gets the layers %s of the teacher's %d, from 0", ",".join(map(str, layers)), total)
     return layers
 

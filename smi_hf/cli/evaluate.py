@@ -1,24 +1,23 @@
-"""`smi-hf evaluate`: accuracy of any image classifier, or of a quantized model, on real images."""
+"""`smi-hf evaluate`: what any image model, quantized or not, is worth on real images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smi_hf import progress
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.closing import Closing
 from smi_hf.cli.models import ModelArguments
 from smi_hf.errors import UsageError
 
 if TYPE_CHECKING:
-    from smi_hf.evaluation.predictors import Predictor
     from smi_hf.evaluation.run import Evaluation
     from smi_hf.images.real import ImageSet
 
 # What --help shows.
 OPTIONS = {
     "what goes in": ("model_name_or_path", "dataset", "split", "max_images", "image_column", "label_column"),
+    "what it is compared with": ("reference", "labels", "directions"),
     "what comes out": ("json",),
     "how fast": ("batch_size",),
 }
@@ -28,9 +27,12 @@ _EPILOG = """examples:
       --dataset imagenet-1k --split validation
   smi-hf evaluate --model_name_or_path microsoft/resnet-50 \\
       --dataset photographs.parquet --json out.json
+  smi-hf evaluate --model_name_or_path out/dinov2-int8 \\
+      --reference facebook/dinov2-small --dataset photographs.parquet
 
 The model is a checkpoint of any family, or a folder of smi-hf quantize. Labels are matched by name, or by number where
-the dataset has no names.
+the dataset has no names. An image tower without labels and a backbone are judged by how near their embeddings are to
+those of a reference, and whether each image has the same nearest neighbor.
 """
 
 
@@ -38,7 +40,15 @@ the dataset has no names.
 class ImageArguments:
     """Which images, and where the figures go."""
 
-    dataset: str = field(metadata={"help": "Labeled images: Hub id, folder or parquet file."})
+    dataset: str = field(
+        metadata={"help": "Images, labeled where the model has labels: Hub id, folder or parquet file."}
+    )
+    reference: str | None = field(
+        default=None,
+        metadata={
+            "help": "Model whose answers are compared with, such as the one that was quantized: Hub id, folder."
+        },
+    )
     split: str | None = field(
         default=None, metadata={"help": "Split. Default: the first of validation, val, test, train."}
     )
@@ -61,14 +71,14 @@ def make_parser() -> ArgumentParser:
     return ArgumentParser(
         (ModelArguments, ImageArguments),
         prog="smi-hf evaluate",
-        description="Measure a classifier's accuracy on real labeled images.",
+        description="Measure what a model is worth on real images: its accuracy, or how near it is to another.",
         options=OPTIONS,
         epilog=_EPILOG,
     )
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
-    """Prints top-1 with its interval, top-5, number of images, how labels were matched and the time per image."""
+    """Prints what was measured, number of images, how labels were matched and the time per image."""
     model, given = make_parser().parse(arguments)
 
     from smi_hf.evaluation.report import check_report_file, save_report
@@ -79,40 +89,29 @@ def run(arguments: Sequence[str] | None = None) -> None:
     report = Path(given.json) if given.json is not None else None
     if report is not None:
         check_report_file(report)
-    predictor = _load(model)
+    predictor, reference = model.load_predictors(given.reference)
     images = load_image_set(
         given.dataset,
-        predictor.label_names,
+        predictor.label_names if predictor.has_labels else None,
         split=given.split,
         max_images=given.max_images,
         image_column=given.image_column,
         label_column=given.label_column,
     )
-    found = evaluate(predictor, images, batch_size=given.batch_size, disable_tqdm=given.disable_tqdm)
+    found = evaluate(
+        predictor, images, reference=reference, batch_size=given.batch_size, disable_tqdm=given.disable_tqdm
+    )
     print(_closing(found, images, given, model))
     if report is not None:
         save_report(report, found, images, model=recorded_name(model.model_name_or_path))
 
 
-def _load(model: ModelArguments) -> "Predictor":
-    from smi_hf.evaluation.predictors import predictor_of
-    from smi_hf.quantization.loading import load_predictor
-
-    # Positions are interpolated by the sparse forward alone, which plain Vision Transformers have.
-    if model.image_size is not None:
-        return predictor_of(model.load_teacher())
-    name = model.model_name_or_path
-    with progress.bar(f"Loading {name}"):
-        return load_predictor(name, revision=model.revision, allow_pickle=model.allow_pickle)
-
-
 def _closing(found: "Evaluation", images: "ImageSet", given: ImageArguments, model: ModelArguments) -> Closing:
-    low, high = found.interval
-    top5 = "" if found.top5 is None else f", top-5 {100 * found.top5:.2f} %"
+    figures = ", ".join(f"{name} {value}" for name, value in found.words().items())
+    matched = "" if found.top1 is None else f"; labels matched by {images.matched_by}"
     return Closing(
         made=f"figures of {model.model_name_or_path}, back end {found.backend}, {found.latency_ms:.1f} ms per image "
         f"in batches of {given.batch_size}",
-        quality=f"top-1 {100 * found.top1:.2f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %){top5} of "
-        f"{found.num_images} images; labels matched by {images.matched_by}",
+        quality=f"{figures} of {found.num_images} images{matched}",
         where=given.json or "",
     )

@@ -92,5 +92,6 @@ def _closing(manifest: "ExportManifest", folder: str) -> Closing:
             " ".join(f"{255 * value:.6g}" for value in values) for values in (manifest.image_mean, manifest.image_std)
         )
         quality += f". Tell the runtime to subtract the mean {mean} and to divide by {std}, of pixels from 0 to 255"
+        quality += ", blue first, while the files have red first" if manifest.channel_order == "BGR" else ""
     # An example for each runtime lies in recipes/runtimes.
     return Closing(f"{whole} of {size} px", quality, f"{folder}: {', '.join(listed)}")

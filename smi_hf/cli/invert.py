@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smi_hf.cli.arguments import ArgumentParser
 from smi_hf.cli.closing import Closing
@@ -11,7 +12,7 @@ from smi_hf.cli.display import duration
 from smi_hf.cli.models import ModelArguments
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.inversion.config import SparseInversionConfig
-from smi_hf.inversion.presets import PRESETS, preset_help
+from smi_hf.inversion.presets import PRESETS, preset_help, preset_options
 from smi_hf.starts.base import StartSpec
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _GOOD_TOP1 = 0.9
 
 # What --help shows.
 OPTIONS = {
-    "what goes in": ("model_name_or_path", "start"),
+    "what goes in": ("model_name_or_path", "labels", "directions", "start"),
     "what comes out": ("output_dir", "num_images", "classes", "push_to_hub"),
     "how it is made": ("preset", "num_steps", "policy", "prune_ratios", "seed"),
     "how fast": ("batch_size", "mixed_precision"),
@@ -34,11 +35,11 @@ _EPILOG = """examples:
   smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 \\
       --output_dir out/fast --preset calibrate
 
-without a step, and on several processes:
+without labels, without a step, and on several processes:
+  smi-hf invert --model_name_or_path facebook/dinov2-small \\
+      --directions 64 --output_dir out/dinov2
   smi-hf invert --model_name_or_path facebook/deit-tiny-patch16-224 \\
       --output_dir out/leaves --start dead_leaves --num_steps 0
-  accelerate launch recipes/invert.py \\
-      --config recipes/deit_tiny_imagenet/invert.yaml
   accelerate launch --config_file recipes/accelerate/multi_cpu.yaml \\
       recipes/invert.py --config recipes/demo/invert.yaml
 
@@ -62,8 +63,17 @@ def make_parser() -> ArgumentParser:
         "the patches that it looks at, and write them as a dataset.",
         epilog=_EPILOG.format(starts=StartSpec.help(), presets=preset_help()),
         options=OPTIONS,
-        presets={name: preset.options for name, preset in PRESETS.items()},
+        presets={name: partial(_options_of, name) for name in PRESETS},
     )
+
+
+def _options_of(preset: str, words: Sequence[str]) -> dict[str, Any]:
+    """What a preset sets, given what else is asked for."""
+    policy = None
+    for word, following in zip(words, [*words[1:], ""]):
+        if word.partition("=")[0] == "--policy":
+            policy = word.partition("=")[2] or following
+    return preset_options(preset, policy=policy)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -114,5 +124,5 @@ def _next_command(model: ModelArguments, output_dir: str) -> list[str]:
     words += ["--revision", model.revision] if model.revision else []
     words += ["--image_size", *map(str, model.image_size)] if model.image_size else []
     words += ["--allow_pickle"] if model.allow_pickle else []
-    # Of `.`, the folder's name is not in its path.
+    # What a tower tells apart lies in the dataset. Of `.`, the folder's name is not in its path.
     return [*words, "--dataset", output_dir, "--output_dir", f"{folder if folder.name else folder.absolute()}-int8"]

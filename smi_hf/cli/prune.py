@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # What --help shows.
 OPTIONS = {
-    "what goes in": ("model_name_or_path", "dataset"),
+    "what goes in": ("model_name_or_path", "dataset", "labels", "directions"),
     "what comes out": ("output_dir",),
     "how much goes": ("keep_mlp", "num_layers", "layers"),
     "how it is mended": ("num_epochs", "num_scenes", "seed"),
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     # What can be checked without loading a model comes first; `prune` checks it again.
     check_controls(data.controls, has_images=judge.eval_dataset is not None)
     check_new_folder(Path(config.output_dir))
-    teacher = model.load_teacher()
+    teacher = model.load_teacher(data.dataset)
     images = judge.load_images(teacher)
     datasets = [load_sparse_dataset(name) for name in data.dataset]
     record = prune(teacher, datasets, config, images=images, controls=data.controls)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from smi_hf.cli.closing import Closing, evaluate_words
+from smi_hf.cli.closing import Closing, measuring_step
 from smi_hf.data.record import DatasetRecord
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.evaluation.verdict import controls_words, quality_words, share_words
@@ -27,5 +27,5 @@ def closing_of(folder: Path, url: str) -> Closing:
     else:
         record, repo_id = ModelRecord.load(folder), "/".join(parts[:2])
         made, quality, controls = f"model {repo_id} on the Hub", quality_words(record), controls_words(record)
-        steps = {"measure it on labeled images of yours": evaluate_words(repo_id)}
+        steps = measuring_step(repo_id, record)
     return Closing(made, quality, f"{url} with its card, made of {folder}", controls, steps)

@@ -12,7 +12,7 @@ from smi_hf.quantization.config import QuantizationConfig
 
 # What --help shows.
 OPTIONS = {
-    "what goes in": ("model_name_or_path", "dataset"),
+    "what goes in": ("model_name_or_path", "dataset", "labels", "directions"),
     "what comes out": ("output_dir", "backend", "weights", "activations"),
     "where 8 bits are too few": ("exclude", "mixed"),
     "how good it is": ("eval_dataset", "max_images", "controls", "sensitivity", "compare"),
@@ -50,6 +50,11 @@ Controls calibrate the same quantizer, with as many images, on:
 The model loads without smi_hf, with Optimum or with transformers 5; its README.md says how:
   ORTModelForImageClassification.from_pretrained("out/deit-tiny-int8")
   transformers.exporters.ExportedModel.from_pretrained("out/deit-tiny-int8")
+
+An image tower (CLIP, SigLIP) is judged by what it says to labels, a backbone (DINOv2, DINOv3) by how near its
+embeddings stay. What they tell apart is taken from the dataset, or said here:
+  smi-hf quantize --model_name_or_path openai/clip-vit-base-patch32 \\
+      --labels cat dog bird --output_dir out/clip-int8
 """
 
 
@@ -94,7 +99,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     check_controls(data.controls, config, has_images=judge.eval_dataset is not None)
     check_backends(config)
     check_new_folder(Path(config.output_dir))
-    teacher = model.load_teacher()
+    teacher = model.load_teacher(data.dataset)
     images = judge.load_images(teacher)
     datasets = calibration_datasets(
         teacher, data.dataset, num_images=config.num_images, disable_tqdm=config.disable_tqdm

@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smi_hf.cli.closing import Closing, evaluate_words, model_closing
+from smi_hf.cli.closing import Closing, measuring_step, model_closing
 from smi_hf.cli.tables import comparison_table, make_console, sensitivity_table, show_tables
 from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
 
@@ -51,7 +51,5 @@ def closing(record: "ModelRecord", config: QuantizationConfig) -> Closing:
         f"{settings['backend']} model, {settings['quantized_layers']} of {settings['layers']} layers quantized, "
         f"calibrated on {record.datasets[0].num_images} images"
     )
-    steps = {}
-    if record.measured is None:
-        steps["measure it on labeled images of yours"] = evaluate_words(folder)
+    steps = measuring_step(folder, record) if record.measured is None else {}
     return model_closing(made, record, folder, steps)

@@ -1,4 +1,5 @@
 from .concatenation import concatenate
+from .heads import dataset_head
 from .reader import SparseDataset, load_sparse_dataset
 from .record import DatasetRecord
 from .schema import FinishedImages
@@ -9,6 +10,7 @@ __all__ = [
     "FinishedImages",
     "SparseDataset",
     "concatenate",
+    "dataset_head",
     "load_sparse_dataset",
     "made_from",
     "validate",

@@ -101,6 +101,11 @@ def _check_compatible(first: DatasetRecord, other: DatasetRecord, number: int, o
             f"dataset {number} was inverted from {other.teacher.name!r}, whose weights are not those of "
             f"{first.teacher.name!r}, from which dataset 1 was; say other_teachers=True if this is meant"
         )
+    if not other_teachers and other.teacher.head_sha256 != first.teacher.head_sha256:
+        raise UsageError(
+            f"dataset {number} was made with another embedding head (other prompts or directions) than dataset 1; say "
+            f"other_teachers=True if this is meant"
+        )
 
 
 def _number_in(sources: list[DatasetRecord], record: DatasetRecord) -> int:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from smi_hf.data.captions import record_words
 from smi_hf.data.record_checks import check_results, check_settings
@@ -35,7 +35,8 @@ class DatasetRecord(JsonRecord):
         teacher: the checkpoint that was inverted.
         label_names: the teacher's labels, by number.
         image_size, patch_size: (height, width) in pixels.
-        image_mean, image_std: normalization, one value per channel, for pixels in [0, 1].
+        image_mean, image_std: normalization, one value per channel in the model's order, for pixels in [0, 1].
+        channel_order: of the model; images are written in RGB in any case.
         settings: every option that decides what the images are (`SparseInversionConfig.image_settings`).
         keep_counts: patches that were optimized at the start and after each prune; the last number is how many each
             image keeps, also where images left at prunes (policy `pri`), with as many patches each.
@@ -61,6 +62,7 @@ class DatasetRecord(JsonRecord):
     environment: Environment | None = None
     status: str = "running"
     results: dict[str, Any] = field(default_factory=dict)
+    channel_order: Literal["RGB", "BGR"] = "RGB"
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -88,7 +90,7 @@ class DatasetRecord(JsonRecord):
 
     @property
     def normalization(self) -> Normalization:
-        return Normalization(tuple(self.image_mean), tuple(self.image_std))
+        return Normalization(tuple(self.image_mean), tuple(self.image_std), self.channel_order == "BGR")
 
     def completed(self, results: dict[str, Any]) -> "DatasetRecord":
         """This record at the end of its run."""
@@ -140,7 +142,8 @@ class DatasetRecord(JsonRecord):
         plain = json.loads(self.to_json())
         return {
             "teacher weights (sha256)": plain["teacher"]["weights_sha256"],
-            **{name: plain[name] for name in ("image_size", "patch_size", "image_mean", "image_std")},
+            "embedding head (sha256)": self.teacher.head_sha256,
+            **{name: plain[name] for name in ("image_size", "patch_size", "image_mean", "image_std", "channel_order")},
             **_EARLIER_SETTINGS,
             **{name: _what_counts(value) for name, value in plain["settings"].items() if name != "batch_size"},
         }

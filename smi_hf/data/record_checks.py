@@ -62,6 +62,10 @@ def check_results(results: Mapping[str, Any]) -> None:
     curve = results.get("loss_curve")
     if curve is not None and not _is_curve(curve):
         raise ValueError("results.loss_curve must be num_images, steps, and for each term as many numbers")
+    if results.get("patches_ranked_by") not in (None, "cls", "patches", "query"):
+        raise ValueError(
+            f"results.patches_ranked_by must be cls, patches or query, not {results['patches_ranked_by']!r}"
+        )
     pictures = results.get("pictures", [])
     if not isinstance(pictures, list) or any(name not in (PREVIEW_FILE, STAGES_FILE) for name in pictures):
         raise ValueError(f"results.pictures must be among {PREVIEW_FILE} and {STAGES_FILE}, not {pictures!r}")

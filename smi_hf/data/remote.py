@@ -8,6 +8,7 @@ from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import RECORD_FILE
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
+from smi_hf.models.embeddings import HEAD_FILE
 from smi_hf.nearby import nearest_path
 
 if TYPE_CHECKING:
@@ -81,6 +82,27 @@ def record_from_hub(repo: str, revision: str | None) -> tuple[DatasetRecord, str
     return DatasetRecord.from_json(Path(path).read_text("utf-8", "replace"), f"{repo}/{RECORD_FILE}"), Path(
         path
     ).parent.name
+
+
+def head_from_hub(repo: str, commit: str) -> Path | None:
+    """The embedding head in a dataset's repository; None if it has none.
+
+    Raises:
+        UsageError: the Hub cannot be reached.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repo, HEAD_FILE, repo_type="dataset", revision=commit))
+    except LocalEntryNotFoundError as error:
+        raise UsageError(
+            f"{HEAD_FILE} of dataset {repo!r} is not in the local cache, and the Hub could not be reached"
+        ) from error
+    except EntryNotFoundError:
+        return None
+    except HfHubHTTPError as error:
+        raise UsageError(f"{HEAD_FILE} of dataset {repo!r} cannot be read: {one_line(error)}") from error
 
 
 def _is_model(repo: str) -> bool:

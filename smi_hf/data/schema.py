@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from datasets import Features
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DATA_FOLDER = "data"
 RECORD_FILE = "smi.json"
 CARD_FILE = "README.md"

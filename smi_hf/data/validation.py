@@ -54,7 +54,8 @@ def check_fits(record: DatasetRecord, teacher: "Teacher") -> None:
                 f"inverted from a model of the same labels, in the same order"
             )
     mean, std = teacher.normalization.mean, teacher.normalization.std
-    if not np.allclose([*record.image_mean, *record.image_std], [*mean, *std], rtol=0, atol=_SAME_NORMALIZATION):
+    is_same = np.allclose([*record.image_mean, *record.image_std], [*mean, *std], rtol=0, atol=_SAME_NORMALIZATION)
+    if not is_same or record.normalization.is_bgr != teacher.normalization.is_bgr:
         raise UsageError(
             f"the dataset is normalized by mean {tuple(record.image_mean)} and std {tuple(record.image_std)}, but the "
             f"model by {tuple(mean)} and {tuple(std)}: one of the two image processors was changed, and the pixels "
@@ -63,8 +64,8 @@ def check_fits(record: DatasetRecord, teacher: "Teacher") -> None:
 
 
 def made_from(record: DatasetRecord, teacher: "Teacher") -> bool:
-    """Whether a dataset was inverted from a model of exactly these weights; False of several teachers."""
-    return record.teacher.weights_sha256 == teacher.weights_sha256()
+    """Whether a dataset was inverted from exactly these weights, with this head; False of several teachers."""
+    return record.teacher.weights_sha256 == teacher.weights_sha256() and not _has_other_head(record, teacher)
 
 
 def check_made_from(record: DatasetRecord, teacher: "Teacher", *, other_teacher: bool = False) -> None:
@@ -77,13 +78,24 @@ def check_made_from(record: DatasetRecord, teacher: "Teacher", *, other_teacher:
         UsageError: it does not fit, or it was inverted from another model.
     """
     check_fits(record, teacher)
-    if not other_teacher and not made_from(record, teacher):
-        source = record.teacher
+    if other_teacher or made_from(record, teacher):
+        return
+    source = record.teacher
+    if source.weights_sha256 == teacher.weights_sha256():
         raise UsageError(
-            f"the dataset was inverted from {source.name!r} (revision {source.revision}), whose weights are not those "
-            f"of {teacher.name!r} (revision {teacher.revision}); use a dataset of this model, or say "
-            f"--other_teacher true if this is meant"
+            f"the dataset was made with another embedding head (other prompts or directions) than that of "
+            f"{teacher.name!r} here; leave labels and directions out to use the dataset's, or say --other_teacher "
+            f"true if this is meant"
         )
+    raise UsageError(
+        f"the dataset was inverted from {source.name!r} (revision {source.revision}), whose weights are not those of "
+        f"{teacher.name!r} (revision {teacher.revision}); use a dataset of this model, or say --other_teacher true if "
+        f"this is meant"
+    )
+
+
+def _has_other_head(record: DatasetRecord, teacher: "Teacher") -> bool:
+    return record.teacher.head_sha256 != (None if teacher.head is None else teacher.head.sha256())
 
 
 def describe_grid(grid: PatchGrid) -> str:

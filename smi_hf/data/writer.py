@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from smi_hf.data.schema import (
 )
 from smi_hf.errors import UsageError
 from smi_hf.files import contents, disk_errors, file_sha256, one_line, remove_temporaries, replaced_atomically
+from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead
 from smi_hf.patches import PatchGrid
 
 logger = logging.getLogger(__name__)
@@ -51,12 +53,21 @@ class SparseDatasetWriter:
     Args:
         folder: the dataset folder.
         record: what the dataset is made from; decides whether a folder that exists may be continued.
+        head: what made a classifier of the teacher, if it has no classification head; it is written beside the images.
         max_shard_bytes: `merge` makes no larger shards; a single batch is never divided.
     """
 
-    def __init__(self, folder: Path, record: DatasetRecord, *, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        record: DatasetRecord,
+        *,
+        head: EmbeddingHead | None = None,
+        max_shard_bytes: int = MAX_SHARD_BYTES,
+    ) -> None:
         self.folder = folder
         self.record = record
+        self.head = head
         self.max_shard_bytes = max_shard_bytes
 
     def open(self, *, overwrite: bool = False) -> None:
@@ -82,6 +93,8 @@ class SparseDatasetWriter:
             # The record first: it makes the folder ours, wherever this is cut off.
             if before is None or overwrite or self.record.num_images > before.num_images:
                 self.record.save(self.folder)
+            if self.head is not None:
+                self.head.save(self.folder)
             (self.folder / DATA_FOLDER).mkdir(exist_ok=True)
             for folder in (self.folder, self.folder / DATA_FOLDER):
                 remove_temporaries(folder)
@@ -110,6 +123,9 @@ class SparseDatasetWriter:
         if data.exists() and not data.is_dir():
             raise UsageError(f"{data} is no folder, but the shards of the dataset are to be in it; move it away")
         before = DatasetRecord.load(self.folder)
+        path = self.folder / HEAD_FILE
+        if self.head is not None and (before.teacher.head_sha256 is None or path.is_dir()) and os.path.lexists(path):
+            raise UsageError(f"{path} is in the way: a file of the dataset has that name; move it away")
         if data.exists() and (
             strangers := list_strangers(self.folder, max(before.num_images, self.record.num_images))
         ):
@@ -136,7 +152,8 @@ class SparseDatasetWriter:
         if (self.folder / DATA_FOLDER).is_dir():
             for path in list_shards(self.folder, before.num_images):
                 path.unlink()
-        for name in (PREVIEW_FILE, STAGES_FILE):
+        own_head = () if before.teacher.head_sha256 is None else (HEAD_FILE,)
+        for name in (PREVIEW_FILE, STAGES_FILE, *own_head):
             (self.folder / name).unlink(missing_ok=True)
         ours = {self.folder / RECORD_FILE, self.folder / DATA_FOLDER}
         if kept := [path.name for path in contents(self.folder) if path not in ours]:

@@ -12,7 +12,11 @@ from smi_hf.distillation.students import SparseStudent
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
 from smi_hf.images.kept import KeptImages
-from smi_hf.models import Teacher
+from smi_hf.models import SparseClassifier, Teacher
+from smi_hf.models.bare import embedding_of
+from smi_hf.models.dense import require_sparse
+from smi_hf.models.families.base import why_dense
+from smi_hf.models.loading import is_headless
 from smi_hf.models.preprocessing import preprocess
 
 
@@ -30,8 +34,9 @@ def check_grid(images: KeptImages, teacher: Teacher) -> None:
 
 def check_same_shape(student: SparseStudent, teacher: Teacher) -> None:
     """Checks that the tokens of each of the student's layers can be compared with those of one of the teacher's."""
+    require_sparse(teacher.model, "hidden_state_weight")
     ours, theirs = (
-        (model.config.num_hidden_layers, model.config.hidden_size, model.num_prefix_tokens)
+        (model.shape.num_layers, model.shape.hidden_size, model.num_prefix_tokens)
         for model in (student.sparse, teacher.model)
     )
     if ours[0] > theirs[0] or ours[1:] != theirs[1:]:
@@ -50,10 +55,30 @@ def check_student(model: PreTrainedModel, teacher: Teacher) -> None:
         raise UsageError(
             "student and teacher are the same model, and the teacher is frozen; load the student once more"
         )
-    if model.config.num_labels != teacher.model.config.num_labels:
+    if is_headless(model):
+        if teacher.head is None:
+            raise UsageError(
+                f"the student ({type(model).__name__}) has no classification head, but its teacher is a classifier; "
+                f"give an image classifier"
+            )
+        reading, size = embedding_of(SparseClassifier(model)) if why_dense(model) is None else (None, 0)
+        if reading is not None and (reading, size) != (teacher.head.reading, teacher.head.size):
+            raise UsageError(
+                f"the student's embedding has {size} numbers, read off its {reading.output} ({reading.pooling}), and "
+                f"the teacher's has {teacher.head.size}, read off its {teacher.head.reading.output} "
+                f"({teacher.head.reading.pooling}), so they cannot be compared; give a student with embeddings like "
+                f"the teacher's, such as some of its layers"
+            )
+    elif teacher.head is not None and not teacher.head.has_labels:
+        raise UsageError(
+            f"the student ({type(model).__name__}) is a classifier, but its teacher tells directions of embeddings "
+            f"apart, which are no labels; give a student without a classification head, such as some of the teacher's "
+            f"layers"
+        )
+    elif model.config.num_labels != teacher.model.num_labels:
         raise UsageError(
             f"the student has {model.config.num_labels} labels, but its teacher has "
-            f"{teacher.model.config.num_labels}; give it a new head with smi_hf.distillation.load_student"
+            f"{teacher.model.num_labels}; give it a new head with smi_hf.distillation.load_student"
         )
     kinds = {weight.dtype for weight in model.parameters() if weight.is_floating_point()} - {torch.float32}
     if kinds:

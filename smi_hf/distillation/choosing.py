@@ -8,7 +8,8 @@ from smi_hf.distillation.config import SparseDistillationConfig
 from smi_hf.distillation.loading import StudentOrigin
 from smi_hf.distillation.presets import AUTO, DEFAULTS, FINETUNE, HEAD, RECOVER, SCRATCH
 from smi_hf.distillation.students import sees_patches
-from smi_hf.models import Teacher
+from smi_hf.models import SparseClassifier, Teacher
+from smi_hf.models.families.base import find_family
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +38,12 @@ def with_preset(
 
 def has_its_layers(model: PreTrainedModel, teacher: Teacher) -> bool:
     """Whether a student is of its teacher's family, shown the same patches, and as wide between its layers."""
-    ours, theirs = model.config, teacher.model.config
-    return (
-        ours.model_type == theirs.model_type
-        and sees_patches(ours, teacher.model.grid)
-        and ours.hidden_size == theirs.hidden_size
-        and ours.num_hidden_layers <= theirs.num_hidden_layers
-    )
+    if not isinstance(teacher.model, SparseClassifier) or not sees_patches(model, teacher.model.grid):
+        return False
+    if model.config.model_type != teacher.model.config.model_type:
+        return False
+    ours, theirs = find_family(model).shape(model), teacher.model.shape
+    return ours.hidden_size == theirs.hidden_size and ours.num_layers <= theirs.num_layers
 
 
 def _preset_for(config: SparseDistillationConfig, origin: StudentOrigin, *, compares_layers: bool) -> str:

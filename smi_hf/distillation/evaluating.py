@@ -200,7 +200,7 @@ class EvaluatingTrainer(Trainer):
     def _answer_real(self, model: nn.Module, judged: RealImages, inputs: dict[str, Tensor]) -> Tensor:
         """Logits of real images; what a frozen backbone makes of an image is computed once."""
         if not self._summarizes:
-            return model(pixel_values=inputs["pixel_values"]).logits
+            return self.student.answer_images(model, inputs["pixel_values"]).logits
         summary_BSD = inputs.get("summary")
         if summary_BSD is None:
             summary_BSD = self.student.summarize_images(inputs["pixel_values"])

@@ -43,12 +43,15 @@ def recorded_layers(history: Sequence[Step], teacher: Teacher) -> tuple[int, ...
     """Numbers from 0 of the teacher's layers that a model has, as the last of the steps that made it says.
 
     Returns:
-        None if it is not known: there is no step, or the last began with another teacher.
+        None if it is not known: there is no step, or the last began with another teacher, or one whose layers cannot
+        be told apart.
     """
-    if not history or history[-1].teacher.weights_sha256 != teacher.weights_sha256():
+    if not history or not teacher.model.is_sparse:
+        return None
+    if history[-1].teacher.weights_sha256 != teacher.weights_sha256():
         return None
     layers = history[-1].settings.get(_SETTINGS.get(history[-1].kind, ""))
-    return tuple(layers) if _are_layers(layers, teacher.model.config.num_hidden_layers) else None
+    return tuple(layers) if _are_layers(layers, teacher.model.shape.num_layers) else None
 
 
 def _are_layers(layers: Any, num_layers: int) -> bool:

@@ -22,6 +22,7 @@ from smi_hf.errors import UsageError
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord
 from smi_hf.files import contents, disk_errors, file_sha256
 from smi_hf.json_record import JsonRecord, checked
+from smi_hf.models.embeddings import HEAD_FILE
 
 if TYPE_CHECKING:
     from smi_hf.distillation.trainer import SparseDistillationTrainer
@@ -33,6 +34,7 @@ _STUDENT_FILES = (
     "config.json",
     "preprocessor_config.json",
     "model.safetensors",
+    HEAD_FILE,
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
 )

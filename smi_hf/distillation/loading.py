@@ -19,8 +19,9 @@ from smi_hf.evaluation.history import find_history
 from smi_hf.evaluation.record import Step
 from smi_hf.files import one_line
 from smi_hf.models import License, Teacher
+from smi_hf.models.bare import load_bare, model_from_config
 from smi_hf.models.licenses import read_license
-from smi_hf.models.loading import label_names_of, load_config
+from smi_hf.models.loading import find_checkpoint, is_classifier, label_names_of, load_config
 from smi_hf.models.preprocessing import load_image_processor
 from smi_hf.models.references import recorded_name
 
@@ -120,6 +121,8 @@ def load_student(
     # What is loaded next is of the commit that the configuration is of.
     commit = getattr(config, "_commit_hash", None)
     revision = commit or revision
+    if not is_classifier(config):
+        return _load_bare_student(model_name_or_path, revision, config, teacher, from_scratch=from_scratch, seed=seed)
     ours, theirs = teacher.label_names, label_names_of(config)
     is_same = _folded(ours) == _folded(theirs)
     if not (is_same or replace_head or from_scratch):
@@ -158,6 +161,41 @@ def load_student(
     return StudentModel(model, image_processor, origin, seed)
 
 
+def _load_bare_student(
+    model_name_or_path: str,
+    revision: str | None,
+    config: PretrainedConfig,
+    teacher: Teacher,
+    *,
+    from_scratch: bool,
+    seed: int,
+) -> StudentModel:
+    """An image tower or backbone that learns the embeddings of one, as its embedding head reads them."""
+    if teacher.head is None:
+        raise UsageError(
+            f"student {model_name_or_path!r} has no classification head ({(config.architectures or ['?'])[0]}), but "
+            f"its teacher is a classifier; give an image classifier"
+        )
+    image_processor = _image_processor(model_name_or_path, revision, teacher if from_scratch else None)
+    if from_scratch:
+        with _in_a_sentence(model_name_or_path):
+            model = _new_model(config, seed)
+    else:
+        model = load_bare(find_checkpoint(model_name_or_path, revision=revision), config)
+    model.requires_grad_(True)
+    commit = getattr(config, "_commit_hash", None)
+    history = () if from_scratch else find_history(model_name_or_path, revision=commit)
+    origin = StudentOrigin(
+        name=recorded_name(model_name_or_path),
+        revision=commit,
+        license=read_license(model_name_or_path, revision=commit),
+        from_scratch=from_scratch,
+        history=history,
+        layers=recorded_layers(history, teacher),
+    )
+    return StudentModel(model, image_processor, origin, seed)
+
+
 def head_modules(model: PreTrainedModel) -> list[nn.Module]:
     """The layers of a classifier outside its backbone that have weights.
 
@@ -189,12 +227,10 @@ def draw_head(model: PreTrainedModel, seed: int) -> None:
 
 
 def _new_model(config: PretrainedConfig, seed: int) -> PreTrainedModel:
-    """A classifier of a configuration with new weights; float32 even if the configuration says otherwise."""
+    """A model of a configuration with new weights; float32 even if the configuration says otherwise."""
     with _seeded(seed):
         # A copy: the model keeps the configuration that it is given.
-        model = AutoModelForImageClassification.from_config(
-            copy.deepcopy(config), dtype=torch.float32, trust_remote_code=False
-        )
+        model = model_from_config(copy.deepcopy(config))
     return model.float()
 
 

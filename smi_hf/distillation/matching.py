@@ -15,7 +15,7 @@ from smi_hf.distillation.layer_maps import layer_map
 from smi_hf.distillation.losses import ANSWER_LOSSES, attention_divergence, feature_error, hidden_state_error
 from smi_hf.distillation.students import Student
 from smi_hf.models import Teacher
-from smi_hf.models.sparse import attention_implementation
+from smi_hf.models.attention import attention_implementation
 
 
 def compare(

@@ -25,6 +25,7 @@ from smi_hf.distillation.students import Rescale, SparseStudent, make_student
 from smi_hf.distillation.trainer import SparseDistillationTrainer
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
+from smi_hf.evaluation.accuracy import check_judges
 from smi_hf.evaluation.record import DatasetReference
 from smi_hf.files import check_folder_name
 from smi_hf.images.controls.base import check_controls_judged, control_sets, parse_controls
@@ -33,6 +34,7 @@ from smi_hf.images.real import ImageSet
 from smi_hf.images.tiles import tile_images
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.classifier import weights_sha256
+from smi_hf.models.loading import is_headless
 from smi_hf.models.preprocessing import normalization_of
 
 UNTRAINED_KEY, PLAIN_KEY = "untrained", "quantizer alone"
@@ -64,7 +66,7 @@ def check_request(
         raise UsageError("there is no dataset to teach on; give at least one")
     if num_datasets > 1 and not has_images:
         raise UsageError(
-            "more than one dataset makes further runs of a table of accuracies; give --eval_dataset as well (images "
+            "more than one dataset makes further runs of a result table; give --eval_dataset as well (images "
             "in Python), or one dataset"
         )
     if isinstance(config.resume_from_checkpoint, str):
@@ -103,6 +105,7 @@ class Plan:
         )
         for dataset in self.datasets:
             check_made_from(dataset.record, self.teacher, other_teacher=self.config.other_teacher)
+        check_judges(self.images, self.teacher)
         check_student(self.student.model, self.teacher)
         size_made_for(self.student.model, self.student.image_processor)
         num_images = self.rounds.num_images if self.rounds else len(self.datasets[0])
@@ -134,6 +137,7 @@ class Plan:
         settings = {
             "teacher": self.teacher.name,
             "teacher_weights_sha256": self.teacher.weights_sha256(),
+            **({} if self.teacher.head is None else {"teacher_head_sha256": self.teacher.head.sha256()}),
             "student": origin.name,
             "from_scratch": origin.from_scratch,
             "student_weights_sha256": weights_sha256(self.student.model),
@@ -228,10 +232,13 @@ class Plan:
             args.report_to, args.resume_from_checkpoint = [], None
             if not args.load_best_model_at_end:
                 args.save_strategy = SaveStrategy.NO
-        return SparseDistillationTrainer(student, self.teacher, args, images, self.images)
+        # Images whose labels mean nothing to the teacher judge when all is done, beside it.
+        judging = None if self.teacher.judged_labels is None else self.images
+        return SparseDistillationTrainer(student, self.teacher, args, images, judging)
 
     def _sparse_classifier(self, student: StudentModel) -> SparseClassifier:
-        return SparseClassifier(student.model, self.teacher.model.grid.image_size)
+        head = self.teacher.head if is_headless(student.model) else None
+        return SparseClassifier(student.model, self.teacher.model.grid.image_size, head)
 
     def _seen_by_trainer(self) -> Any:
         return make_student(self.student.model, self.teacher)

@@ -12,6 +12,8 @@ from smi_hf.environment import describe_environment
 from smi_hf.evaluation.record import DatasetReference, ModelRecord, StudentReference
 from smi_hf.files import folder_made_whole
 from smi_hf.hub.cards.model import save_model_record
+from smi_hf.models import EmbeddingHead
+from smi_hf.models.loading import is_headless
 
 if TYPE_CHECKING:
     from smi_hf.distillation.trainer import SparseDistillationTrainer
@@ -42,6 +44,7 @@ def distillation_record(
         from_scratch=origin.from_scratch,
         num_parameters=model.num_parameters(),
         sees=trainer.sees,
+        head=trainer.teacher.head.reference(model) if is_headless(model) else None,
     )
     settings = {
         "preset": args.preset,
@@ -80,6 +83,7 @@ def save_integers(
     record: ModelRecord,
     folder: Path,
     quantization: StudentQuantization,
+    head: EmbeddingHead | None = None,
 ) -> None:
     """Writes a student in integers, with image processor, record and card, whole or not at all.
 
@@ -87,6 +91,7 @@ def save_integers(
         model: the student as it was taught.
         record: the student's.
         folder: new, or that of the same integers, whose record is written anew.
+        head: of an image tower or a backbone, None of a classifier.
     """
     record = integers_record(record, quantization)
     if folder.is_dir():
@@ -95,4 +100,6 @@ def save_integers(
     with folder_made_whole(folder) as work:
         quantization.save(model, work)
         image_processor.save_pretrained(work)
+        if head is not None:
+            head.save(work)
         save_model_record(record, work)

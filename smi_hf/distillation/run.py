@@ -31,6 +31,7 @@ from smi_hf.hub.cards.model import save_model_record
 from smi_hf.hub.publish import MODEL, push_to
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
+from smi_hf.models.loading import is_headless
 from smi_hf.reports.page import add_report
 
 logger = logging.getLogger(__name__)
@@ -162,7 +163,8 @@ def _teach_and_judge(plan: Plan, settings: dict[str, Any]) -> ModelRecord:
         record = record.judged(rows, plan.images, curves=curves, pictures=pictures)
     if plan.quantization is not None:
         folder = plan.folder / QUANTIZED_FOLDER
-        save_integers(first.model, plan.student.image_processor, record, folder, plan.quantization)
+        head = plan.teacher.head if is_headless(first.model) else None
+        save_integers(first.model, plan.student.image_processor, record, folder, plan.quantization, head)
     save_model_record(record, plan.folder)
     return ModelRecord.load(plan.folder)
 

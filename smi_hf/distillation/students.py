@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClassifierOutput
 
+from smi_hf.errors import UsageError
 from smi_hf.evaluation.cost import size_figures
-from smi_hf.models import SparseClassifier, Teacher
-from smi_hf.models.families.base import FAMILIES
-from smi_hf.models.sparse import embeddings_bypassed
+from smi_hf.models import EmbeddingHead, SparseClassifier, Teacher
+from smi_hf.models.families.base import find_family, why_dense
+from smi_hf.models.loading import is_headless
 from smi_hf.patches import Normalization, PatchGrid
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Student(Protocol):
     that whatever that wrapper does happens.
 
     Args:
-        model: the Hugging Face classifier itself.
+        model: the Hugging Face model itself.
         sees: what it is shown, in words.
     """
 
@@ -43,6 +44,9 @@ class Student(Protocol):
     ) -> ImageClassifierOutput:
         """Its answer to patches, normalized for the teacher, at places of the teacher's grid."""
 
+    def answer_images(self, through: nn.Module, pixels_BCHW: Tensor) -> ImageClassifierOutput:
+        """Its answer to whole images, as its own image processor makes them."""
+
     def size_figures(self) -> dict[str, float]:
         """Its size, by the keys of a result table's columns."""
 
@@ -52,24 +56,32 @@ class SparseStudent:
 
     Args:
         layers: as of `make_student`.
+        head: its teacher's, of an image tower or a backbone.
     """
 
     sees = "kept patches"
 
     def __init__(
-        self, model: PreTrainedModel, grid: PatchGrid, rescale: "Rescale", layers: Sequence[int] | None = None
+        self,
+        model: PreTrainedModel,
+        grid: PatchGrid,
+        rescale: "Rescale",
+        layers: Sequence[int] | None = None,
+        head: EmbeddingHead | None = None,
     ) -> None:
         self.model = model
         self.layers = layers
-        self.sparse = SparseClassifier(model, grid.image_size)
+        self.sparse = SparseClassifier(model, grid.image_size, head)
         self._rescale = rescale
 
     def forward(
         self, through: nn.Module, patches_BKCPQ: Tensor, kept_BK: Tensor, **kwargs: Any
     ) -> ImageClassifierOutput:
         tokens_BTD = self.sparse.embed(self._rescale(patches_BKCPQ), kept_BK)
-        with embeddings_bypassed(self.sparse.embeddings):
-            return through(pixel_values=tokens_BTD, **kwargs)
+        return self.sparse.answered(self.sparse.forward_tokens(tokens_BTD, kept_BK, through=through, **kwargs))
+
+    def answer_images(self, through: nn.Module, pixels_BCHW: Tensor) -> ImageClassifierOutput:
+        return self.sparse.answered(through(pixel_values=pixels_BCHW))
 
     def size_figures(self) -> dict[str, float]:
         return size_figures(self.sparse)
@@ -95,17 +107,13 @@ class SparseStudent:
 
         Heads read prefix tokens, or the mean of the patches, which is that of one patch that is their mean.
         """
-        with _backbone_bypassed(self._backbone):
+        with _backbone_bypassed(self.sparse.backbone):
             return through(pixel_values=summary_BSD)
-
-    @property
-    def _backbone(self) -> nn.Module:
-        return getattr(self.model, self.sparse.family.backbone)
 
     @contextmanager
     def _last_layer(self) -> Iterator[list[Tensor]]:
         seen: list[Tensor] = []
-        handle = self._backbone.register_forward_hook(
+        handle = self.sparse.backbone.register_forward_hook(
             lambda module, arguments, output: seen.append(output.last_hidden_state)
         )
         try:
@@ -135,6 +143,9 @@ class DenseStudent:
             images_BCHW = F.interpolate(images_BCHW, self._image_size, mode="bicubic", antialias=True)
         return through(pixel_values=images_BCHW, **kwargs)
 
+    def answer_images(self, through: nn.Module, pixels_BCHW: Tensor) -> ImageClassifierOutput:
+        return through(pixel_values=pixels_BCHW)
+
     def size_figures(self) -> dict[str, float]:
         return {"parameters": self.model.num_parameters() / 1e6}
 
@@ -157,31 +168,36 @@ def make_student(
     grid = teacher.model.grid
     rescale = Rescale(teacher.normalization, normalization or teacher.normalization)
     config = model.config
-    if sees_patches(config, grid):
-        return SparseStudent(model, grid, rescale, layers)
-    is_served = config.model_type in FAMILIES
+    head = teacher.head if is_headless(model) else None
+    if sees_patches(model, grid):
+        return SparseStudent(model, grid, rescale, layers, head)
+    is_served = why_dense(model) is None
     reason = "has another patch grid than its teacher" if is_served else "cannot be shown some patches alone"
+    if head is not None:
+        raise UsageError(
+            f"the student ({config.model_type}) has no classification head and {reason}; give one with the teacher's "
+            f"patches, or an image classifier"
+        )
     logger.info("the student (%s) %s: it is shown images whose pruned patches are filled", config.model_type, reason)
     # It learns in the size in which it will be used.
-    return DenseStudent(model, grid, rescale, image_size or _native_size(config, grid))
+    return DenseStudent(model, grid, rescale, image_size or _native_size(model, grid))
 
 
-def sees_patches(config: PretrainedConfig, grid: PatchGrid) -> bool:
-    """Whether a classifier of a configuration can be shown some patches of a grid alone."""
-    patch_size = _pair(getattr(config, "patch_size", None))
-    return (
-        config.model_type in FAMILIES
-        and _native_size(config, grid) == grid.image_size
-        and patch_size == grid.patch_size
-    )
+def sees_patches(model: PreTrainedModel, grid: PatchGrid) -> bool:
+    """Whether a model can be shown some patches of a grid alone."""
+    if why_dense(model) is not None:
+        return False
+    native = find_family(model).native_grid(model)
+    return _native_size(model, grid) == grid.image_size and native.patch_size == grid.patch_size
 
 
-def _native_size(config: PretrainedConfig, grid: PatchGrid) -> tuple[int, ...]:
-    """(height, width) in pixels that a configuration is made for, that of a grid if it does not say."""
-    if config.model_type in FAMILIES and FAMILIES.get(config.model_type).interpolates_by_itself:
+def _native_size(model: PreTrainedModel, grid: PatchGrid) -> tuple[int, ...]:
+    """(height, width) in pixels that a model is made for, that of a grid if it does not say."""
+    if why_dense(model) is None:
+        family = find_family(model)
         # What such a configuration names is what it was trained on last (DINOv2: 518), not what it is used with.
-        return grid.image_size
-    return _pair(getattr(config, "image_size", None)) or grid.image_size
+        return grid.image_size if family.interpolates_by_itself else family.native_grid(model).image_size
+    return _pair(getattr(model.config, "image_size", None)) or grid.image_size
 
 
 def _pair(size: int | Sequence[int] | None) -> tuple[int, ...] | None:
@@ -208,15 +224,10 @@ class Rescale:
 
     def __init__(self, given: Normalization, wanted: Normalization) -> None:
         self.is_identity = given == wanted
-        mean, std, wanted_mean, wanted_std = (
-            torch.tensor(values)[:, None, None] for values in (given.mean, given.std, wanted.mean, wanted.std)
-        )
-        self._factor, self._offset = std / wanted_std, (mean - wanted_mean) / wanted_std
+        self._given, self._wanted = given, wanted
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        if self.is_identity:
-            return pixels
-        return pixels * self._factor.to(pixels) + self._offset.to(pixels)
+        return self._given.converted(pixels, self._wanted)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from smi_hf.errors import RunError, UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
+from smi_hf.models.loading import is_headless
 from smi_hf.models.preprocessing import normalization_of
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,12 @@ class SparseDistillationTrainer(PublishingTrainer):
         check_student(model, teacher)
         self.taught_on = self._check_images(train_dataset, args)
         args = with_preset(args, model, self.origin, teacher, len(self.taught_on))
+        if eval_dataset is not None and (eval_dataset.label_column is None or teacher.judged_labels is None):
+            raise UsageError(
+                "an eval_dataset judges by its labels, but these images have none, or the teacher's labels are "
+                "directions that mean nothing; leave it out, and give images to smi_hf.distill, which compares "
+                "embeddings in the end"
+            )
         if eval_dataset is not None and image_processor is None:
             raise UsageError("an eval_dataset of real images needs the student's image_processor; give it as well")
         self.student = self._make_student(model, image_processor, args)
@@ -306,6 +313,8 @@ class SparseDistillationTrainer(PublishingTrainer):
         # transformers 5 calls this in every process, and two of them would write one file.
         if not self.args.should_save:
             return
+        if is_headless(self.student.model):
+            self.teacher.head.save(Path(output_dir or self.args.output_dir))
         settings = self._settings() | {"seconds": round(self.seconds, 3)}
         add_to_saved(Path(output_dir or self.args.output_dir), self.model, settings)
 
@@ -325,6 +334,7 @@ class SparseDistillationTrainer(PublishingTrainer):
         return {
             "teacher": self.teacher.name,
             "teacher_weights_sha256": self._teacher_sha256,
+            "teacher_head_sha256": None if self.teacher.head is None else self.teacher.head.sha256(),
             "num_images": len(self.train_dataset.images),
             **self.args.distillation_settings,
         }

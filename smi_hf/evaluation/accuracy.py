@@ -1,6 +1,6 @@
 """How well models do on real images, several models in one pass.
 
-Legend: `n` images, `L` labels, `B` images in a batch.
+Legend: `n` images, `L` labels, `B` images in a batch, `D` size of an embedding.
 """
 
 import json
@@ -16,10 +16,15 @@ from smi_hf.errors import UsageError
 from smi_hf.evaluation.predictors import Predictor
 from smi_hf.images.labels import same_names
 from smi_hf.images.real import ImageSet
+from smi_hf.models import Teacher
 
 Key = TypeVar("Key")
 
 _NUM_CHOICES = 5
+# Of two images each is the other's nearest.
+_FEWEST_NEIGHBORS = 3
+# Rows of the table of cosines that are in memory at a time.
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,22 @@ class RankedLabels:
 
     Args:
         ranked_nM: its first choices, best first, int (n, min(5, L)).
-        labels_n: the right ones, int (n,).
+        labels_n: the right ones, int (n,); -1 where images have none.
         seconds: time spent in the model.
+        embeddings_nD: of an image tower or backbone, float32; None of a classifier.
+        has_labels: whether the model's labels mean something to people.
     """
 
     ranked_nM: np.ndarray
     labels_n: np.ndarray
     seconds: float
+    embeddings_nD: np.ndarray | None = None
+    has_labels: bool = True
 
-    def accuracy(self) -> dict[str, float]:
-        """`top1` and `top5`, in [0, 1]."""
+    def accuracy(self) -> dict[str, float | None]:
+        """`top1` and `top5`, in [0, 1]; None of images without labels, or labels without meaning."""
+        if not self.has_labels or (self.labels_n < 0).any():
+            return {"top1": None, "top5": None}
         from smi_hf.evaluation.metrics import TopKAccuracy
 
         # evaluate wants lists; a batch at a time would only add to its bookkeeping.
@@ -49,6 +60,38 @@ class RankedLabels:
 
         metric = Agreement()
         return metric.compute(predictions=self.ranked_nM[:, 0], references=other.ranked_nM[:, 0])["agreement"]
+
+    def cosine(self, other: "RankedLabels") -> float | None:
+        """Mean cosine of embeddings with those of another model, in [-1, 1]; None where they cannot be compared."""
+        if not self._is_comparable(other):
+            return None
+        return float((_unit(self.embeddings_nD) * _unit(other.embeddings_nD)).sum(axis=1).mean())
+
+    def same_neighbors(self, other: "RankedLabels") -> float | None:
+        """Share of images whose nearest other image is the same one by another model's embeddings, in [0, 1].
+
+        None where there are no embeddings, or fewer than three images.
+        """
+        if self.embeddings_nD is None or other.embeddings_nD is None or len(self.labels_n) < _FEWEST_NEIGHBORS:
+            return None
+        return float((_nearest(self.embeddings_nD) == _nearest(other.embeddings_nD)).mean())
+
+    def _is_comparable(self, other: "RankedLabels") -> bool:
+        mine, others = self.embeddings_nD, other.embeddings_nD
+        return mine is not None and others is not None and mine.shape == others.shape
+
+
+def check_judges(images: ImageSet | None, teacher: Teacher) -> None:
+    """Checks that there are enough images to judge a model on; none at all are for no table.
+
+    Raises:
+        UsageError: too few.
+    """
+    if images is not None and teacher.judged_labels is None and len(images) < _FEWEST_NEIGHBORS:
+        raise UsageError(
+            f"a model without labels is judged by nearest neighbors, which takes at least {_FEWEST_NEIGHBORS} images, "
+            f"and there are {len(images)}; give more"
+        )
 
 
 def rank_labels(
@@ -70,6 +113,7 @@ def rank_labels(
     """
     _check_labels(images, predictors)
     ranked: dict[Key, list[np.ndarray]] = {key: [] for key in predictors}
+    embedded: dict[Key, list[np.ndarray]] = {key: [] for key in predictors}
     seconds = dict.fromkeys(predictors, 0.0)
     preprocessing = {key: _description(predictor.image_processor) for key, predictor in predictors.items()}
     labels = []
@@ -81,12 +125,23 @@ def rank_labels(
                 if preprocessing[key] not in pixels:
                     pixels[preprocessing[key]] = predictor.preprocess(pictures)
                 started = time.perf_counter()
-                logits_BL = predictor(pixels[preprocessing[key]])
+                logits_BL, embeddings_BD = predictor.see(pixels[preprocessing[key]])
                 seconds[key] += time.perf_counter() - started
+                if embeddings_BD is not None:
+                    embedded[key].append(embeddings_BD)
                 ranked[key].append(np.argsort(-logits_BL, axis=1, kind="stable")[:, :_NUM_CHOICES])
             bar.update(len(labels_B))
     labels_n = np.concatenate(labels)
-    return {key: RankedLabels(np.concatenate(ranked[key]), labels_n, seconds[key]) for key in predictors}
+    return {
+        key: RankedLabels(
+            np.concatenate(ranked[key]),
+            labels_n,
+            seconds[key],
+            np.concatenate(embedded[key]) if embedded[key] else None,
+            predictor.has_labels,
+        )
+        for key, predictor in predictors.items()
+    }
 
 
 def _check_labels(images: ImageSet, predictors: Mapping[Key, Predictor]) -> None:
@@ -102,6 +157,23 @@ def _check_labels(images: ImageSet, predictors: Mapping[Key, Predictor]) -> None
                 f"({images.label_names[0]!r}, ...) that are not the {len(predictor.label_names)} of the model "
                 f"({predictor.label_names[0]!r}, ...); load them with the label_names of this model"
             )
+
+
+def _unit(embeddings_nD: np.ndarray) -> np.ndarray:
+    lengths_n1 = np.linalg.norm(embeddings_nD, axis=1, keepdims=True)
+    return embeddings_nD / np.maximum(lengths_n1, np.finfo(np.float32).tiny)
+
+
+def _nearest(embeddings_nD: np.ndarray) -> np.ndarray:
+    """For each image the number of the other image of largest cosine, int (n,)."""
+    unit_nD = _unit(embeddings_nD)
+    found = []
+    for first in range(0, len(unit_nD), _ROWS_AT_ONCE):
+        cosines = unit_nD[first : first + _ROWS_AT_ONCE] @ unit_nD.T
+        rows = np.arange(len(cosines))
+        cosines[rows, first + rows] = -np.inf
+        found.append(cosines.argmax(axis=1))
+    return np.concatenate(found)
 
 
 def _description(image_processor: Any) -> str:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from smi_hf.evaluation.intervals import wilson_interval
-from smi_hf.evaluation.table import table_cells
+from smi_hf.evaluation.table import main_column, table_cells
 from smi_hf.notebook import facts, panel, table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def model_words(record: "ModelRecord") -> dict[str, str]:
         "steps": ", then ".join(steps) if len(steps) > 1 else "",
         "bits": f"W{settings.get('weights')}/A{settings.get('activations')}" if record.kind == "quantized" else "",
         "runs in": record.runtime.words if record.runtime else "",
-        "top-1": _own_top1(record),
+        main_column(record.rows).words if record.rows else "top-1": _own_score(record),
         "agreement with the teacher": f"{100 * held_out.agreement:.1f} % of {held_out.num_images} synthetic images "
         f"that taught nothing"
         if held_out
@@ -41,9 +41,9 @@ def model_words(record: "ModelRecord") -> dict[str, str]:
     }
 
 
-def _own_top1(record: "ModelRecord") -> str:
+def _own_score(record: "ModelRecord") -> str:
     if record.measured is None or len(record.rows) < 2:
         return ""
-    top1 = record.rows[1].runs[0].top1
-    low, high = wilson_interval(top1, record.measured.num_images)
-    return f"{100 * top1:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+    score = getattr(record.rows[1].runs[0], main_column(record.rows).key)
+    low, high = wilson_interval(score, record.measured.num_images)
+    return f"{100 * score:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from smi_hf.data.reader import SparseDataset
 from smi_hf.data.report_file import REPORT_FILE
 from smi_hf.data.schema import CARD_FILE
+from smi_hf.data.validation import made_from
 from smi_hf.environment import Environment
 from smi_hf.evaluation.display import model_html
 from smi_hf.evaluation.table import COLUMNS, SCORES, Row
@@ -19,9 +20,10 @@ from smi_hf.files import file_sha256
 from smi_hf.images.real import ImageSet, ImageSetReference
 from smi_hf.json_record import JsonRecord, checked
 from smi_hf.models import CheckpointReference, License, Teacher
+from smi_hf.models.references import HeadReference
 
 RESULTS_FILE = "results.json"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Names that no file of a model may have: the card, the record, the report, and what belongs to the Hub.
 _RESERVED = (CARD_FILE, RESULTS_FILE, REPORT_FILE, ".gitattributes", ".gitignore")
 
@@ -60,7 +62,7 @@ class DatasetReference:
             content_sha256=record.results.get("content_sha256"),
             num_images=len(dataset),
             num_kept=record.keep_counts[-1],
-            is_from_teacher=record.teacher.weights_sha256 == teacher.weights_sha256(),
+            is_from_teacher=made_from(record, teacher),
         )
 
 
@@ -76,6 +78,7 @@ class StudentReference:
         from_scratch: whether its architecture alone was taken from there.
         num_parameters: of the student.
         sees: what it is shown of a sparse image, in words.
+        head: what makes a classifier of an image tower or a backbone; None of a classifier.
     """
 
     name: str | None
@@ -85,6 +88,7 @@ class StudentReference:
     from_scratch: bool
     num_parameters: int
     sees: str
+    head: HeadReference | None = None
 
 
 @checked
@@ -158,6 +162,11 @@ class Step:
     def source(self) -> CheckpointReference | StudentReference:
         """What the step began with: the model that was quantized or pruned, or the start of the student."""
         return self.student or self.teacher
+
+    @property
+    def head(self) -> HeadReference | None:
+        """What makes a classifier of what the step made; None of a classifier."""
+        return self.source.head
 
     @property
     def is_from_scratch(self) -> bool:
@@ -265,6 +274,8 @@ class ModelRecord(Step, JsonRecord):
     @classmethod
     def upgraded(cls, values: dict[str, Any], version: int) -> dict[str, Any]:
         """Version 1 named rows by their labels, kept curves in them, and had no runtime."""
+        if version > 1:
+            return values
         runtime = _RUNTIMES_OF_VERSION_1.get(values["settings"].get("backend"))
         if values["kind"] == "quantized" and runtime is not None:
             values["runtime"] = asdict(runtime)

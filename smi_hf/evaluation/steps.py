@@ -4,9 +4,9 @@ A record that lies beside somebody's checkpoint may say anything of its settings
 """
 
 from smi_hf.evaluation.record import ModelRecord, Step
-from smi_hf.evaluation.table import COLUMNS, FIRST_CONTROL, Column, Row
+from smi_hf.evaluation.table import COLUMNS, FIRST_CONTROL, Column, Row, main_column
 
-_SHOWN = ("top1", "parameters", "macs", "size_mb", "latency_ms_1")
+_SHOWN = ("top1", "neighbors", "parameters", "macs", "size_mb", "latency_ms_1")
 _COLUMNS = {column.key: column for column in COLUMNS if column.key in _SHOWN}
 _LARGEST = 1e15
 
@@ -42,7 +42,8 @@ def way_cells(record: ModelRecord) -> list[list[str]]:
     for step in record.steps:
         own = _cells(_row(step, 1), _known(step, "parameters"))
         lines.append([step_words(step), *own, _best_control(step)])
-    head = ["step", *(column.heading for column in _COLUMNS.values()), "top-1 % of the best control"]
+    last = main_column(record.rows) if record.rows else _COLUMNS["top1"]
+    head = ["step", *(column.heading for column in _COLUMNS.values()), f"{last.heading} of the best control"]
     shown = [place for place in range(len(head)) if place == 0 or any(line[place] for line in lines)]
     return [[line[place] for place in shown] for line in (head, *lines)]
 
@@ -72,8 +73,9 @@ def _best_control(step: Step) -> str:
     controls = step.rows[FIRST_CONTROL:]
     if not controls:
         return ""
-    best = max(controls, key=lambda row: row.value("top1"))
-    return f"{_COLUMNS['top1'].cell(best)} ({best.label})"
+    main = main_column(step.rows)
+    best = max(controls, key=lambda row: row.value(main.key))
+    return f"{main.cell(best)} ({best.label})"
 
 
 def _is_number(value: object) -> bool:

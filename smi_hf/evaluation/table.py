@@ -11,14 +11,24 @@ from smi_hf.notebook import panel, table
 @checked
 @dataclass(frozen=True)
 class Scores:
-    """One model: top-1 and top-5 accuracy, and share of images with a reference's first choice; in [0, 1]."""
+    """One model, compared with a reference on the same images.
 
-    top1: float
-    top5: float
-    agreement: float
+    Args:
+        top1, top5: accuracies, in [0, 1]; None where labels mean nothing to people.
+        agreement: share of images with the reference's first choice, in [0, 1]; None likewise.
+        cosine: mean cosine of embeddings with the reference's, in [-1, 1]; None of a classifier.
+        neighbors: share of images whose nearest other image is the same one as by the reference's embeddings, in
+            [0, 1]; None of a classifier.
+    """
+
+    top1: float | None
+    top5: float | None
+    agreement: float | None
+    cosine: float | None = None
+    neighbors: float | None = None
 
 
-SCORES = ("top1", "top5", "agreement")
+SCORES = ("top1", "top5", "agreement", "cosine", "neighbors")
 # Place of the first row that is a control, behind the reference and the model's own.
 FIRST_CONTROL = 2
 _FEW_LABELS = 10
@@ -45,12 +55,13 @@ class Row:
     def value(self, key: str) -> float | None:
         """Mean of a score over runs, or a figure; None if the row has none."""
         if key in SCORES:
-            return mean(getattr(run, key) for run in self.runs)
+            found = [getattr(run, key) for run in self.runs]
+            return None if None in found else mean(found)
         return self.figures.get(key)
 
     def spread(self, key: str) -> float | None:
         """Standard deviation of a score over runs; None for a single one, and for figures."""
-        if key not in SCORES or len(self.runs) < 2:
+        if key not in SCORES or len(self.runs) < 2 or self.value(key) is None:
             return None
         return stdev(getattr(run, key) for run in self.runs)
 
@@ -71,12 +82,14 @@ class Column:
         heading: what a reader is shown.
         digits: after the point.
         factor: what values are multiplied by: 100 for shares in percent.
+        words: of a score that can be the main one: what it is, in the middle of a sentence.
     """
 
     key: str
     heading: str
     digits: int
     factor: float = 1.0
+    words: str = ""
 
     def cell(self, row: Row) -> str:
         """A row's value with its spread over runs; empty if it has none."""
@@ -90,9 +103,11 @@ class Column:
 
 COLUMNS = (
     Column("num_images", "images", 0),
-    Column("top1", "top-1 %", 1, 100),
+    Column("top1", "top-1 %", 1, 100, words="top-1"),
     Column("top5", "top-5 %", 1, 100),
     Column("agreement", "agreement %", 1, 100),
+    Column("neighbors", "neighbors %", 1, 100, words="same nearest neighbor"),
+    Column("cosine", "cosine", 4),
     Column("parameters", "M parameters", 1),
     Column("macs", "GMACs", 2),
     Column("size_mb", "MB", 1),
@@ -101,6 +116,17 @@ COLUMNS = (
     Column("images_per_second", "images/s", 0),
     Column("seconds", "seconds", 0),
 )
+
+
+def main_column(rows: Sequence[Row]) -> Column:
+    """The score that rows are compared by: accuracy, or of embeddings without labels whose neighbor is the same.
+
+    Args:
+        rows: of a table; at least one.
+    """
+    possible = [column for column in COLUMNS if column.words]
+    # The reference may have embeddings that a classifier beside it has not.
+    return next((each for each in possible if all(row.value(each.key) is not None for row in rows[:2])), possible[0])
 
 
 def has_top5(num_labels: int | None) -> bool:

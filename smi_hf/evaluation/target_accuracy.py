@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from smi_hf.data.reader import collate
-from smi_hf.models import SparseClassifier
+from smi_hf.models import VisionClassifier
 from smi_hf.patches import Normalization
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def target_top1(
-    model: SparseClassifier,
+    model: VisionClassifier,
     dataset: "Dataset | IterableDataset",
     *,
     normalization: Normalization,

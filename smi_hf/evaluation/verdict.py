@@ -2,7 +2,7 @@
 
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import ModelRecord
-from smi_hf.evaluation.table import FIRST_CONTROL, Row
+from smi_hf.evaluation.table import FIRST_CONTROL, Row, main_column
 from smi_hf.starts.base import STARTS
 
 # Rows of a table that need no images of the model, beside those of what images begin as.
@@ -22,12 +22,17 @@ def quality_words(record: ModelRecord) -> str:
     """How good the model is that lies beside a record, and what it is compared with."""
     if record.rows and record.measured is not None:
         reference, own = record.rows[:2]
-        judged = share_words(own.runs[0].top1, record.measured.num_images)
-        return f"top-1 {judged}; {reference.label} has {100 * reference.value('top1'):.1f} %"
+        main = main_column(record.rows)
+        judged = share_words(getattr(own.runs[0], main.key), record.measured.num_images)
+        if main.key == "neighbors":
+            return f"{main.words} as by {reference.label} for {judged}{_cosine_words(own)}"
+        return (
+            f"{main.words} {judged}; {reference.label} has {100 * reference.value(main.key):.1f} %{_cosine_words(own)}"
+        )
     if record.held_out is not None:
         judged = share_words(record.held_out.agreement, record.held_out.num_images)
         return f"agreement with the teacher {judged}, synthetic ones that were held out"
-    return "not measured: --eval_dataset names labeled photographs to measure it on"
+    return "not measured: --eval_dataset names photographs to measure it on"
 
 
 def controls_words(record: ModelRecord) -> str:
@@ -40,8 +45,9 @@ def controls_words(record: ModelRecord) -> str:
     controls = [row for row in record.rows[FIRST_CONTROL:] if needs_no_images(row)]
     if not controls:
         return "not measured: --controls gaussian tells whether noise would do as well"
-    best = max(controls, key=lambda row: row.value("top1"))
-    own, other = record.rows[1].value("top1"), best.value("top1")
+    key = main_column(record.rows).key
+    best = max(controls, key=lambda row: row.value(key))
+    own, other = record.rows[1].value(key), best.value(key)
     found = f"{best.label} has {100 * other:.1f} %"
     num_images = record.measured.num_images
     if other >= wilson_interval(own, num_images)[0] and num_images < _ENOUGH_IMAGES:
@@ -51,6 +57,11 @@ def controls_words(record: ModelRecord) -> str:
     if other >= wilson_interval(own, num_images)[0]:
         return f"{found}, as good as far as {num_images:,} images can tell: images were not needed here"
     return f"{found}: the images are worth {100 * (own - other):.1f} points"
+
+
+def _cosine_words(row: Row) -> str:
+    cosine = row.value("cosine")
+    return "" if cosine is None else f"; cosine of embeddings {cosine:.4f}"
 
 
 def sentences(*words: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, RepoCard
 
+from smi_hf.data.heads import checked_head
 from smi_hf.data.merging import list_shards, shard_path, shard_range
 from smi_hf.data.record import DatasetRecord
 from smi_hf.data.schema import DATA_FOLDER, RECORD_FILE
@@ -20,6 +21,7 @@ from smi_hf.hub.contents import check_inside, read_file, sha256_of
 from smi_hf.hub.spaces.pages import render_app, render_requirements, render_space_card
 from smi_hf.hub.spaces.record import APP_FILE, REQUIREMENTS_FILE, SpaceRecord
 from smi_hf.json_record import JsonRecord
+from smi_hf.models.embeddings import HEAD_FILE
 from smi_hf.nearby import nearest_path
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,10 @@ def _collect_dataset(folder: Path) -> tuple[DatasetRecord, Files]:
         _log_left_out(folder / RECORD_FILE, set(pictures) - set(listed))
         record = replace(record, results=record.results | {"pictures": listed})
     files |= _read_as_recorded(folder, {name: digests[name] for name in listed}, record)
+    if record.teacher.head_sha256 is not None:
+        check_inside(folder, HEAD_FILE)
+        checked_head(folder / HEAD_FILE, record)
+        files[HEAD_FILE] = read_file(folder, HEAD_FILE)
     return record, files
 
 
@@ -96,7 +102,8 @@ def _read_shards(folder: Path, record: DatasetRecord) -> Files:
 
 
 def _dataset_lists(record: DatasetRecord, path: str) -> bool:
-    return path in shown_pictures(record) or _is_shard_of(record, path)
+    is_head = path == HEAD_FILE and record.teacher.head_sha256 is not None
+    return is_head or path in shown_pictures(record) or _is_shard_of(record, path)
 
 
 def _is_shard_of(record: DatasetRecord, path: str) -> bool:

@@ -1,8 +1,9 @@
 """How stock libraries load a model of smi_hf, as the first lines of its card and its Space do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smi_hf.evaluation.record import ModelRecord
+from smi_hf.models.references import HeadReference
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class Loader:
     Args:
         package: that has the class, and `pipeline` unless the class is `ExportedModel`.
         class_name: of the class.
+        bare_class: of the class for image towers and backbones; that of the model itself if None.
         install: what pip installs for it.
         before: a line of Python that must come first, if any.
         options: of `pipeline`, as Python.
@@ -20,8 +22,17 @@ class Loader:
     package: str
     class_name: str
     install: str
+    bare_class: str | None = None
     before: str | None = None
     options: str = ""
+
+    def of(self, head: HeadReference | None) -> "Loader":
+        """What loads such a model.
+
+        Args:
+            head: of an image tower or a backbone, None of a classifier.
+        """
+        return self if head is None else replace(self, class_name=self.bare_class or head.model_class)
 
     @property
     def imports(self) -> tuple[str, ...]:
@@ -35,7 +46,8 @@ def _transformers(install: str) -> Loader:
 
 
 def _exported(install: str, before: str | None = None) -> Loader:
-    return Loader("transformers.exporters", "ExportedModel", f'"transformers>=5.23" {install}', before)
+    name = "ExportedModel"
+    return Loader("transformers.exporters", name, f'"transformers>=5.23" {install}', bare_class=name, before=before)
 
 
 # By library and back end. Any other model needs smi_hf itself, or a package that is not known here.
@@ -48,12 +60,16 @@ LOADERS = {
     # The import makes the operators known that round.
     "transformers torch": _exported("torchao", "import torchao.quantization.pt2e.quantize_pt2e"),
     "optimum onnx": Loader(
-        "optimum.onnxruntime", "ORTModelForImageClassification", "optimum-onnx onnxruntime"
+        "optimum.onnxruntime",
+        "ORTModelForImageClassification",
+        "optimum-onnx onnxruntime",
+        bare_class="ORTModelForCustomTasks",
     ),
     "optimum openvino": Loader(
         "optimum.intel",
         "OVModelForImageClassification",
         '"optimum-intel[openvino]"',
+        bare_class="OVModelForCustomTasks",
         options=', accelerator="openvino"',
     ),
 }  # fmt: skip

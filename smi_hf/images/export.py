@@ -230,6 +230,7 @@ def _manifest(images: WholeImages, config: ExportConfig, folder: Path) -> "Expor
         input_name=config.input_name,
         image_mean=record.image_mean,
         image_std=record.image_std,
+        channel_order=record.channel_order,
         teacher=record.teacher,
         dataset=ExportSource.of(images.dataset),
         environment=describe_environment("cpu", FORMATS.get(config.format).extra),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from smi_hf.data.reader import SparseDataset
 from smi_hf.environment import Environment
@@ -11,7 +12,7 @@ from smi_hf.json_record import JsonRecord, checked
 from smi_hf.models.references import CheckpointReference
 
 MANIFEST_FILE = "manifest.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @checked
@@ -52,11 +53,12 @@ class ExportManifest(JsonRecord):
         num_images: whole images, tiles counted once.
         image_size: (height, width) in pixels.
         input_name: of the model's input where the files name it.
-        image_mean, image_std: normalization of the teacher, one value per channel, for pixels in [0, 1].
+        image_mean, image_std: normalization of the teacher, one value per channel in its order, for pixels in [0, 1].
         teacher: the model that was inverted.
         dataset: the images that it was inverted into.
         environment: of the machine that wrote the files.
         files: sha256 of every other file of the folder, by its path in it.
+        channel_order: of the teacher: "RGB" or "BGR". Values of 8 bits are RGB in any case.
     """
 
     file_name = MANIFEST_FILE
@@ -78,6 +80,7 @@ class ExportManifest(JsonRecord):
     dataset: ExportSource
     environment: Environment
     files: dict[str, str]
+    channel_order: Literal["RGB", "BGR"] = "RGB"
     schema_version: int = SCHEMA_VERSION
 
     def check(self) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_LABEL = -1
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
 # What a sparse dataset has and no dataset of photographs.
 _SYNTHETIC_COLUMNS = frozenset({"kept_patches", "image_index", "target_probability"})
@@ -47,11 +48,11 @@ class ImageSetReference:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A labeled image dataset whose labels are the model's.
+    """An image dataset whose labels are the model's; or one without labels, for models whose labels mean nothing.
 
     Args:
         dataset: its rows.
-        image_column, label_column: where image and label stand.
+        image_column, label_column: where image and label stand; None of images without labels.
         model_labels: the model's label for each label of the dataset, a number or a name; None if they are the same.
         name: Hub id, or name (not path) of the local file or folder, for records.
         is_on_hub: whether `name` is a Hub id.
@@ -62,7 +63,7 @@ class ImageSet:
 
     dataset: "Dataset"
     image_column: str
-    label_column: str
+    label_column: str | None
     model_labels: dict[int | str, int] | None = None
     name: str = "images in memory"
     is_on_hub: bool = False
@@ -114,7 +115,7 @@ class ImageSet:
         return self.select(np.linspace(0, len(self) - 1, max_images).round().astype(int))
 
     def batch(self, numbers: Sequence[int]) -> "tuple[list[Picture], np.ndarray]":
-        """Some pictures, and the model's labels of them, int64 (B,).
+        """Some pictures, and the model's labels of them, int64 (B,); -1 of images without labels.
 
         Raises:
             UsageError: a row has no picture, or one that cannot be decoded.
@@ -123,10 +124,13 @@ class ImageSet:
             rows = self.dataset[list(numbers)]
         except Exception as error:  # whatever decoders raise
             raise UsageError(self._undecodable(numbers, error)) from error
-        pictures, labels = rows[self.image_column], rows[self.label_column]
+        pictures = rows[self.image_column]
         for number, picture in zip(numbers, pictures):
             if picture is None:
                 raise UsageError(without_image(self._place(number), self.name))
+        if self.label_column is None:
+            return pictures, np.full(len(pictures), NO_LABEL, dtype=np.int64)
+        labels = rows[self.label_column]
         if self.model_labels is not None:
             labels = [self.model_labels[label] for label in labels]
         return pictures, np.asarray(labels, dtype=np.int64)
@@ -181,7 +185,7 @@ def without_image(row: int, dataset: str) -> str:
 
 def load_image_set(
     name_or_path: str,
-    label_names: Sequence[str],
+    label_names: Sequence[str] | None,
     *,
     split: str | None = None,
     max_images: int | None = None,
@@ -192,7 +196,7 @@ def load_image_set(
 
     Args:
         name_or_path: dataset on the Hub, a folder, or a parquet file; `name:split` names the split with it.
-        label_names: the model's labels, by number.
+        label_names: the model's labels, by number; None for images whose labels are not looked at.
         split: which split; the first of validation, val, test and train if None.
         max_images: use at most that many, as `ImageSet.spread` draws them.
         image_column, label_column: where image and label stand; found by type and name if None.
@@ -214,12 +218,23 @@ def load_image_set(
     if not len(dataset):
         raise UsageError(f"dataset {name_or_path} is empty")
     image_column = image_column or find_image_column(dataset, name_or_path)
-    label_column = label_column or _label_column(dataset, name_or_path)
+    if label_names is not None:
+        label_column = label_column or _label_column(dataset, name_or_path)
     dataset = decoded_images(dataset, image_column, name_or_path)
-    model_labels, matched_by = _map_labels(rows, label_column, label_names, name_or_path)
-    images = ImageSet(
-        dataset, image_column, label_column, model_labels, rows.name, rows.is_on_hub, matched_by, tuple(label_names)
-    )
+    if label_names is None:
+        images = ImageSet(dataset, image_column, None, None, rows.name, rows.is_on_hub)
+    else:
+        model_labels, matched_by = _map_labels(rows, label_column, label_names, name_or_path)
+        images = ImageSet(
+            dataset,
+            image_column,
+            label_column,
+            model_labels,
+            rows.name,
+            rows.is_on_hub,
+            matched_by,
+            tuple(label_names),
+        )
     if images.is_synthetic:
         logger.warning(
             "dataset %s is a sparse dataset: its images were made to please a model, so accuracy on them says nothing "

@@ -3,6 +3,8 @@
 Legend: `B` images, `N` patches of the grid, `K` kept patches, `T` tiles, `M` images of one tile.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,16 @@ def tile_images(images: KeptImages, grid: PatchGrid) -> KeptImages:
         None if images.labels_B is None else torch.stack([_shared(part) for part in images.labels_B.split(size)])
     )
     return KeptImages(torch.stack(pixels), grid.all_patches(len(pixels)), "inverted, tiled", labels_T)
+
+
+def whole_images(images: KeptImages, grid: PatchGrid) -> Iterator[Tensor]:
+    """Images (B, C, H, W) of kept patches alone, for graphs that take no others.
+
+    Where every patch is kept, as they are; else the kept patches of several images, tiled.
+    """
+    is_whole = images.kept_BK.shape[1] == grid.num_patches
+    for pixels_BCHW, _ in (images if is_whole else tile_images(images, grid)).batches():
+        yield pixels_BCHW
 
 
 def mixed_tiles(images: KeptImages, grid: PatchGrid, *, seed: int = 0) -> KeptImages:

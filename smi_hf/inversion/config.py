@@ -348,7 +348,7 @@ class SparseInversionConfig:
         Raises:
             UsageError: there is no such preset, or the settings are refused.
         """
-        return cls(**{**preset_options(name), **options})
+        return cls(**{**preset_options(name, policy=options.get("policy")), **options})
 
     @property
     def num_stages(self) -> int:

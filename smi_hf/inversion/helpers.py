@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from smi_hf.data import load_sparse_dataset
 from smi_hf.errors import UsageError
 from smi_hf.inversion.config import SparseInversionConfig
 from smi_hf.losses import ChannelStatistics, needs_of
 from smi_hf.models import Classifier, SparseClassifier, Teacher, load_classifier
-from smi_hf.models.families.base import FAMILIES
+from smi_hf.models.families.base import find_family, why_dense
 from smi_hf.models.preprocessing import normalization_of
 from smi_hf.models.watching import forward_watched
 from smi_hf.patches import Normalization, PatchGrid
@@ -132,7 +133,7 @@ def ask_student(classifier: Classifier, teacher: Teacher, device: torch.device |
             f"{len(teacher.label_names)}; give a classifier of the same labels"
         )
     grid = teacher.model.grid
-    if not _sees_patches(classifier, grid):
+    if not _sees_patches(classifier.model, grid):
         return _filled_view(classifier, grid, teacher.normalization, device)
     wanted = normalization_of(classifier.image_processor, classifier.model.config)
     student = SparseClassifier(classifier.model, grid.image_size).freeze()
@@ -145,13 +146,12 @@ def ask_student(classifier: Classifier, teacher: Teacher, device: torch.device |
     return answer
 
 
-def _sees_patches(classifier: Classifier, grid: PatchGrid) -> bool:
-    config = classifier.model.config
-    if config.model_type not in FAMILIES:
+def _sees_patches(model: PreTrainedModel, grid: PatchGrid) -> bool:
+    if why_dense(model) is not None:
         return False
-    own = PatchGrid.from_sizes(config.image_size, config.patch_size)
-    fits = own.image_size == grid.image_size or FAMILIES.get(config.model_type).interpolates_by_itself
-    return fits and own.patch_size == grid.patch_size
+    family = find_family(model)
+    own = family.native_grid(model)
+    return (own.image_size == grid.image_size or family.interpolates_by_itself) and own.patch_size == grid.patch_size
 
 
 def _filled_view(classifier: Classifier, grid: PatchGrid, given: Normalization, device: torch.device | str) -> Logits:

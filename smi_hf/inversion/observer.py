@@ -10,14 +10,14 @@ from typing import Any
 from torch import Tensor
 
 from smi_hf.inversion.helpers import Helpers
-from smi_hf.models import SparseClassifier
+from smi_hf.models import VisionClassifier
 from smi_hf.models.watching import WATCHED, forward_watched
 
 # From a teacher, augmented patches and their places to fields of `LossInputs`, `logits_BL` among them.
-Observer = Callable[[SparseClassifier, Tensor, Tensor], dict[str, Any]]
+Observer = Callable[[VisionClassifier, Tensor, Tensor], dict[str, Any]]
 
 
-def see_logits(model: SparseClassifier, patches_BKCPQ: Tensor, places_BK: Tensor) -> dict[str, Any]:
+def see_logits(model: VisionClassifier, patches_BKCPQ: Tensor, places_BK: Tensor) -> dict[str, Any]:
     """The teacher's answer and nothing else."""
     return {"logits_BL": model.forward_patches(patches_BKCPQ, places_BK).logits}
 
@@ -28,7 +28,7 @@ def make_observer(needs: Collection[str], helpers: Helpers) -> Observer:
 
 
 def _see(
-    needs: frozenset[str], helpers: Helpers, model: SparseClassifier, patches_BKCPQ: Tensor, places_BK: Tensor
+    needs: frozenset[str], helpers: Helpers, model: VisionClassifier, patches_BKCPQ: Tensor, places_BK: Tensor
 ) -> dict[str, Any]:
     inside = needs.intersection(WATCHED)
     if inside:

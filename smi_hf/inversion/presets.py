@@ -29,6 +29,9 @@ class Preset:
 _BEST = {"start": "scenes", "move": "frequency", "learning_rate": 0.1, "tv_weight": 0.0057}
 _DEFAULT = {"num_images": 64, "num_steps": 70, "prune_steps": [4, 8, 12, 16], **_BEST}
 
+# Policies that keep every patch, or divide the run by themselves.
+WITHOUT_SCHEDULE = ("dense", "pri")
+
 PRESETS = {
     "calibrate": Preset(
         "32 images for calibrating a quantizer, in seconds",
@@ -54,15 +57,22 @@ PRESETS = {
 }
 
 
-def preset_options(name: str) -> dict[str, Any]:
+def preset_options(name: str, *, policy: str | None = None) -> dict[str, Any]:
     """The options of a preset, a copy.
+
+    Args:
+        policy: that it is used with; one that has no steps to prune at takes none from the preset.
 
     Raises:
         UsageError: there is none of that name.
     """
     if name not in PRESETS:
         raise unknown_name("preset", name, list(PRESETS))
-    return copy.deepcopy(dict(PRESETS[name].options))
+    options = copy.deepcopy(dict(PRESETS[name].options))
+    if policy in WITHOUT_SCHEDULE:
+        for key in ("prune_steps", "prune_ratios"):
+            options.pop(key, None)
+    return options
 
 
 def preset_help() -> str:

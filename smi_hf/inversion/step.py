@@ -12,12 +12,12 @@ from torch import Tensor
 from smi_hf.inversion.observer import Observer, see_logits
 from smi_hf.inversion.state import TrajectoryState
 from smi_hf.losses import LossInputs, weighted_losses
-from smi_hf.models import SparseClassifier
+from smi_hf.models import VisionClassifier
 from smi_hf.patches import Augmentation, Normalization, augment
 
 
 def inversion_step(
-    model: SparseClassifier,
+    model: VisionClassifier,
     state: TrajectoryState,
     views: Sequence[Augmentation],
     *,
@@ -67,7 +67,7 @@ def inversion_step(
 
 
 def _look(
-    model: SparseClassifier, state: TrajectoryState, view: Augmentation, observe: Observer, seed: int, num_steps: int
+    model: VisionClassifier, state: TrajectoryState, view: Augmentation, observe: Observer, seed: int, num_steps: int
 ) -> LossInputs:
     """What the loss terms see of every image in one view."""
     moved_BKCPQ, places_BK = augment(state.patches_BKCPQ, state.kept_BK, view, state.grid)

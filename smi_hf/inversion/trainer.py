@@ -35,13 +35,14 @@ from smi_hf.inversion.callbacks import (
 )
 from smi_hf.inversion.callbacks.base import InversionRun
 from smi_hf.inversion.config import MIXED_PRECISIONS, SparseInversionConfig
+from smi_hf.inversion.fitting import check_fits_teacher
 from smi_hf.inversion.helpers import load_helpers
 from smi_hf.inversion.processes import make_accelerator
 from smi_hf.inversion.results import measure_images, save_pictures
 from smi_hf.inversion.targets import choose_targets
 from smi_hf.inversion.trajectory import run_trajectory
 from smi_hf.losses import describe_terms
-from smi_hf.models import SparseClassifier, Teacher
+from smi_hf.models import Teacher, VisionClassifier
 from smi_hf.models.preprocessing import load_image_processor
 from smi_hf.reports.page import add_report
 
@@ -52,15 +53,16 @@ logger = logging.getLogger(__name__)
 
 
 class SparseInversionTrainer:
-    """Inverts an image classifier into a dataset of sparse synthetic images.
+    """Inverts an image model into a dataset of sparse synthetic images.
 
     Trajectories, each of which gives an image or several, are independent of each other: processes share only the list
     of targets, one a trajectory, each makes every n-th batch and writes its own shards. A run that was cut off is
     continued by the same call, batch by batch.
 
     Args:
-        model: a Hugging Face image classifier of a supported family, or a `Teacher` that was loaded already. Its
-            weights stop requiring gradients and it moves to the accelerator's device.
+        model: a Hugging Face image classifier, or a `Teacher` that was loaded already (`load_teacher`), which may be
+            an image tower or a backbone. Its weights stop requiring gradients and it moves to the accelerator's
+            device.
         args: settings; the defaults if None.
         image_processor: the model's; loaded from where the model came from if None.
         callbacks: told of each event, after the built-in ones.
@@ -71,7 +73,7 @@ class SparseInversionTrainer:
 
     def __init__(
         self,
-        model: PreTrainedModel | SparseClassifier | Teacher,
+        model: PreTrainedModel | VisionClassifier | Teacher,
         args: SparseInversionConfig | None = None,
         *,
         image_processor: Any = None,
@@ -79,6 +81,7 @@ class SparseInversionTrainer:
     ) -> None:
         self.args = args or SparseInversionConfig()
         self.teacher = model if isinstance(model, Teacher) else _as_teacher(model, image_processor)
+        check_fits_teacher(self.args, self.teacher)
         num_trajectories = self.args.num_images // self.args.num_stages
         self.targets = choose_targets(
             num_trajectories, self.args.classes, self.teacher.label_names, seed=self.args.seed
@@ -104,7 +107,7 @@ class SparseInversionTrainer:
         built_in = [ProgressCallback(), TrackerCallback(), StagePreviewCallback(), self._losses]
         self.callbacks = CallbackList([*built_in, *callbacks])
         self._num_session_images = 0
-        self._writer = SparseDatasetWriter(self.output_dir, self.record)
+        self._writer = SparseDatasetWriter(self.output_dir, self.record, head=self.teacher.head)
         self._batch_size = min(self.args.batch_size, num_trajectories)
 
     def train(self) -> "Dataset":
@@ -263,6 +266,7 @@ class SparseInversionTrainer:
         results = {
             **figures,
             **session,
+            "patches_ranked_by": self.teacher.model.reads_from,
             "pictures": pictures,
             "picture_sha256": digests,
             "loss_terms": describe_terms(self.args.term_weights),
@@ -282,6 +286,7 @@ class SparseInversionTrainer:
             patch_size=grid.patch_size,
             image_mean=self.teacher.normalization.mean,
             image_std=self.teacher.normalization.std,
+            channel_order="BGR" if self.teacher.normalization.is_bgr else "RGB",
             settings=self.args.image_settings()
             | {"mixed_precision": self.mixed_precision}
             | self.start.settings()
@@ -300,7 +305,7 @@ class SparseInversionTrainer:
         return open_for(DATASET, repo_id, private=self.args.hub_private_repo, revision=self.args.hub_revision)
 
 
-def _as_teacher(model: PreTrainedModel | SparseClassifier, image_processor: Any) -> Teacher:
+def _as_teacher(model: PreTrainedModel | VisionClassifier, image_processor: Any) -> Teacher:
     if image_processor is None:
         source = model.config._name_or_path
         try:

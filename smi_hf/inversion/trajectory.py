@@ -96,7 +96,7 @@ def run_trajectory(
                 SelectionInputs(
                     kept_BK=state.kept_BK,
                     num_kept=keep_counts[step],
-                    cls_attention=lambda: teacher.model.cls_attention(state.patches_BKCPQ.detach(), state.kept_BK),
+                    patch_attention=lambda: teacher.model.patch_attention(state.patches_BKCPQ.detach(), state.kept_BK),
                     generators=state.generators,
                     num_leaving=num_leaving,
                 )

@@ -20,7 +20,10 @@ _SMALLEST, _LARGEST = 1 / 14, 1 / 4
 
 
 @register_loss(
-    "attention_prior", needs=("attentions",), source="SARDFQ, arXiv 2412.16553, attention priors alignment (APA)"
+    "attention_prior",
+    needs=("attentions",),
+    source="SARDFQ, arXiv 2412.16553, attention priors alignment (APA)",
+    reads_cls=True,
 )
 def attention_prior(inputs: LossInputs) -> Tensor:
     """Squared distance of the CLS token's attention to patches from priors, mean over heads and later blocks, (B,).

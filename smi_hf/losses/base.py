@@ -51,7 +51,7 @@ class LossInputs:
         attentions: of each block of the teacher, float (B, heads, T, T); rows are queries and sum to 1. The last K
             tokens are the patches, in the order of `kept_BK`, in all that follows.
         head_outputs: of each block, what each head reads, before the heads are mixed, float (B, T, heads, D / heads).
-        features_BD: the CLS token after the last block, float (B, D).
+        features_BD: the CLS token after the last block, float (B, D); the mean of the patches where none is read.
         batch_statistics: of each batch normalization of the helper model, which sees the augmented images with pruned
             patches in their mean color.
         student_logits_BL: a student's answer to the augmented images, float (B, L).
@@ -76,7 +76,14 @@ class LossInputs:
 
 
 # What a term may ask for beside the basics.
-NEEDS = ("attentions", "head_outputs", "features_BD", "batch_statistics", "student_logits_BL", "memory_MD")
+NEEDS = (
+    "attentions",
+    "head_outputs",
+    "features_BD",
+    "batch_statistics",
+    "student_logits_BL",
+    "memory_MD",
+)
 
 # One value an image, (B,): an image's loss must not depend on the others in its batch.
 LossFunction = Callable[[LossInputs], "Tensor"]
@@ -90,11 +97,13 @@ class LossTerm:
         function: from what it sees to one value an image, (B,).
         needs: what it asks for, of `NEEDS`.
         source: the publication that it is from, for cards.
+        reads_cls: whether it is about the CLS token, the first one, which not every teacher has.
     """
 
     function: LossFunction
     needs: tuple[str, ...] = ()
     source: str | None = None
+    reads_cls: bool = False
 
     def __call__(self, inputs: LossInputs) -> "Tensor":
         return self.function(inputs)
@@ -104,7 +113,7 @@ LOSSES: Registry[LossTerm] = Registry("loss term", "smi_hf.losses")
 
 
 def register_loss(
-    name: str, *, needs: Sequence[str] = (), source: str | None = None
+    name: str, *, needs: Sequence[str] = (), source: str | None = None, reads_cls: bool = False
 ) -> Callable[[LossFunction], LossFunction]:
     """Decorator that registers a function as a loss term, and leaves it a function.
 
@@ -112,12 +121,13 @@ def register_loss(
         name: as `--loss_weights` takes it; of a term of ours that of its file.
         needs: what it asks for beside the basics, of `NEEDS`.
         source: the publication that it is from, for cards.
+        reads_cls: whether it is about the CLS token: then it is refused with teachers whose answer is read otherwise.
     """
     unknown = sorted(set(needs) - set(NEEDS))
     assert not unknown, f"loss term {name!r} needs {unknown}, but a term can ask for {', '.join(NEEDS)}"
 
     def add(function: LossFunction) -> LossFunction:
-        LOSSES.register(name)(LossTerm(function, tuple(needs), source))
+        LOSSES.register(name)(LossTerm(function, tuple(needs), source, reads_cls))
         return function
 
     return add

@@ -19,9 +19,9 @@ def contrast(inputs: LossInputs) -> Tensor:
     """Contrastive loss of an image against the images of a memory, (B,), in nats, >= 0.
 
     -log of the share that the image itself has among itself and the M others: log(1 + sum_m exp((s_m - 1) / 0.2)),
-    with s_m the cosine of the teacher's CLS tokens after the last block. It is log(M + 1) if all are the same, and
-    near 0 if the image is like none (Contrastive Model Inversion, arXiv 2105.08584, section 3; the authors weigh it
-    0.8).
+    with s_m the cosine of what the teacher's answers are read from after the last block (CLS tokens). It is log(M + 1)
+    if all are the same, and near 0 if the image is like none (Contrastive Model Inversion, arXiv 2105.08584, section
+    3; the authors weigh it 0.8).
     Differs from CMI: the memory is a finished dataset, not the images that the run has made so far, as what an image
     becomes must not depend on which others were made before it; the features are the teacher's, not those of a head
     that learns along; and the positive is the image as it is, not a second augmentation, which would take a second

@@ -5,14 +5,17 @@ For what is done block after block, each time for what the blocks before it now 
 Legend: `B` images, `K` kept patches, `T` tokens, `D` hidden size.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from smi_hf.errors import UsageError
+from smi_hf.models.dense import require_sparse
 from smi_hf.models.sparse import SparseClassifier
 
 
@@ -29,11 +32,16 @@ def find_block_list(model: SparseClassifier) -> nn.ModuleList:
     """The module that holds the blocks, in the order of the forward pass.
 
     Raises:
-        UsageError: the model has no list of as many modules as its configuration has layers.
+        UsageError: single patches cannot be shown to the model, or it has no list of as many modules as its
+            configuration has layers.
     """
-    num_blocks = model.config.num_hidden_layers
-    backbone = getattr(model.model, model.family.backbone)
-    lists = [each for each in backbone.modules() if isinstance(each, nn.ModuleList) and len(each) == num_blocks]
+    require_sparse(model, "to look at blocks one by one")
+    num_blocks = model.shape.num_layers
+    lists = [
+        each
+        for each in model.backbone.modules()
+        if isinstance(each, nn.ModuleList | nn.Sequential) and len(each) == num_blocks
+    ]
     if not lists:
         raise UsageError(
             f"no list of {num_blocks} blocks was found in this {model.config.model_type!r} model, so they cannot be "
@@ -50,16 +58,25 @@ class BlockInputs:
         hidden_BTD: tokens.
         others: the block's other positional arguments.
         named: its arguments by name; like the others, the same for all blocks.
+        context: in which blocks run, as what they know of positions is that of these images.
+        kept_BK: places of the patches among the tokens.
     """
 
     hidden_BTD: Tensor
     others: tuple[Any, ...]
     named: dict[str, Any]
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext
+    kept_BK: Tensor | None = None
+
+    def within(self, model: SparseClassifier) -> "BlockInputs":
+        """The same for the blocks of a model of the same kind."""
+        return replace(self, context=partial(model.positions_of, self.kept_BK))
 
     @torch.no_grad()
     def through(self, block: nn.Module) -> Tensor:
         """What the block makes of the tokens, (B, T, D)."""
-        output = block(self.hidden_BTD, *self.others, **self.named)
+        with self.context():
+            output = block(self.hidden_BTD, *self.others, **self.named)
         # transformers 4 returns a tuple.
         return output[0] if isinstance(output, tuple) else output
 
@@ -87,7 +104,8 @@ def first_block_inputs(model: SparseClassifier, batches: Iterable[tuple[Tensor, 
                 with torch.no_grad():
                     model(pixels_BCHW, kept_BK)
             except _SeenError:
-                yield seen.pop()
+                inputs = seen.pop()
+                yield replace(inputs, kept_BK=kept_BK).within(model)
     finally:
         handle.remove()
 

@@ -1,17 +1,22 @@
 """Any image classifier of transformers, with the image processor that belongs to it."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
-from smi_hf.errors import UsageError
 from smi_hf.models.licenses import read_license
-from smi_hf.models.loading import check_head, find_checkpoint, label_names_of, read_config, read_weights
+from smi_hf.models.loading import (
+    check_head,
+    check_in_floating_point,
+    find_checkpoint,
+    label_names_of,
+    read_config,
+    read_weights,
+)
 from smi_hf.models.preprocessing import read_image_processor
 from smi_hf.models.references import CheckpointReference, License, recorded_name
 
@@ -72,7 +77,6 @@ def load_classifier(
     revision: str | None = None,
     allow_pickle: bool = False,
     pickle_option: str = "--allow_pickle",
-    check_config: Callable[[PretrainedConfig], object] | None = None,
 ) -> Classifier:
     """Loads an image classifier and its image processor from the Hub or from a folder.
 
@@ -81,7 +85,6 @@ def load_classifier(
         revision: branch, tag or commit on the Hub.
         allow_pickle: whether to load weights from a pickle, which can run any code, if there are no safetensors.
         pickle_option: the option that allows it, for messages.
-        check_config: raises UsageError for a model that will not do, before its weights are fetched.
 
     Raises:
         UsageError: not found, no network, broken, quantized or headless checkpoint, one that needs Python code of its
@@ -89,14 +92,7 @@ def load_classifier(
     """
     source = find_checkpoint(name_or_path, revision=revision)
     config = read_config(source)
-    if check_config is not None:
-        check_config(config)
-    if quantized := getattr(config, "quantization_config", None):
-        method = dict(quantized).get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
-        raise UsageError(
-            f"{source.named} is quantized already (quantization_config, method {method}); give the checkpoint in "
-            f"floating point that it was made from"
-        )
+    check_in_floating_point(source, config)
     image_processor = read_image_processor(source)
     model = read_weights(source, allow_pickle=allow_pickle, pickle_option=pickle_option)
     check_head(model)

@@ -3,8 +3,6 @@
 import copy
 from collections.abc import Sequence
 
-from transformers import PretrainedConfig
-
 from smi_hf.errors import UsageError
 from smi_hf.models.blocks import find_block_list
 from smi_hf.models.sparse import SparseClassifier
@@ -21,12 +19,12 @@ def with_layers(model: SparseClassifier, layers: Sequence[int]) -> SparseClassif
         UsageError: `layers` is empty, not ascending, or names one that there is not.
     """
     check_layers(model, layers)
-    shallow = SparseClassifier(copy.deepcopy(model.model).eval(), model.grid.image_size)
+    shallow = model.around(copy.deepcopy(model.model).eval())
     blocks = find_block_list(shallow)
     for number in reversed(range(len(blocks))):
         if number not in layers:
             del blocks[number]
-    _tell_configuration(shallow.config, len(layers))
+    shallow.family.tell_depth(shallow.model, len(layers))
     return shallow
 
 
@@ -53,11 +51,3 @@ def check_layers(model: SparseClassifier, layers: Sequence[int]) -> None:
             f"layers is {' '.join(map(str, layers)) or 'empty'}, but names those that stay, ascending, each once, "
             f"from 0 to {total - 1}"
         )
-
-
-def _tell_configuration(config: PretrainedConfig, num_layers: int) -> None:
-    config.num_hidden_layers = num_layers
-    if hasattr(config, "stage_names"):
-        # A backbone's names of its stages, of which the last was its output.
-        config.stage_names = config.stage_names[: num_layers + 1]
-        config.out_features = config.stage_names[-1:]

@@ -4,7 +4,7 @@ import importlib
 import json
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from smi_hf.environment import how_to_install
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
 from smi_hf.models.families.base import import_family
@@ -36,6 +37,8 @@ from smi_hf.nearby import nearest_path
 # One request that says whether a checkpoint is there: transformers asks for each file, and asks again for minutes.
 _SECONDS = 10
 _LONGEST_QUOTE = 300
+# How classes end that tell classes apart.
+_CLASSIFIERS = ("ForImageClassification", "ForImageClassificationWithTeacher")
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ def read_config(source: CheckpointSource) -> PretrainedConfig:
         raise
     except _failures(HfHubHTTPError) as error:
         raise UsageError(_why_not_loaded(source, error)) from error
+    except ImportError as error:
+        raise UsageError(_lacking(source, error)) from error
     # A model type that transformers does not know, or values of types that a configuration cannot have.
     except (ValueError, TypeError, AttributeError, KeyError, StrictDataclassError) as error:
         if needs_remote_code(error):
@@ -158,13 +163,32 @@ def label_names_of(config: PretrainedConfig) -> list[str]:
     return [str(config.id2label[number]) for number in numbers]
 
 
+def check_in_floating_point(source: CheckpointSource, config: PretrainedConfig) -> None:
+    """Checks that a checkpoint was not quantized.
+
+    Raises:
+        UsageError: it was.
+    """
+    if quantized := getattr(config, "quantization_config", None):
+        method = dict(quantized).get("quant_method", "unknown") if isinstance(quantized, dict) else quantized
+        raise UsageError(
+            f"{source.named} is quantized already (quantization_config, method {method}); give the checkpoint in "
+            f"floating point that it was made from"
+        )
+
+
+def is_headless(model: PreTrainedModel) -> bool:
+    """Whether a model has no classification head."""
+    return not type(model).__name__.endswith(_CLASSIFIERS)
+
+
 def check_head(model: PreTrainedModel) -> None:
     """Checks that a model tells classes apart.
 
     Raises:
         UsageError: it has no classification head, or one that does not choose one of several labels.
     """
-    if not type(model).__name__.endswith(("ForImageClassification", "ForImageClassificationWithTeacher")):
+    if is_headless(model):
         raise UsageError(
             f"{type(model).__name__} has no classification head, so it tells no classes apart; load the checkpoint "
             f"with AutoModelForImageClassification"
@@ -189,27 +213,53 @@ def answer_by_name(model: PreTrainedModel) -> None:
             setattr(model.config, name, value)
 
 
+def is_classifier(config: PretrainedConfig) -> bool:
+    """Whether a checkpoint says that it is an image classifier, or does not say what it is."""
+    # A model of timm is named after its architecture; without labels it has no head.
+    if config.model_type == "timm_wrapper":
+        return config.num_labels > 0
+    architectures = config.architectures or ()
+    return not architectures or any(name.endswith(_CLASSIFIERS) for name in architectures)
+
+
 def read_weights(
-    source: CheckpointSource, *, allow_pickle: bool = False, pickle_option: str = "--allow_pickle"
+    source: CheckpointSource,
+    *,
+    allow_pickle: bool = False,
+    pickle_option: str = "--allow_pickle",
+    model_class: Any = AutoModelForImageClassification,
+    options: Mapping[str, Any] | None = None,
 ) -> PreTrainedModel:
-    """An image classifier in float32, every weight of which is in the checkpoint.
+    """A model in float32, every weight of which is in the checkpoint.
 
     Args:
         allow_pickle: whether a pickle is loaded if there are no safetensors.
         pickle_option: the option that allows it, for messages.
+        model_class: what loads it; that of image classifiers by default.
+        options: further keyword arguments of its `from_pretrained`.
 
     Raises:
         UsageError: not found, no network, broken or headless checkpoint, or pickle-only weights.
     """
 
-    def load(**options: Any) -> PreTrainedModel:
-        model, report = AutoModelForImageClassification.from_pretrained(
-            source.name_or_path, output_loading_info=True, dtype=torch.float32, **source.options, **options
+    def load(**how: Any) -> PreTrainedModel:
+        model, report = model_class.from_pretrained(
+            source.name_or_path,
+            output_loading_info=True,
+            dtype=torch.float32,
+            **source.options,
+            **how,
+            **options or {},
         )
         if missing := sorted(report["missing_keys"]):
+            advice = (
+                "without a trained classification head it tells no classes apart, so give an image classifier"
+                if model_class is AutoModelForImageClassification
+                else "give an intact checkpoint"
+            )
             raise UsageError(
                 f"{source.named} has no weights for {', '.join(missing[:4])}{', ...' if len(missing) > 4 else ''}; "
-                f"without a trained classification head it tells no classes apart, so give an image classifier"
+                f"{advice}"
             )
         answer_by_name(model)
         return model
@@ -230,7 +280,7 @@ def read_weights(
     except (SafetensorError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise UsageError(_broken(source, error)) from error
     except ImportError as error:
-        raise UsageError(f"{source.named} needs a package that is not installed: {one_line(error)}") from error
+        raise UsageError(_lacking(source, error)) from error
     # Sizes in config.json that make no model: the code of models does not check them.
     except (TypeError, AttributeError, ArithmeticError, AssertionError, IndexError) as error:
         raise UsageError(
@@ -271,6 +321,12 @@ def _broken(source: CheckpointSource, error: BaseException) -> str:
         f"the weights of {source.named} cannot be read; the file is corrupt, truncated or of another model, so fetch "
         f"it again. {type(error).__name__} says: {first_line(error)}"
     )
+
+
+def _lacking(source: CheckpointSource, error: ImportError) -> str:
+    if "timm" in str(error):
+        return f"{source.named} is a model of timm, which is not installed; install it with {how_to_install('timm')}"
+    return f"{source.named} needs a package that is not installed: {one_line(error)}"
 
 
 def first_line(error: BaseException) -> str:

@@ -5,23 +5,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import transformers
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
-from transformers import AutoImageProcessor, PretrainedConfig
+from transformers import AutoImageProcessor, BaseImageProcessor, PretrainedConfig, PreTrainedModel
 
 from smi_hf.environment import image_processor_options
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
-from smi_hf.models.families.base import find_family
+from smi_hf.models.families.base import find_family, why_dense
 from smi_hf.models.loading import (
     CheckpointSource,
     connection_errors,
     find_checkpoint,
     first_line,
     needs_remote_code,
+    read_config,
     remote_code_refusal,
 )
+from smi_hf.models.timm_processor import timm_processor
 from smi_hf.patches import Normalization
+
+_BLACK, _WHITE, _COLOR = (0, 0, 0), (255, 255, 255), (64, 128, 192)
+# Of the range of a channel; processors compute in float32.
+_SAME = 1e-5
 
 
 def load_image_processor(name_or_path: str, *, revision: str | None = None) -> Any:
@@ -36,7 +43,12 @@ def read_image_processor(source: CheckpointSource) -> Any:
         UsageError: there is none, or it does not load.
     """
     try:
+        config = read_config(source)
+        if config.model_type == "timm_wrapper":
+            return _of_timm(source, config)
         return AutoImageProcessor.from_pretrained(source.name_or_path, **source.options, **image_processor_options())
+    except UsageError:
+        raise
     # What a file of other JSON than a processor's leads to, and a processor that needs torchvision.
     except (
         OSError,
@@ -57,6 +69,19 @@ def read_image_processor(source: CheckpointSource) -> Any:
         ) from error
 
 
+def _of_timm(source: CheckpointSource, config: PretrainedConfig) -> Any:
+    """What lies beside a model of timm, which transformers would not look at, or else what timm does."""
+    try:
+        settings, _ = BaseImageProcessor.get_image_processor_dict(source.name_or_path, **source.options)
+    except OSError:
+        return timm_processor(config.pretrained_cfg)
+    name = str(settings.get("image_processor_type")).removesuffix("Fast").removesuffix("Pil")
+    processor_class = getattr(transformers, f"{name}Pil", None) or getattr(transformers, name, None)
+    if processor_class is None:
+        raise ValueError(f"there is no image processor {name!r}")
+    return processor_class.from_dict(settings)
+
+
 def preprocess(pictures: Sequence[Image.Image], image_processor: Any) -> np.ndarray:
     """Pictures as a model takes them: float32 (B, C, H, W), resized and normalized by its image processor.
 
@@ -75,6 +100,11 @@ def preprocess(pictures: Sequence[Image.Image], image_processor: Any) -> np.ndar
             f"the image processor fails ({type(error).__name__}: {one_line(error)}); mend preprocessor_config.json"
         ) from error
     shapes = sorted({image.shape for image in processed})
+    if any(len(shape) != 3 for shape in shapes):
+        raise UsageError(
+            f"the image processor ({type(image_processor).__name__}) makes arrays of {len(shapes[0])} axes of a "
+            f"picture, but images of (channels, height, width) are needed; the model is of a kind that is not served"
+        )
     if len(shapes) > 1:
         raise UsageError(
             f"the image processor makes images of different sizes, such as {_size(shapes[0])} and {_size(shapes[-1])} "
@@ -88,40 +118,83 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def normalization_of(image_processor: Any, config: PretrainedConfig) -> Normalization:
-    """Mean and standard deviation that a processor applies to pixels in [0, 1].
+    """Mean and standard deviation that a processor applies to pixels in [0, 1], and the order of its channels.
+
+    Every class of processors has options of its own (a factor, an offset, flipped channels, nothing at all), so what
+    it makes of pictures of one color is looked at.
 
     Raises:
-        UsageError: the images are not RGB, or it scales pixels otherwise.
+        UsageError: the images are not RGB, or what it does to pixels is no mean and standard deviation.
     """
     channels = getattr(config, "num_channels", 3)
     if channels != 3:
         raise UsageError(
             f"the model takes images of {channels} channels, but only RGB (3) can be written to a dataset"
         )
-    if not getattr(image_processor, "do_rescale", True):
+    stated = _stated_normalization(image_processor)
+    black_C, white_C, color_C = (_made_of(color, image_processor) for color in (_BLACK, _WHITE, _COLOR))
+    scale_C = white_C - black_C
+    if not np.isfinite([black_C, scale_C]).all() or (scale_C <= 0).any():
         raise UsageError(
-            "the image processor does not rescale, so the model expects pixels in [0, 255]; only pixels in [0, 1] "
-            "before mean and std are supported: save a processor with do_rescale true and mean and std to match"
+            f"the image processor makes {_rounded(black_C)} of black and {_rounded(white_C)} of white, but a model "
+            f"sees more of a channel as larger numbers; mend preprocessor_config.json"
         )
-    factor = getattr(image_processor, "rescale_factor", 1 / 255)
-    if not _is_number(factor) or abs(factor - 1 / 255) > 1e-6:
+    for is_bgr in (False, True):
+        rgb_C = np.array(_COLOR) / 255
+        if np.allclose(black_C + scale_C * (rgb_C[::-1] if is_bgr else rgb_C), color_C, atol=_SAME * scale_C.max()):
+            break
+    else:
         raise UsageError(
-            f"the image processor rescales by {factor}, but only 1/255 (pixels in [0, 1] before mean and std) is "
-            f"supported; save a processor with rescale_factor 1/255 and mean and std to match"
+            f"the image processor makes {_rounded(color_C)} of a picture of color {_COLOR}, which no mean and "
+            f"standard deviation of its channels make; mend preprocessor_config.json"
         )
+    if stated is not None and np.allclose(_ends(*stated), (black_C, white_C), atol=_SAME * scale_C.max()):
+        return Normalization(*stated, is_bgr)
+    mean_C, std_C = (tuple(float(f"{value:.6g}") for value in values) for values in (-black_C / scale_C, 1 / scale_C))
+    return Normalization(mean_C, std_C, is_bgr)
+
+
+def _stated_normalization(image_processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation as its settings say; None if it has no such settings.
+
+    Raises:
+        UsageError: they are none.
+    """
     if not getattr(image_processor, "do_normalize", True):
-        return Normalization((0.0,) * 3, (1.0,) * 3)
-    given = [getattr(image_processor, name, None) for name in ("image_mean", "image_std")]
+        return (0.0,) * 3, (1.0,) * 3
+    if not hasattr(image_processor, "image_mean") or not hasattr(image_processor, "image_std"):
+        return None
+    given = [getattr(image_processor, name) for name in ("image_mean", "image_std")]
     mean, std = (
         (value,) * 3 if _is_number(value) else tuple(value) if isinstance(value, (list, tuple)) else ()
         for value in given
     )
-    if not all(map(_is_number, mean + std)) or {len(mean), len(std)} != {channels} or not all(map(_is_positive, std)):
+    if not all(map(_is_number, mean + std)) or {len(mean), len(std)} != {3} or not all(map(_is_positive, std)):
         raise UsageError(
             f"image mean {mean or given[0]} and std {std or given[1]} must have one value per channel, and std be "
             f"positive; mend image_mean and image_std in preprocessor_config.json"
         )
-    return Normalization(mean, std)
+    return mean, std
+
+
+def _ends(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """What black and white become."""
+    return -np.array(mean) / np.array(std), (1 - np.array(mean)) / np.array(std)
+
+
+def _made_of(color: tuple[int, int, int], image_processor: Any) -> np.ndarray:
+    """The channels (C,) of the middle of a picture of one color; at its edges some processors pad."""
+    image_CHW = preprocess([Image.new("RGB", (64, 64), color)], image_processor)[0].astype(np.float64)
+    if len(image_CHW) != 3:
+        raise UsageError(
+            f"the image processor makes images of {len(image_CHW)} channels, but only RGB (3) can be written to a "
+            f"dataset"
+        )
+    return image_CHW[:, image_CHW.shape[1] // 2, image_CHW.shape[2] // 2]
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 3) for value in values]
 
 
 def _is_number(value: object) -> bool:
@@ -132,31 +205,42 @@ def _is_positive(value: float) -> bool:
     return value > 0
 
 
-def image_size_for(
-    image_processor: Any, config: PretrainedConfig, asked: int | Sequence[int] | None
-) -> tuple[int, int]:
+def image_size_for(image_processor: Any, model: PreTrainedModel, asked: int | Sequence[int] | None) -> tuple[int, int]:
     """(height, width) in pixels: as asked, else what the processor hands the model if the model can take it.
 
     Raises:
-        UsageError: what the processor makes does not fit the model.
+        UsageError: what the processor makes does not fit the model, or depends on the picture where the model's
+            configuration names no size.
     """
     if asked is not None:
         asked = (asked,) if isinstance(asked, int) else tuple(asked)
         if len(asked) not in (1, 2):
             raise UsageError(f"image_size takes one side or height and width, but {asked} was given")
         return asked if len(asked) == 2 else asked * 2
-    side = config.image_size
-    native = (side, side) if isinstance(side, int) else tuple(side)
     processed = _processed_size(image_processor)
+    if why_dense(model) is not None:
+        return processed or _configured_size(model.config)
+    family = find_family(model)
+    native = family.native_grid(model).image_size
     if processed is None or processed == native:
         return native
-    if find_family(config).interpolates_by_itself:
+    if family.interpolates_by_itself:
         return processed
     raise UsageError(
         f"the image processor makes images of {processed[0]}x{processed[1]} px, but the model takes {native[0]}x"
         f"{native[1]}; mend preprocessor_config.json, or pass --image_size {processed[0]} {processed[1]} if the model "
         f"is used with interpolated positions"
     )
+
+
+def _configured_size(config: PretrainedConfig) -> tuple[int, int]:
+    side = getattr(config, "image_size", None)
+    if side is None:
+        raise UsageError(
+            "the image processor makes images whose size depends on the picture, and the model's config.json names "
+            "no size; pass --image_size"
+        )
+    return (side, side) if isinstance(side, int) else tuple(side)
 
 
 def with_image_size(image_processor: Any, image_size: tuple[int, int]) -> Any:
@@ -177,10 +261,17 @@ def with_image_size(image_processor: Any, image_size: tuple[int, int]) -> Any:
         # As much of the picture is cropped as before.
         scale = min(height / made[0], width / made[1])
         changes["size"] = {key: math.ceil(scale * value) for key, value in dict(settings["size"]).items() if value}
+    elif set(dict(settings.get("size") or {})) == {"shortest_edge"} and height == width:
+        # ConvNeXt's crops by itself, and takes no other size.
+        changes = {"size": {"shortest_edge": height}, "do_resize": True}
     else:
         changes = {"size": {"height": height, "width": width}, "do_resize": True}
     changed = type(image_processor).from_dict(settings | changes)
-    if _processed_size(changed) != image_size:
+    try:
+        is_obeyed = _processed_size(changed) == image_size
+    except UsageError:
+        is_obeyed = False
+    if not is_obeyed:
         raise UsageError(
             f"the image processor makes images of {made[0]}x{made[1]} px and cannot be told to make {height}x{width}; "
             f"save one that does beside the weights"

@@ -3,8 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from smi_hf.json_record import checked
+
+# The kind of an embedding head whose directions are texts about labels.
+ZERO_SHOT = "zero-shot"
 
 
 @checked
@@ -24,6 +28,36 @@ class License:
 
 @checked
 @dataclass(frozen=True)
+class HeadReference:
+    """What makes a classifier of an image tower or a backbone, as a record names it.
+
+    Args:
+        sha256: of all that decides the logits (`EmbeddingHead.sha256`).
+        kind: as of `EmbeddingHead`: "zero-shot", or where directions come from.
+        model_class: that transformers has of the bare model.
+        output, pooling, num_prefix: how embeddings are read off its output (`Reading`).
+    """
+
+    sha256: str
+    kind: str
+    model_class: str
+    output: Literal["image_embeds", "pooler_output", "last_hidden_state"]
+    pooling: Literal["given", "first", "patches"]
+    num_prefix: int = 0
+
+    def __post_init__(self) -> None:
+        # It stands in the code of cards.
+        if not self.model_class.isidentifier():
+            raise ValueError(f"model_class is {self.model_class!r}, which is no name of a class")
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether what is told apart means something to people."""
+        return self.kind == ZERO_SHOT
+
+
+@checked
+@dataclass(frozen=True)
 class CheckpointReference:
     """A checkpoint, as a record names it.
 
@@ -34,6 +68,7 @@ class CheckpointReference:
         weights_sha256: digest of its weights (`Teacher.weights_sha256`). It and `model_type` are None of several
             checkpoints (a concatenated dataset).
         license: None if it is unknown.
+        head: what makes a classifier of an image tower or a backbone; None of a classifier.
     """
 
     name: str
@@ -41,6 +76,12 @@ class CheckpointReference:
     model_type: str | None
     weights_sha256: str | None
     license: License | None = None
+    head: HeadReference | None = None
+
+    @property
+    def head_sha256(self) -> str | None:
+        """Digest of the head, None of a classifier."""
+        return None if self.head is None else self.head.sha256
 
 
 def recorded_name(name_or_path: str) -> str:

@@ -1,84 +1,85 @@
-"""Sparse forward over Hugging Face classifiers: any subset of patches, at a cost that grows with the subset.
+"""Sparse forward over Hugging Face models: any subset of patches, at a cost that grows with the subset.
 
 Legend: `B` images, `N` patches of the grid, `K` kept patches, `R` prefix tokens, `T = R + K` tokens, `D` hidden size,
-`C` channels, `H W` image pixels, `P Q` patch pixels, `L` labels.
+`A` heads, `C` channels, `H W` image pixels, `P Q` patch pixels, `L` labels.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import ImageClassifierOutput
 
 from smi_hf.errors import UsageError
-from smi_hf.models.families.base import find_family
-from smi_hf.models.loading import answer_by_name
+from smi_hf.models.embeddings import EmbeddingHead
+from smi_hf.models.families.base import Positions, Shape, find_family
+from smi_hf.models.vision import VisionClassifier
 from smi_hf.patches.grid import PatchGrid, take_slots
 
 
-def _return_tokens(tokens_BTD: Tensor, *args: object, **kwargs: object) -> Tensor:
-    """Stands in for the forward of an embeddings module that is handed finished tokens."""
-    return tokens_BTD
-
-
-@contextmanager
-def embeddings_bypassed(embeddings: nn.Module) -> Iterator[None]:
-    """While it lasts, the embeddings module returns what it is given; the module itself stays in place."""
-    # One function for all calls: torch.compile guards on its identity.
-    embeddings.forward = _return_tokens
-    try:
-        yield
-    finally:
-        del embeddings.forward
-
-
-@contextmanager
-def attention_implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
-    """While it lasts, the model attends with that implementation ("eager", "sdpa", ...)."""
-    before = model.config._attn_implementation
-    model.set_attn_implementation(name)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
-
-
-class SparseClassifier(nn.Module):
+class SparseClassifier(VisionClassifier):
     """A Hugging Face image classifier that can be shown any subset of an image's patches.
 
     Patches are embedded where they are kept and nowhere else; the stock forward then runs on the shorter sequence.
-    Nothing of the model is replaced: weights, hooks and state dict stay as they are, and it can be used beside this.
-    Gradients flow to the pixels and to whatever of the model requires them.
+    Weights, hooks and state dict of the model stay as they are, and it can be used beside this. Gradients flow to the
+    pixels and to whatever of the model requires them.
 
     Args:
-        model: a classifier of a registered family (`smi_hf.models.families`).
+        model: a classifier of a registered family (`smi_hf.models.families`), or with `head` any other model of one.
         image_size: side, or (height, width), in pixels; the model's own if None. Another size interpolates the
             position embeddings as the stock model does.
+        head: as of `VisionClassifier`.
 
     Raises:
         UsageError: the family cannot be served, or the patches do not tile that size.
     """
 
-    def __init__(self, model: PreTrainedModel, image_size: int | tuple[int, int] | None = None) -> None:
-        super().__init__()
-        answer_by_name(model)
-        self.model = model
-        self.family = find_family(model.config)
-        self.grid = PatchGrid.from_sizes(image_size or model.config.image_size, model.config.patch_size)
-        self._frozen_embeddings: Tensor | None = None
-        self._forward_tokens = model
+    is_sparse = True
 
-    @property
-    def config(self):
-        return self.model.config
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        image_size: int | tuple[int, int] | None = None,
+        head: EmbeddingHead | None = None,
+    ) -> None:
+        family = find_family(model)
+        native = family.native_grid(model)
+        grid = native if image_size is None else PatchGrid.from_sizes(image_size, native.patch_size)
+        super().__init__(model, grid, head)
+        self.family = family
+        self._frozen_embeddings: Tensor | None = None
+        self._frozen_positions: list[Any] = []
+
+    def around(self, model: PreTrainedModel) -> Self:
+        return type(self)(model, self.grid.image_size, self.head)
 
     @property
     def embeddings(self) -> nn.Module:
         """The stock module that makes tokens of pixels."""
-        return getattr(self.model, self.family.backbone).embeddings
+        return self.family.find_embeddings(self.model)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The stock module that holds embeddings and blocks."""
+        return self.family.find_backbone(self.model)
+
+    @property
+    def backbone_path(self) -> str:
+        """Where the backbone stands in the model, "vit"; empty if it is the model."""
+        return _path_of(self.backbone, self.model)
+
+    @property
+    def embeddings_path(self) -> str:
+        """Where the module that makes tokens stands in the model: "vit.embeddings"."""
+        return _path_of(self.embeddings, self.model)
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the encoder."""
+        return self.family.shape(self.model)
 
     @property
     def num_channels(self) -> int:
@@ -91,17 +92,43 @@ class SparseClassifier(nn.Module):
         return constant_1ND.shape[1] - self.grid.num_patches
 
     @property
-    def _projection(self) -> nn.Conv2d:
-        return self.embeddings.patch_embeddings.projection
+    def takes_any_tokens(self) -> bool:
+        """Whether what is behind the embeddings takes tokens of any patches by themselves: it knows no positions."""
+        return self.family.embeds_in_a_module and not self.family.positions(self.model, self.grid)
 
-    def freeze(self) -> "SparseClassifier":
+    @property
+    def _projection(self) -> nn.Conv2d:
+        return self.family.find_projection(self.model)
+
+    @property
+    def stock_arguments(self) -> dict[str, bool]:
+        """Keyword arguments with which the stock model, and its embeddings, take images of the grid's size."""
+        return self.family.embeddings_arguments(self.model, self.grid.image_size)
+
+    @contextmanager
+    def embeddings_bypassed(self) -> Iterator[None]:
+        """While it lasts, the model runs on tokens, as `family.packed` has them, for `pixel_values`."""
+        with self.family.embeddings_bypassed(self.model):
+            yield
+
+    def freeze(self) -> Self:
         """Evaluation mode, no gradient to any weight, and embeddings of positions computed once. Returns itself."""
-        self.eval().requires_grad_(False)
+        super().freeze()
         self._frozen_embeddings = self._prefix_and_positions()
+        self._frozen_positions = [each.full() for each in self.family.positions(self.model, self.grid)]
         return self
 
     def compile(self, **options: object) -> None:
-        """Compiles what runs after the patches are embedded, once for each number of images and of kept patches."""
+        """Compiles what runs after the patches are embedded, once for each number of images and of kept patches.
+
+        Raises:
+            UsageError: the model has modules that know positions, so that each batch would be compiled anew.
+        """
+        if self.family.positions(self.model, self.grid):
+            raise UsageError(
+                f"a {self.config.model_type!r} model cannot be compiled (--compile): what it computes behind the "
+                f"embeddings depends on which patches are kept; leave --compile out"
+            )
         # The paper's schedule has 5 numbers of kept patches, in full and in last batches: over 8 shapes, the default
         # limit, dynamo runs eagerly without an error.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
@@ -109,31 +136,36 @@ class SparseClassifier(nn.Module):
         # before is compiled anew.
         every_1N = self.grid.all_patches(1, device=self._projection.weight.device)
         black_1CHW = torch.zeros(1, self.num_channels, *self.grid.image_size, device=every_1N.device)
-        self.cls_attention(self.grid.cut(black_1CHW), every_1N)
-        self._forward_tokens = torch.compile(self.model, dynamic=False, **options)
+        self.patch_attention(self.grid.cut(black_1CHW), every_1N)
+        super().compile(**options)
 
-    def forward(
-        self, pixel_values: Tensor, kept_patches: Tensor | None = None, **kwargs: object
-    ) -> ImageClassifierOutput:
-        """The classifier's answer to the kept patches of images.
+    def _patches_output(self, patches_BKCPQ: Tensor, kept_BK: Tensor, **kwargs: object) -> Any:
+        return self.forward_tokens(self.embed(patches_BKCPQ, kept_BK), kept_BK, **kwargs)
+
+    def forward_tokens(
+        self, tokens_BTD: Tensor, kept_BK: Tensor, *, through: nn.Module | None = None, **kwargs: object
+    ) -> Any:
+        """The stock output for tokens that `embed` gave.
 
         Args:
-            pixel_values: normalized images, float (B, C, H, W).
-            kept_patches: places of the patches to look at, int64 (B, K); all of them if None.
-            **kwargs: handed on to the stock forward (`output_attentions`, `output_hidden_states`).
-
-        Returns:
-            The stock output; `logits` is (B, L), attentions and hidden states have T tokens.
+            through: the model as somebody wrapped it (for several processes, mixed precision, compilation).
         """
-        if kept_patches is None:
-            kept_patches = self.grid.all_patches(len(pixel_values), device=pixel_values.device)
-        return self.forward_patches(self.grid.cut(pixel_values, kept_patches), kept_patches, **kwargs)
+        with self.embeddings_bypassed(), self.positions_of(kept_BK):
+            return (through or self._forward_model)(pixel_values=self.family.packed(tokens_BTD), **kwargs)
 
-    def forward_patches(self, patches_BKCPQ: Tensor, kept_BK: Tensor, **kwargs: object) -> ImageClassifierOutput:
-        """As `forward`, from patches that are already cut out: normalized, float (B, K, C, P, Q)."""
-        tokens_BTD = self.embed(patches_BKCPQ, kept_BK)
-        with embeddings_bypassed(self.embeddings):
-            return self._forward_tokens(pixel_values=tokens_BTD, **kwargs)
+    @contextmanager
+    def positions_of(self, kept_BK: Tensor) -> Iterator[None]:
+        """While it lasts, modules that know positions give what belongs to the kept patches."""
+        places, known = self.family.positions(self.model, self.grid), self._frozen_positions
+        weight = self._projection.weight
+        is_known = len(known) == len(places) and all(_is_like(value, weight) for value in known)
+        with ExitStack() as stack:
+            for number, each in enumerate(places):
+                stack.enter_context(_gathering(each, known[number] if is_known else None, kept_BK))
+            yield
+
+    def _stock_output(self, pixels_BCHW: Tensor) -> Any:
+        return self.model(pixel_values=pixels_BCHW, **self.stock_arguments)
 
     def embed(self, patches_BKCPQ: Tensor, kept_BK: Tensor) -> Tensor:
         """Tokens of patches, (B, T, D): what the stock embeddings give, without the pruned patches."""
@@ -151,7 +183,7 @@ class SparseClassifier(nn.Module):
         )
         positions_BKD = take_slots(constant_1ND[:, num_prefix:].expand(len(kept_BK), -1, -1), kept_BK)
         prefix_BRD = constant_1ND[:, :num_prefix].expand(len(kept_BK), -1, -1)
-        return self.embeddings.dropout(torch.cat([prefix_BRD, patches_BKD + positions_BKD], dim=1))
+        return self.family.drop(self.model, torch.cat([prefix_BRD, patches_BKD + positions_BKD], dim=1))
 
     def _prefix_and_positions(self) -> Tensor:
         """What the stock embeddings add to the projected patches: prefix tokens, then positions, (1, R + N, D).
@@ -159,64 +191,108 @@ class SparseClassifier(nn.Module):
         Read off the stock module by running it on black images with the projection's weights set to zero, so that
         registers, distillation tokens and interpolated positions come out as that module defines them.
         """
-        weight = self._projection.weight
+        projection = self._projection
         # Two: expanded to a batch of one, the CLS token would get a gradient with strides of its own, which
         # DistributedDataParallel copies and warns of.
-        black_2CHW = torch.zeros(2, self.num_channels, *self.grid.image_size, dtype=weight.dtype, device=weight.device)
-        prefix = "patch_embeddings.projection."
-        silent = {prefix + name: torch.zeros_like(value) for name, value in self._projection.named_parameters()}
-        arguments = self.family.embeddings_arguments(self.config, self.grid.image_size)
-        training = self.embeddings.training
+        black_2CHW = torch.zeros(2, self.num_channels, *self.grid.image_size).to(projection.weight)
+        modules = list(self.embeddings.modules())
+        training = [module.training for module in modules]
         self.embeddings.eval()
         try:
-            return torch.func.functional_call(self.embeddings, silent, (black_2CHW,), arguments)[:1]
+            with _silenced(projection):
+                return self.family.embed(self.model, black_2CHW, **self.stock_arguments)[:1]
         finally:
-            self.embeddings.train(training)
+            for module, was_training in zip(modules, training):
+                module.training = was_training
+
+    @property
+    def reads_from(self) -> str:
+        return self.family.reads_from(self.model)
 
     @torch.no_grad()
-    def cls_attention(self, patches_BKCPQ: Tensor, kept_BK: Tensor) -> Tensor:
-        """How much the CLS token attends to each patch in the last block, mean over heads: float (B, K), >= 0.
+    def patch_attention(self, patches_BKCPQ: Tensor, kept_BK: Tensor) -> Tensor:
+        """How much of the answer is read from each patch, by attention: float (B, K), >= 0.
+
+        Where the answer is read from the CLS token, its attention to each patch in the last block, mean over heads
+        (Sparse Model Inversion, section 3.2). Where a query pools the patches (SigLIP), its attention. Where their
+        mean is taken, what each patch receives in the last block: mean over heads and over the tokens that attend.
 
         The one place that asks for `output_attentions`, under eager attention, as fused kernels return none.
-        Source: Sparse Model Inversion, section 3.2.
         """
-        tokens_BTD = self.embed(patches_BKCPQ, kept_BK)
-        with attention_implementation(self.model, "eager"), embeddings_bypassed(self.embeddings):
-            attentions = self.model(pixel_values=tokens_BTD, output_attentions=True).attentions
+        tokens_BTD, source = self.embed(patches_BKCPQ, kept_BK), self.reads_from
+        if source == "query":
+            with self.family.attention_of_query(self.model) as seen:
+                self.forward_tokens(tokens_BTD, kept_BK, through=self.model)
+            (attention_BK,) = seen
+            return attention_BK.float()
+        attentions = self.attentions(tokens_BTD, kept_BK)[1]
+        to_patches_BATK = attentions[-1][..., -kept_BK.shape[1] :].float()
+        return to_patches_BATK[:, :, 0].mean(dim=1) if source == "cls" else to_patches_BATK.mean(dim=(1, 2))
+
+    def attentions(self, tokens_BTD: Tensor, kept_BK: Tensor) -> tuple[Any, tuple[Tensor, ...]]:
+        """The stock output for tokens, and the attention of every block, (B, A, T, T) each; with gradients."""
+        with self.family.attentions_seen(self.model) as (arguments, seen):
+            output = self.forward_tokens(tokens_BTD, kept_BK, through=self.model, **arguments)
+        attentions = tuple(seen or output.attentions or ())
         assert attentions, f"{type(self.model).__name__} returned no attentions under eager attention"
-        return attentions[-1][:, :, 0, -kept_BK.shape[1] :].float().mean(dim=1)
+        return output, attentions
 
     @torch.no_grad()
     def verify(self) -> None:
-        """Checks on a random image that all patches kept gives the stock model's logits.
+        """Checks on a random image that all patches kept gives the stock model's answer.
 
         Raises:
-            UsageError: it does not, so this checkpoint departs from its family; or there is no CLS token.
+            UsageError: it does not, so this checkpoint departs from its family; or its family reads a CLS token, and
+                there is none.
         """
-        if self.num_prefix_tokens < 1:
+        if self.reads_from == "cls" and self.num_prefix_tokens < 1:
             raise UsageError(
                 f"this {self.config.model_type!r} checkpoint has no CLS token before its patches, so they have no CLS "
                 f"attention to be ranked by; it cannot be inverted"
             )
-        weight = self._projection.weight
-        generator = torch.Generator().manual_seed(0)
-        pixels_1CHW = torch.randn(1, self.num_channels, *self.grid.image_size, generator=generator).to(weight)
-        arguments = self.family.embeddings_arguments(self.config, self.grid.image_size)
-        dense_1L = self.model(pixel_values=pixels_1CHW, **arguments).logits
-        sparse_1L = self(pixels_1CHW).logits
-        if not dense_1L.isfinite().all():
-            raise UsageError(
-                f"the logits of this {self.config.model_type!r} checkpoint are not finite on a random image: its "
-                f"weights hold NaN or infinity, or are too large for {weight.dtype}; fetch it again, or load it in "
-                f"float32"
-            )
-        # Rounding alone separates the two; a wrong position or prefix token shows in the first digits.
-        tolerance = max(1e-3, 16 * torch.finfo(weight.dtype).eps)
-        if not torch.allclose(
-            dense_1L, sparse_1L, rtol=tolerance, atol=tolerance * max(1.0, float(dense_1L.abs().max()))
-        ):
-            raise UsageError(
-                f"the sparse forward of this {self.config.model_type!r} checkpoint differs from the stock model by "
-                f"{float((dense_1L - sparse_1L).abs().max()):.2g} with every patch kept; its code is not that of its "
-                f"family, so it cannot be inverted"
-            )
+        super().verify()
+
+
+def _path_of(part: nn.Module, whole: nn.Module) -> str:
+    return next(path for path, module in whole.named_modules() if module is part)
+
+
+@contextmanager
+def _silenced(projection: nn.Conv2d) -> Iterator[None]:
+    """While it lasts, a convolution adds nothing, and no gradient reaches its weights through it."""
+
+    def nothing(pixels_BCHW: Tensor) -> Tensor:
+        (height, width), (patch_height, patch_width) = pixels_BCHW.shape[2:], projection.kernel_size
+        size = (len(pixels_BCHW), projection.out_channels, height // patch_height, width // patch_width)
+        return torch.zeros(size).to(projection.weight)
+
+    projection.forward = nothing
+    try:
+        yield
+    finally:
+        del projection.forward
+
+
+@contextmanager
+def _gathering(place: Positions, known: Any, kept_BK: Tensor) -> Iterator[None]:
+    """While it lasts, a module gives what belongs to the kept patches, computed when it is asked.
+
+    Args:
+        known: what it gives for the whole grid; None to compute it, with gradients.
+    """
+    setattr(
+        place.module,
+        place.method,
+        lambda *args, **kwargs: place.gathered(place.full() if known is None else known, kept_BK),
+    )
+    try:
+        yield
+    finally:
+        delattr(place.module, place.method)
+
+
+def _is_like(value: Any, weight: Tensor) -> bool:
+    """Whether a tensor, or each of a tuple, has the device and type of a weight."""
+    if isinstance(value, tuple):
+        return all(_is_like(each, weight) for each in value)
+    return (value.device, value.dtype) == (weight.device, weight.dtype)

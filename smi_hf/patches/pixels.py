@@ -13,11 +13,13 @@ class Normalization:
     """What an image processor does to pixels in [0, 1]: subtract the mean, divide by the standard deviation.
 
     Args:
-        mean, std: one value per channel.
+        mean, std: one value per channel, in the model's order.
+        is_bgr: whether the model takes blue first; 8-bit pixels are RGB in any case.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    is_bgr: bool = False
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
@@ -29,11 +31,16 @@ class Normalization:
         dtype = like.dtype if like.is_floating_point() else torch.float32
         return torch.tensor(values, dtype=dtype, device=like.device)[:, None, None]
 
+    def reordered(self, pixels: Tensor) -> Tensor:
+        """Pixels (..., C, P, Q) with their channels in the model's order where they were RGB, and the other way."""
+        return pixels.flip(-3) if self.is_bgr else pixels
+
     def converted(self, pixels: Tensor, wanted: "Normalization") -> Tensor:
         """Pixels (..., C, P, Q) that are normalized so, normalized as another image processor does it."""
         if wanted == self:
             return pixels
-        in_unit_range = pixels * self._channels(self.std, pixels) + self._channels(self.mean, pixels)
+        rgb = self.reordered(pixels * self._channels(self.std, pixels) + self._channels(self.mean, pixels))
+        in_unit_range = wanted.reordered(rgb)
         return (in_unit_range - wanted._channels(wanted.mean, pixels)) / wanted._channels(wanted.std, pixels)
 
     def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,10 +49,11 @@ class Normalization:
         return (0 - mean) / std, (1 - mean) / std
 
     def to_uint8(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels (..., C, P, Q) as the nearest 8-bit values, uint8."""
+        """Normalised pixels (..., C, P, Q) as the nearest 8-bit values, uint8, RGB."""
         scaled = (pixels * self._channels(self.std, pixels) + self._channels(self.mean, pixels)) * 255
-        return scaled.round().clamp(0, 255).to(torch.uint8)
+        return self.reordered(scaled.round().clamp(0, 255).to(torch.uint8))
 
     def from_uint8(self, pixels: Tensor) -> Tensor:
-        """8-bit pixels (..., C, P, Q) in normalized units, float32."""
-        return (pixels.float() / 255 - self._channels(self.mean, pixels)) / self._channels(self.std, pixels)
+        """8-bit RGB pixels (..., C, P, Q) in normalized units, float32."""
+        mean, std = self._channels(self.mean, pixels), self._channels(self.std, pixels)
+        return (self.reordered(pixels).float() / 255 - mean) / std

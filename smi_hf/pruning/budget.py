@@ -20,8 +20,7 @@ from smi_hf.models import SparseClassifier
 from smi_hf.models.blocks import find_blocks
 from smi_hf.models.depth import with_layers
 from smi_hf.pruning.config import KEEP, PruningConfig
-from smi_hf.pruning.mlps import Mlp, find_mlps
-from smi_hf.pruning.width import stock_step, tell_width
+from smi_hf.pruning.mlps import Mlp, find_mlps, find_mlps_beside
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +94,7 @@ def choose_width(model: SparseClassifier, budget: Mapping[str, float]) -> tuple[
         if "max_ms" in budget:
             # By turns, and none from before: a machine that is slower now is so for all of them.
             known["max_ms"] = _milliseconds(model, mlps, [least, tried, whole])
-        _check_least({option: known[option][least] for option in budget}, budget, model.config.num_hidden_layers)
+        _check_least({option: known[option][least] for option in budget}, budget, model.shape.num_layers)
         costs = {option: _along(points, widths) for option, points in known.items()}
         width = max(each for each in widths if all(costs[option][each] <= budget[option] for option in budget))
         if "max_ms" not in budget or width in known["max_ms"]:
@@ -106,7 +105,7 @@ def choose_width(model: SparseClassifier, budget: Mapping[str, float]) -> tuple[
 def _widths(model: SparseClassifier, mlps: Sequence[Mlp]) -> list[int]:
     """Numbers of hidden units that MLPs could have, ascending; as they are, they are the last."""
     whole = mlps[0].num_units(model)
-    step = stock_step(model.config)
+    step = model.family.width_step(model.model)
     step = _STEP if step == 1 else step
     return [*range(step, whole, step), whole]
 
@@ -114,15 +113,15 @@ def _widths(model: SparseClassifier, mlps: Sequence[Mlp]) -> list[int]:
 def _narrowed(model: SparseClassifier, mlps: Sequence[Mlp], num_units: int) -> SparseClassifier:
     """A copy whose MLPs have their first hidden units alone: what it costs, not what it knows. The rest is shared."""
     shared = {id(weight): weight for weight in model.model.parameters()}
-    narrow = SparseClassifier(copy.deepcopy(model.model, shared), model.grid.image_size)
-    for mlp in mlps:
+    narrow = model.around(copy.deepcopy(model.model, shared))
+    for mlp in (*mlps, *find_mlps_beside(narrow)):
         first, second = (narrow.model.get_submodule(name) for name in (mlp.first, mlp.second))
         first.out_features = second.in_features = num_units
         first.weight = nn.Parameter(first.weight[:num_units].detach().clone())
         if first.bias is not None:
             first.bias = nn.Parameter(first.bias[:num_units].detach().clone())
         second.weight = nn.Parameter(second.weight[:, :num_units].detach().contiguous())
-    tell_width(narrow.config, num_units)
+    narrow.family.tell_width(narrow.model, num_units)
     return narrow
 
 

@@ -14,10 +14,10 @@ from smi_hf.models.blocks import find_blocks
 
 @dataclass(frozen=True)
 class Mlp:
-    """The MLP of a block.
+    """The MLP of a block, or of a pooling head.
 
     Args:
-        block: module of the block, of which it is a part.
+        block: module of the block, of which it is a part; of a pooling head the MLP itself.
         first, second: names of its two Linear layers in the model; the hidden units stand between them.
     """
 
@@ -46,13 +46,23 @@ def find_mlps(model: SparseClassifier) -> list[Mlp]:
     for block in blocks:
         inside = set(block.modules())
         pair = [module for module in called if module in inside][-2:]
-        if not (_has_shape_of_mlp(pair, model.config.hidden_size) and _is_plain(model, *pair)):
+        if not (_has_shape_of_mlp(pair, model.shape.hidden_size) and _is_plain(model, *pair)):
             layers = ", ".join(f"{names[module]} ({module.in_features} to {module.out_features})" for module in pair)
             raise UsageError(
                 f"the blocks of this {model.config.model_type!r} model do not end in an MLP of two Linear layers, but "
                 f"in {layers or 'none'}; gated MLPs cannot be pruned"
             )
         found.append(Mlp(block, *(names[module] for module in pair)))
+    return found
+
+
+def find_mlps_beside(model: SparseClassifier) -> list[Mlp]:
+    """MLPs outside of the blocks that must have as many hidden units as those of the blocks (a pooling head's)."""
+    names = {module: name for name, module in model.model.named_modules() if isinstance(module, nn.Linear)}
+    found = []
+    for module in model.family.mlps_beside(model.model):
+        first, second = (names[each] for each in module.modules() if each in names)
+        found.append(Mlp(module, first, second))
     return found
 
 
@@ -86,11 +96,12 @@ def _has_shape_of_mlp(pair: list[nn.Linear], hidden_size: int) -> bool:
 @torch.no_grad()
 def _is_plain(model: SparseClassifier, first: nn.Linear, second: nn.Linear) -> bool:
     """Whether what enters the second layer is the same for all tokens when what leaves the first one is."""
+    # But for rounding: kernels compute the last units of a row otherwise than the first.
     is_same = []
     handles = [
         first.register_forward_hook(lambda module, inputs, output: torch.ones_like(output)),
         second.register_forward_pre_hook(
-            lambda module, inputs: is_same.append(bool((inputs[0] == inputs[0][0, 0, 0]).all()))
+            lambda module, inputs: is_same.append(torch.allclose(inputs[0], inputs[0][0, 0, 0]))
         ),
     ]
     try:

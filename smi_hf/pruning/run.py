@@ -9,6 +9,7 @@ from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
 from smi_hf.environment import describe_environment
 from smi_hf.errors import UsageError
+from smi_hf.evaluation.accuracy import check_judges
 from smi_hf.evaluation.comparison import compare
 from smi_hf.evaluation.cost import size_figures
 from smi_hf.evaluation.history import find_history
@@ -24,6 +25,7 @@ from smi_hf.images.real import ImageSet
 from smi_hf.images.starts import start_images
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.blocks import find_blocks
+from smi_hf.models.dense import require_sparse
 from smi_hf.models.depth import check_layers, check_num_layers, with_layers
 from smi_hf.pruning.budget import within_budget
 from smi_hf.pruning.config import PruningConfig
@@ -76,6 +78,8 @@ def prune(
         raise UsageError("there is no dataset to prune on; give at least one")
     for dataset in datasets:
         check_made_from(dataset.record, teacher, other_teacher=config.other_teacher)
+    check_judges(images, teacher)
+    require_sparse(teacher.model, "to prune")
     budget = config.budget()
     config = _fitted(teacher.model, config)
     output_dir = Path(config.output_dir)
@@ -89,6 +93,8 @@ def prune(
         pruned, layers = prune_model(teacher.model, sets[SPARSE_KEY][0], config, more)
         pruned.model.save_pretrained(folder)
         teacher.image_processor.save_pretrained(folder)
+        if teacher.head is not None:
+            teacher.head.save(folder)
         references = [DatasetReference.of(dataset, teacher) for dataset in datasets]
         record = replace(_record(teacher, pruned, layers, references, config, budget), history=history)
         if images is not None:
@@ -170,7 +176,7 @@ def _record(
         **budget,
         **config.model_settings(),
         "layers": list(layers),
-        "layers_before": teacher.model.config.num_hidden_layers,
+        "layers_before": teacher.model.shape.num_layers,
         "parameters": pruned.model.num_parameters(),
         "parameters_before": teacher.model.model.num_parameters(),
         "control_seeds": list(config.control_seeds),

@@ -48,14 +48,14 @@ def output_scale(model: SparseClassifier, mlp: Mlp, batch: BlockInputs) -> Tenso
     Raises:
         UsageError: the block does something else with it.
     """
-    one = BlockInputs(batch.hidden_BTD[:1], batch.others, batch.named)
     second = model.model.get_submodule(mlp.second)
     without, probed = (
-        _through(one, mlp, second, lambda output, value=value: torch.full_like(output, value)) for value in (0, _PROBE)
+        _through(batch, mlp, second, lambda output, value=value: torch.full_like(output, value))
+        for value in (0, _PROBE)
     )
-    scale_TD = (probed - without)[0] / _PROBE
-    scale_D = scale_TD.mean(dim=0)
-    if (scale_TD - scale_D).abs().max() > _TOLERANCE * scale_D.abs().max():
+    scale_BTD = (probed - without) / _PROBE
+    scale_D = scale_BTD.mean(dim=(0, 1))
+    if (scale_BTD - scale_D).abs().max() > _TOLERANCE * scale_D.abs().max():
         raise UsageError(
             f"the blocks of this {model.config.model_type!r} model do not add the output of their MLP to the tokens, "
             f"so it cannot be pruned"

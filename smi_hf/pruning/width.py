@@ -4,9 +4,7 @@ Legend: `B` images, `K` kept patches, `T` tokens, `D` hidden size, `I` hidden un
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +18,7 @@ from smi_hf.models.depth import with_layers
 from smi_hf.pruning.compensation import Moments, choose_inputs, correction, refit
 from smi_hf.pruning.config import KEEP, RIDGE
 from smi_hf.pruning.fitting import activation_of, fit_mlp
-from smi_hf.pruning.mlps import Mlp, find_mlps
+from smi_hf.pruning.mlps import Mlp, find_mlps, find_mlps_beside
 from smi_hf.pruning.targets import mlp_tokens, output_scale
 
 _BATCH_SIZE = 16
@@ -78,7 +76,7 @@ def prune_mlps(
     with torch.no_grad():
         batches = list(first_block_inputs(pruned, chain.from_iterable(each.batches(_BATCH_SIZE) for each in sets)))
         # The same tokens on their way through the whole model.
-        whole = [replace(batch) for batch in batches]
+        whole = [batch.within(model) for batch in batches]
         ends = [*layers[1:], len(blocks)]
         for number, mlp in enumerate(progress.each(mlps, "Pruning", unit="block", disable=disable_tqdm)):
             for block in blocks[ends[number - 1] if number else 0 : ends[number]]:
@@ -87,7 +85,9 @@ def prune_mlps(
             _prune_block(pruned, mlp, batches, [batch.hidden_BTD for batch in whole], keep, ridge, num_epochs, seed)
             for batch in batches:
                 batch.advance(mlp.block)
-    tell_width(pruned.config, mlps[0].num_units(pruned))
+        for mlp in find_mlps_beside(pruned):
+            _prune_beside(pruned, mlp, sets, keep, ridge)
+    pruned.family.tell_width(pruned.model, mlps[0].num_units(pruned))
     return pruned
 
 
@@ -120,14 +120,42 @@ def _prune_block(
     bias_O = added_O if second.bias is None else second.bias + added_O
     moments = halves[0] + halves[1]
     kept_K = choose_inputs(moments, weights_OI * scale_D[:, None], _num_kept(keep, second.in_features), ridge=ridge)
-    first_bias_K = None if first.bias is None else first.bias[kept_K]
-    small = (
-        _linear(first.weight[kept_K], first_bias_K),
-        _linear(*refit(moments, kept_K, weights_OI, bias_O, ridge=ridge)),
-    )
+    small = _smaller(first, moments, kept_K, weights_OI, bias_O, ridge)
     if num_epochs:
         whole = (first, _linear(weights_OI, bias_O))
         fit_mlp(small, whole, activation, torch.cat(inputs), scale_D, num_epochs=num_epochs, seed=seed)
+    _replace(model, mlp, small)
+
+
+def _prune_beside(model: SparseClassifier, mlp: Mlp, sets: Sequence[KeptImages], keep: float, ridge: float) -> None:
+    """Replaces the two layers of an MLP behind the blocks, whose output is fitted to what it gives now."""
+    first, second = (model.model.get_submodule(name) for name in (mlp.first, mlp.second))
+    moments = Moments.empty(second.in_features, second.out_features)
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        moments.add(inputs[0].flatten(0, -2), torch.zeros_like(output).flatten(0, -2))
+
+    handle = second.register_forward_hook(note)
+    try:
+        for pixels_BCHW, kept_BK in chain.from_iterable(each.batches(_BATCH_SIZE) for each in sets):
+            model(pixels_BCHW, kept_BK)
+    finally:
+        handle.remove()
+    bias_O = torch.zeros(second.out_features) if second.bias is None else second.bias
+    kept_K = choose_inputs(moments, second.weight, _num_kept(keep, second.in_features), ridge=ridge)
+    _replace(model, mlp, _smaller(first, moments, kept_K, second.weight, bias_O, ridge))
+
+
+def _smaller(
+    first: nn.Linear, moments: Moments, kept_K: Tensor, weights_OI: Tensor, bias_O: Tensor, ridge: float
+) -> tuple[nn.Linear, nn.Linear]:
+    """The two layers of an MLP with some of its hidden units, the second refitted."""
+    first_bias_K = None if first.bias is None else first.bias[kept_K]
+    second = _linear(*refit(moments, kept_K, weights_OI, bias_O, ridge=ridge))
+    return _linear(first.weight[kept_K], first_bias_K), second
+
+
+def _replace(model: SparseClassifier, mlp: Mlp, small: tuple[nn.Linear, nn.Linear]) -> None:
     for name, layer in zip((mlp.first, mlp.second), small, strict=True):
         model.model.set_submodule(name, layer)
 
@@ -142,38 +170,24 @@ def _linear(weights_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
     return layer.requires_grad_(False)
 
 
-def stock_step(config: Any) -> int:
-    """What a configuration of the family counts hidden units in: 1, or its hidden size if it has a ratio alone."""
-    return 1 if hasattr(config, "intermediate_size") else config.hidden_size
-
-
 def check_stock_width(model: SparseClassifier, keep: float) -> None:
     """Checks that a configuration of the family can say how wide the MLPs would be: a stock checkpoint needs that.
 
     Raises:
         UsageError: it cannot; names the shares that it can.
     """
-    config = model.config
-    if stock_step(config) == 1:
+    step = model.family.width_step(model.model)
+    if step == 1:
         return
     num_units = find_mlps(model)[0].num_units(model)
-    if _num_kept(keep, num_units) % stock_step(config):
-        ratio = num_units // config.hidden_size
+    if _num_kept(keep, num_units) % step:
+        ratio = num_units // step
         shares = ", ".join(f"{part / ratio:g}" for part in range(1, ratio + 1))
         raise UsageError(
-            f"MLPs of a {config.model_type!r} checkpoint are a whole multiple of its {config.hidden_size} hidden "
+            f"MLPs of a {model.config.model_type!r} checkpoint are a whole multiple of its {step} hidden "
             f"dimensions wide, and {keep:g} of {num_units} units is none; keep_mlp can be {shares}"
         )
 
 
 def _num_kept(keep: float, num_units: int) -> int:
     return max(1, round(keep * num_units))
-
-
-def tell_width(config: Any, num_units: int) -> None:
-    """Writes the number of hidden units where the family has it, and can say it."""
-    if hasattr(config, "intermediate_size"):
-        config.intermediate_size = num_units
-    elif num_units % config.hidden_size == 0:
-        # transformers 5 takes a whole number alone.
-        config.mlp_ratio = num_units // config.hidden_size

@@ -13,6 +13,7 @@ import torch
 
 from smi_hf.evaluation.predictors import Predictor
 from smi_hf.images.kept import KeptImages
+from smi_hf.models.embeddings import HEAD_FILE
 from smi_hf.quantization.quantizer import Quantizer
 
 _WEIGHTS = (".onnx", ".onnx_data", ".data", ".safetensors", ".bin", ".xml", ".pt2", ".pte")
@@ -92,8 +93,9 @@ def largest(costs: Sequence[Cost], share: float) -> list[Cost]:
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of the weights in a folder."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in _WEIGHTS)
+    """Bytes of the weights in a folder; an embedding head is none of the model's."""
+    files = (path for path in folder.iterdir() if path.suffix in _WEIGHTS and path.name != HEAD_FILE)
+    return sum(path.stat().st_size for path in files)
 
 
 def _log_probabilities(predictor: Predictor, pixels: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,40 +1,57 @@
 """Models by the name of their folder: of a back end, or a PyTorch checkpoint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.predictors import Predictor, pytorch_predictor
+from smi_hf.evaluation.predictors import Predictor, predictor_of, pytorch_predictor
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.files import one_line
+from smi_hf.models.bare import HeadRequest, refuse_head
 from smi_hf.models.classifier import load_classifier
-from smi_hf.models.loading import label_names_of, load_config
+from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead
+from smi_hf.models.loading import find_checkpoint, is_classifier, label_names_of, load_config, read_config
 from smi_hf.models.preprocessing import load_image_processor
+from smi_hf.models.teacher import load_teacher
 from smi_hf.quantization.backends import BACKENDS
 
 
-def load_predictor(model_name_or_path: str, *, revision: str | None = None, allow_pickle: bool = False) -> Predictor:
-    """Any image classifier: a folder of `quantize`, a folder of `save_pretrained`, or a model on the Hub.
+def load_predictor(
+    model_name_or_path: str,
+    *,
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    head: EmbeddingHead | str | Path | None = None,
+    labels: Sequence[str] = (),
+    prompts: Sequence[str] = (),
+    directions: int | None = None,
+    directions_from: str | None = None,
+) -> Predictor:
+    """Any image model: a folder of `quantize`, a folder of `save_pretrained`, or a model on the Hub.
 
     A quantized model is shown a black picture, to see that it works.
 
     Args:
         revision: branch, tag or commit on the Hub.
         allow_pickle: whether to load weights from a pickle, which can run any code, if there are no safetensors.
+        head, labels, prompts, directions, directions_from: of an image tower or a backbone, as for `load_teacher`;
+            what lies beside the model if none is given.
 
     Raises:
         UsageError: it cannot be loaded, or needs a back end that is not installed.
     """
+    request = HeadRequest(head, labels, prompts, directions, directions_from)
     folder = Path(model_name_or_path)
     backend = saved_backend(folder) if folder.is_dir() else None
     if backend is None:
-        classifier = load_classifier(model_name_or_path, revision=revision, allow_pickle=allow_pickle)
-        return pytorch_predictor(classifier.model, classifier.image_processor)
+        return _load_checkpoint(model_name_or_path, request, revision=revision, allow_pickle=allow_pickle)
+    made = _saved_head(folder, request)
     image_processor = load_image_processor(model_name_or_path)
-    label_names = label_names_of(load_config(model_name_or_path))
+    label_names = label_names_of(load_config(model_name_or_path)) if made is None else list(made.names)
     try:
-        predictor = Predictor(BACKENDS.get(backend).load(folder), image_processor, label_names, backend)
+        predictor = Predictor(BACKENDS.get(backend).load(folder), image_processor, label_names, backend, made)
         logits_1L = predictor(predictor.preprocess([Image.new("RGB", (64, 64))]))
     except UsageError:
         raise
@@ -49,6 +66,37 @@ def load_predictor(model_name_or_path: str, *, revision: str | None = None, allo
             f"names {len(label_names)} labels; one of the two is of another model"
         )
     return predictor
+
+
+def _load_checkpoint(name: str, request: HeadRequest, *, revision: str | None, allow_pickle: bool) -> Predictor:
+    source = find_checkpoint(name, revision=revision)
+    if is_classifier(read_config(source)):
+        refuse_head(request, source)
+        classifier = load_classifier(name, revision=revision, allow_pickle=allow_pickle)
+        return pytorch_predictor(classifier.model, classifier.image_processor)
+    teacher = load_teacher(
+        name,
+        revision=revision,
+        allow_pickle=allow_pickle,
+        head=request.head,
+        labels=request.labels,
+        prompts=request.prompts,
+        directions=request.directions,
+        directions_from=request.directions_from,
+    )
+    return predictor_of(teacher)
+
+
+def _saved_head(folder: Path, request: HeadRequest) -> EmbeddingHead | None:
+    """What makes a classifier of a quantized tower or backbone; None of a classifier."""
+    if request.labels or request.directions is not None:
+        raise UsageError(
+            f"{str(folder)!r} is a quantized model, whose labels or directions lie beside it; to compare others, name "
+            f"the model that it was made from (--reference), which has what they are made with"
+        )
+    if request.head is None:
+        return EmbeddingHead.load(folder / HEAD_FILE) if (folder / HEAD_FILE).is_file() else None
+    return request.head if isinstance(request.head, EmbeddingHead) else EmbeddingHead.load(Path(request.head))
 
 
 def saved_backend(folder: Path) -> str | None:

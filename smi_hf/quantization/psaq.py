@@ -124,16 +124,26 @@ class QuantizedTensors(TorchFunctionMode):
         self._classifier = classifier
         self._visit = visit
         self._weights = weights or {}
-        self._backbone = classifier.family.backbone
-        self._embeddings = f"{self._backbone}.embeddings"
+        self._backbone = classifier.backbone_path
+        self._embeddings = classifier.embeddings_path
         self._last_norm: str | None = None
+        # Whether a block has run: norms of the backbone before them (CLIP) are no last ones.
+        self._has_attended = False
         # Name, input and output of the last Linear layer; held, so that identity of tensors means something.
         self._last_linear: tuple[str, Tensor, Tensor] | None = None
         self._frames: list[_Frame] = []
         self._handles: list[RemovableHandle] = []
+        self._owners: dict[int, str] = {}
 
     def __enter__(self) -> "QuantizedTensors":
         self._frames.clear()
+        self._has_attended = False
+        # A layer that another module computes (EVA, which makes one bias of three) has its name all the same.
+        self._owners = {
+            id(module.weight): path
+            for path, module in self._classifier.model.named_modules()
+            if isinstance(module, nn.Linear)
+        }
         for path, module in self._classifier.model.named_modules():
             self._handles.append(module.register_forward_pre_hook(partial(self._begin, path)))
             self._handles.append(module.register_forward_hook(self._end))
@@ -179,11 +189,11 @@ class QuantizedTensors(TorchFunctionMode):
 
     def _linear(self, func: Callable, values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if not self._frames:  # SparseClassifier embeds patches outside the stock forward
-            name, kind = f"{self._embeddings}.patch_embeddings.projection", "Convolution"
+            name, kind = f"{self._embeddings}.{self._classifier.family.projection}", "Convolution"
             values = self._visit("pixels", "Pixels", values)
         else:
-            name, kind = self._frames[-1].path, "Linear"
-            if not name.startswith(f"{self._backbone}.") and self._last_norm is not None:
+            name, kind = self._owners.get(id(weight), self._frames[-1].path), "Linear"
+            if self._last_norm is not None and self._reads_backbone(name):
                 values = self._visit(self._last_norm, "LayerNorm", values)
         if name in self._weights:
             weight = self._weights[name].reshape(weight.shape)
@@ -194,15 +204,21 @@ class QuantizedTensors(TorchFunctionMode):
         self._last_linear = (name, values, output)
         return output
 
+    def _reads_backbone(self, name: str) -> bool:
+        """Whether a layer is behind the backbone; that of timm has its head inside."""
+        backbone = self._backbone
+        return bool(backbone) and (not name.startswith(f"{backbone}.") or name == f"{backbone}.head")
+
     def _layer_norm(self, func: Callable, *args: Any, **kwargs: Any) -> Tensor:
         path = self._frames[-1].path
-        if path.rpartition(".")[0] == self._backbone:
+        if self._has_attended and path.rpartition(".")[0] == self._backbone:
             # PSAQ-ViT keeps the CLS row alone before it quantizes: the range of the other rows does not matter.
             self._last_norm = path
             return func(*args, **kwargs)
         return self._visit(path, "LayerNorm", func(*args, **kwargs))
 
     def _softmax(self, func: Callable, values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self._has_attended = True
         return func(self._visit(self._inside("scores"), "MatMul", values), *args, **kwargs)
 
     def _matmul(self, func: Callable, *args: Any, **kwargs: Any) -> Tensor:
@@ -210,6 +226,25 @@ class QuantizedTensors(TorchFunctionMode):
         # The product before softmax is scaled first, then visited as softmax's input.
         is_context = self._frames[-1].num_calls["scores"] > 0
         return self._visit(self._inside("context"), "MatMul", output) if is_context else output
+
+    def _attend(
+        self,
+        func: Callable,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """A fused kernel, of models that have no choice of implementations, as the operations that it stands for."""
+        assert not is_causal and not dropout_p, "patches see each other, and nothing is trained"
+        scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
+        scores = scores if attn_mask is None else scores + attn_mask
+        weights = self._softmax(torch.softmax, scores, dim=-1)
+        return self._matmul(torch.matmul, weights, value)
 
     def _add(self, func: Callable, left: Any, right: Any, **kwargs: Any) -> Tensor:
         if not self._frames:
@@ -236,6 +271,9 @@ class QuantizedTensors(TorchFunctionMode):
 
 def _activation_type(module: nn.Module) -> str | None:
     """A name such as "GELU"; None for a module that is no activation function."""
+    # PyTorch has its module of attention beside them. It is one operation: what happens inside stays in float.
+    if isinstance(module, nn.MultiheadAttention):
+        return None
     if type(module).__module__ in ("transformers.activations", "torch.nn.modules.activation"):
         return type(module).__name__.removesuffix("Activation")
     return None
@@ -246,6 +284,7 @@ _HANDLERS: dict[Callable, Callable] = {
     F.linear: QuantizedTensors._linear,
     F.layer_norm: QuantizedTensors._layer_norm,
     torch.cat: QuantizedTensors._cat,
+    F.scaled_dot_product_attention: QuantizedTensors._attend,
     **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), QuantizedTensors._softmax),
     **dict.fromkeys((torch.matmul, Tensor.matmul, torch.bmm, Tensor.bmm), QuantizedTensors._matmul),
     **dict.fromkeys((torch.add, Tensor.add), QuantizedTensors._add),

@@ -9,7 +9,7 @@ from typing import Self
 
 from smi_hf import progress
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.predictors import Logits, Predictor
+from smi_hf.evaluation.predictors import Answer, Predictor
 from smi_hf.files import check_new_folder
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
@@ -61,7 +61,8 @@ class Quantizer:
         Raises:
             UsageError: a layer or operator does not exist, or nothing is left to quantize.
         """
-        self.layers = choose_layers(self.float_model.layers, self.backend, config)
+        is_dense = not self.teacher.model.is_sparse
+        self.layers = choose_layers(self.float_model.layers, self.backend, config, is_dense=is_dense)
         self.wide = choose_wide(self.float_model.layers, self.layers, config)
         self.config = config
 
@@ -73,8 +74,9 @@ class Quantizer:
         """A model that `quantize` wrote."""
         return self._predictor(self.backend.load(folder))
 
-    def _predictor(self, logits: Logits) -> Predictor:
-        return Predictor(logits, self.teacher.image_processor, self.teacher.label_names, self.config.backend)
+    def _predictor(self, answer: Answer) -> Predictor:
+        teacher = self.teacher
+        return Predictor(answer, teacher.image_processor, teacher.label_names, self.config.backend, teacher.head)
 
     def quantize(
         self,
@@ -111,4 +113,6 @@ class Quantizer:
             quantized = Path(work) / "quantized"
             self.float_model.quantize(calibration, settings, layers, quantized)
             self.teacher.image_processor.save_pretrained(quantized)
+            if self.teacher.head is not None:
+                self.teacher.head.save(quantized)
             shutil.move(quantized, output_dir)

@@ -12,6 +12,7 @@ from smi_hf.data import SparseDataset
 from smi_hf.data.validation import check_made_from
 from smi_hf.environment import check_extra, describe_environment
 from smi_hf.errors import UsageError
+from smi_hf.evaluation.accuracy import check_judges
 from smi_hf.evaluation.history import find_history
 from smi_hf.evaluation.record import DatasetReference, ModelRecord
 from smi_hf.files import folder_made_whole
@@ -79,6 +80,7 @@ def quantize(
         check_extra("plots", "--sensitivity")
     if not datasets:
         raise UsageError("there is no dataset to calibrate on; give at least one")
+    check_judges(images, teacher)
     for dataset in datasets:
         check_made_from(dataset.record, teacher, other_teacher=config.other_teacher)
     output_dir = Path(config.output_dir)

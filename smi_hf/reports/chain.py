@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from smi_hf.data.record import DatasetRecord
 from smi_hf.evaluation.record import ModelRecord, Step
 from smi_hf.evaluation.steps import step_words, way_cells
+from smi_hf.evaluation.table import Row, main_column
 from smi_hf.reports.parts import Section, Subject
 from smi_hf.starts.base import start_label
 
@@ -68,18 +69,24 @@ def _began(step: Step) -> list[str]:
     if step.is_from_scratch:
         return ["its architecture alone"]
     row = step.rows[0] if step.rows and step.student is None else None
-    return [f"top-1 {100 * row.value('top1'):.1f} %"] if row else []
+    # That its own neighbors are its own says nothing.
+    return [_score(step, row)] if row and main_column(step.rows).key == "top1" else []
 
 
 def _facts(step: Step) -> list[str]:
     row = step.rows[1] if step.rows else None
-    facts = [f"top-1 {100 * row.value('top1'):.1f} %"] if row else []
+    facts = [_score(step, row)] if row else []
     for key, unit in (("parameters", "M parameters"), ("size_mb", "MB"), ("latency_ms_1", "ms for one image")):
         if row is not None and row.value(key) is not None:
             facts.append(f"{row.value(key):.3g} {unit}")
     if row is None and step.held_out is not None:
         facts.append(f"agrees with its teacher in {100 * step.held_out.agreement:.1f} %")
     return facts
+
+
+def _score(step: Step, row: Row) -> str:
+    main = main_column(step.rows)
+    return f"{main.words} {main.factor * row.value(main.key):.1f} %"
 
 
 def _inputs(step: Step) -> list[str]:

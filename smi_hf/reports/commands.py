@@ -29,6 +29,7 @@ _COMMANDS = {"quantized": "quantize", "pruned": "prune", "distilled": "distill"}
 _NO_CONTROLS = ("untrained", "quantizer alone")
 # Layers that stay, in the example; how many a teacher has, a record of images does not say.
 _FEW_LAYERS = "3"
+_MOST_LABELS = 20
 
 
 def section(subject: Subject) -> Section:
@@ -60,7 +61,18 @@ def invert_command(record: DatasetRecord, name: str) -> list[str]:
         settings |= {"prune_steps": None, "prune_ratios": None}
     if settings["num_steps"] == 0:
         settings["policy"] = None
-    return ["smi-hf", "invert", *_model(record.teacher.name, record.teacher.revision), *_words(settings, name)]
+    model = _model(record.teacher.name, record.teacher.revision)
+    return ["smi-hf", "invert", *model, *_told_apart(record), *_words(settings, name)]
+
+
+def _told_apart(record: DatasetRecord) -> list[str]:
+    """What makes a classifier of an image tower or a backbone; long lists of labels are a file of the reader's."""
+    head, names = record.teacher.head, record.label_names
+    if head is None:
+        return []
+    if not head.has_labels:
+        return ["--directions", str(len(names)), "--directions_from", head.kind]
+    return ["--labels", *(names if len(names) <= _MOST_LABELS else ["labels.txt"])]
 
 
 def model_commands(record: ModelRecord, name: str) -> list[list[str]]:
@@ -115,7 +127,11 @@ def after_model(record: ModelRecord, name: str) -> list[tuple[str, list[str]]]:
     model, data = ["--model_name_or_path", name], ["--dataset", record.datasets[0].name]
     found: list[tuple[str, list[str]]] = []
     if record.measured is None:
-        found.append(("Measure its accuracy", ["smi-hf", "evaluate", *model, "--dataset", PHOTOGRAPHS]))
+        command = ["smi-hf", "evaluate", *model, "--dataset", PHOTOGRAPHS]
+        if record.head is not None and not record.head.has_labels:
+            found.append(("Compare it with its teacher", [*command, "--reference", record.teacher.name]))
+        else:
+            found.append(("Measure its accuracy", command))
     if record.kind == "pruned":
         taught = ["--teacher", record.teacher.name, "--student", name]
         found.append(("Teach it what it lost", _making("distill", taught, data, f"{name}-recovered")))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smi_hf.evaluation.record import ModelRecord
-from smi_hf.evaluation.table import Row
+from smi_hf.evaluation.table import Column, Row, main_column
 from smi_hf.reports.charts import choice, make_chart, values
 from smi_hf.reports.parts import Section, Subject
 
@@ -27,24 +27,28 @@ def section(subjects: Sequence[Subject]) -> Section | None:
         return None
     models = [(each.name, each.record.rows[1], "model") for each in judged]
     models += [(f"{each.record.rows[0].label} of {each.name}", each.record.rows[0], "reference") for each in judged]
-    points = [point for name, row, role in models for point in _points(name, row, role)]
+    scores = {main_column(each.record.rows).key for each in judged}
+    if len(scores) > 1:  # accuracy and neighbors are no one axis
+        return None
+    main = main_column(judged[0].record.rows)
+    points = [point for name, row, role in models for point in _points(name, row, role, main.key)]
     if not points:
         return None
     sets = {each.record.measured for each in judged}
     return Section(
         title="Size against accuracy against latency",
         template="scatter.html.jinja",
-        values={"charts": [_chart(points)], "is_judged_alike": len(sets) == 1},
+        values={"charts": [_chart(points, main)], "is_judged_alike": len(sets) == 1},
     )
 
 
-def _points(name: str, row: Row, role: str) -> list[Mapping[str, Any]]:
+def _points(name: str, row: Row, role: str, score: str) -> list[Mapping[str, Any]]:
     known = {key: row.value(key) for key in _MEASURES if row.value(key) is not None}
-    shared = {"name": name, "role": role, "top1": 100 * row.value("top1"), "latency": known.get(_LATENCY)}
+    shared = {"name": name, "role": role, "score": 100 * row.value(score), "latency": known.get(_LATENCY)}
     return [{"measure": key, "value": value, **shared} for key, value in known.items()]
 
 
-def _chart(points: Sequence[Mapping[str, Any]]) -> Any:
+def _chart(points: Sequence[Mapping[str, Any]], main: Column) -> Any:
     import altair
 
     counts = {key: sum(point["measure"] == key for point in points) for key in _MEASURES}
@@ -55,12 +59,12 @@ def _chart(points: Sequence[Mapping[str, Any]]) -> Any:
         .transform_filter("datum.measure == measure")
         .encode(
             x=altair.X("value:Q", title="as chosen above: size or time", scale=altair.Scale(zero=True, nice=True)),
-            y=altair.Y("top1:Q", title="top-1, percent", scale=altair.Scale(zero=False, padding=16)),
+            y=altair.Y("score:Q", title=f"{main.words}, percent", scale=altair.Scale(zero=False, padding=16)),
         )
     )
     tips = [
         altair.Tooltip("name:N", title="model"),
-        altair.Tooltip("top1:Q", title="top-1 %", format=".1f"),
+        altair.Tooltip("score:Q", title=main.heading, format=".1f"),
         altair.Tooltip("value:Q", title="size or time", format=".4g"),
         altair.Tooltip("latency:Q", title="ms for one image", format=".3g"),
     ]
@@ -82,11 +86,11 @@ def _chart(points: Sequence[Mapping[str, Any]]) -> Any:
     return make_chart(
         chart,
         title="Upper left is better",
-        description="A point for each model and its reference: size across, top-1 accuracy up, latency as the area.",
+        description=f"A point for each model and its reference: size across, {main.words} up, latency as the area.",
         numbers=[
-            ["model", "top-1 %", "measure", "value"],
+            ["model", main.heading, "measure", "value"],
             *(
-                [point["name"], f"{point['top1']:.1f}", _MEASURES[point["measure"]], f"{point['value']:.4g}"]
+                [point["name"], f"{point['score']:.1f}", _MEASURES[point["measure"]], f"{point['value']:.4g}"]
                 for point in points
             ),
         ],

@@ -10,7 +10,12 @@ from smi_hf.evaluation.verdict import controls_words, quality_words, sentences
 from smi_hf.reports.charts import choice, make_chart, values
 from smi_hf.reports.parts import Chart, Section, Subject
 
-_SCORES = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "agreement": "agreement with the reference"}
+_SCORES = {
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+    "agreement": "agreement with the reference",
+    "neighbors": "same nearest neighbor as by the reference",
+}
 _OWN_ROW = 1
 # Percent, with room for a figure behind a full bar.
 _WIDEST = 118
@@ -61,7 +66,11 @@ def score_chart(record: ModelRecord) -> Chart:
     """Scores as bars: the interval of a single run, the spread of several."""
     import altair
 
-    scores = {key: words for key, words in _SCORES.items() if key != "top5" or has_top5(record.num_labels)}
+    scores = {
+        key: words
+        for key, words in _SCORES.items()
+        if record.rows[0].value(key) is not None and (key != "top5" or has_top5(record.num_labels))
+    }
     points = [
         _point(row, number, key, record.measured.num_images)
         for key in scores

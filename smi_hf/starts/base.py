@@ -59,7 +59,11 @@ class StartInputs:
 
     def from_rgb(self, rgb_CHW: "np.ndarray") -> "Tensor":
         """Colors in [0, 1], which are clamped to it, in normalized units, float32 (C, H, W)."""
-        return self.in_range((rgb_CHW - self._channels("mean")) / self._channels("std"))
+        return self.in_range((self.ordered(rgb_CHW) - self._channels("mean")) / self._channels("std"))
+
+    def ordered(self, rgb_CHW: "np.ndarray") -> "np.ndarray":
+        """RGB channels in the model's order."""
+        return rgb_CHW[::-1] if self.normalization.is_bgr else rgb_CHW
 
     def in_range(self, pixels_CHW: "np.ndarray") -> "Tensor":
         """Normalized pixels, clamped to what an image file can hold, float32 (C, H, W)."""

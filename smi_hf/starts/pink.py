@@ -28,7 +28,7 @@ def pink(inputs: StartInputs) -> "Tensor":
     """1/f noise around the mean color, of standard deviation 1, or a quarter of the range where that is less."""
     std_C11 = np.asarray(inputs.normalization.std, dtype=np.float32)[:, None, None]
     noise_CHW = pink_noise(inputs.numpy_generator(), inputs.image_size)
-    return inputs.in_range(noise_CHW * np.minimum(1, _LARGEST_STD / std_C11))
+    return inputs.in_range(inputs.ordered(noise_CHW) * np.minimum(1, _LARGEST_STD / std_C11))
 
 
 def pink_noise(random: np.random.Generator, image_size: tuple[int, int], *, slope: float = 1.0) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from smi_hf import UsageError, load_sparse_dataset
+from smi_hf import UsageError, load_sparse_dataset, load_teacher
 from smi_hf.calibration import calibration_datasets, make_calibration_images
 from smi_hf.data.record import DatasetRecord
 from smi_hf.inversion import SparseInversionConfig, trainer
@@ -107,3 +107,8 @@ def test_several_names_are_all_of_datasets_that_there_are(teacher, sparse_folder
     with pytest.raises(UsageError, match="is neither a folder here nor on the Hub"):
         calibration_datasets(teacher, [str(sparse_folder), str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
+
+
+def test_those_of_a_model_that_is_shown_whole_images_are_whole(resnet_checkpoint):
+    made = make_calibration_images(load_teacher(str(resnet_checkpoint)), disable_tqdm=True)
+    assert made.record.settings["policy"] == "dense" and made.record.keep_counts[-1] == made.record.grid.num_patches

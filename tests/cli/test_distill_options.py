@@ -29,7 +29,7 @@ def test_a_file_for_rounds_that_cannot_be_is_refused_before_anything_is_loaded(t
     (tmp_path / "inversion.yaml").write_text(text + "\n")
     arguments = RoundsArguments(rounds=2, inversion_config=str(tmp_path / "inversion.yaml"))
     with pytest.raises((UsageError, SystemExit)) as error:
-        arguments.read_inversion(TeacherArguments("me/vit"), "pool")
+        arguments.read_inversion(TeacherArguments(teacher="me/vit"), "pool")
     assert message in str(error.value) + capsys.readouterr().err
 
 
@@ -109,7 +109,7 @@ def test_rounds_that_cannot_be_are_refused(options, message):
 def test_rounds_invert_by_the_file_and_into_the_folder_that_was_named(tmp_path):
     (tmp_path / "inversion.yaml").write_text("model_name_or_path: me/vit\nnum_steps: 7\n")
     arguments = RoundsArguments(rounds=2, inversion_config=str(tmp_path / "inversion.yaml"))
-    config = arguments.read_inversion(TeacherArguments("me/vit"), "some/pool")
+    config = arguments.read_inversion(TeacherArguments(teacher="me/vit"), "some/pool")
     assert (config.num_steps, config.output_dir) == (7, "some/pool")
     rounds = arguments.make_rounds(None, config)
     assert (rounds.num_rounds, rounds.images_per_round) == (2, 32)
@@ -122,4 +122,4 @@ def test_rounds_of_less_than_whole_trajectories_are_refused_before_the_first(tmp
     (tmp_path / "inversion.yaml").write_text("policy: pri\nnum_images: 8\n")
     arguments = RoundsArguments(rounds=2, images_per_round=6, inversion_config=str(tmp_path / "inversion.yaml"))
     with pytest.raises(UsageError, match="num_images is 6, but policy pri makes 4 images a trajectory"):
-        arguments.read_inversion(TeacherArguments("me/vit"), "pool")
+        arguments.read_inversion(TeacherArguments(teacher="me/vit"), "pool")

@@ -7,8 +7,10 @@ from smi_hf.cli.models import JudgeArguments, ModelArguments
 
 
 def test_a_teacher_is_loaded_as_it_was_asked_for(tiny_checkpoint):
-    assert ModelArguments(str(tiny_checkpoint)).load_teacher().model.grid.image_size == (32, 32)
-    assert ModelArguments(str(tiny_checkpoint), image_size=[48]).load_teacher().model.grid.image_size == (48, 48)
+    assert ModelArguments(model_name_or_path=str(tiny_checkpoint)).load_teacher().model.grid.image_size == (32, 32)
+    assert ModelArguments(
+        model_name_or_path=str(tiny_checkpoint), image_size=[48]
+    ).load_teacher().model.grid.image_size == (48, 48)
 
 
 def test_without_images_nobody_is_judged(teacher):

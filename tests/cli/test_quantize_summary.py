@@ -29,7 +29,7 @@ def test_commands_that_may_come_next_are_commands_of_this_package(record_of, con
     assert model.model_name_or_path == str(tmp_path / "my model")
     (push,) = re.findall(r"smi-hf push.*", steps)
     parse_command(push)
-    assert "not measured: --eval_dataset names labeled photographs" in steps
+    assert "not measured: --eval_dataset names photographs" in steps
 
 
 def test_a_model_that_was_judged_has_a_table_and_is_not_to_be_judged_again(record_of, config, capsys):

@@ -65,7 +65,7 @@ def test_a_folder_without_a_record_is_refused(tmp_path):
     [
         ("not json", r"smi.json is not a record of a sparse dataset: it is not valid JSON"),
         ("[]", "smi.json is not a record of a sparse dataset: it has no schema_version"),
-        ('{"schema_version": 99}', "has schema version 99, but this smi_hf reads version 1"),
+        ('{"schema_version": 99}', "has schema version 99, but this smi_hf reads versions 1 to 2"),
         ('{"schema_version": 1}', "smi.json is not a record of a sparse dataset: teacher: Field required"),
     ],
 )
@@ -246,7 +246,9 @@ def test_a_private_dataset_is_refused_to_others(hub, sparse_folder, monkeypatch)
 
 def test_a_record_of_another_schema_version_is_refused(pushed, sparse_folder):
     replace_on_hub(RECORD_FILE, change_record(sparse_folder, schema_version=99))
-    with pytest.raises(UsageError, match="schema version 99, but this smi_hf reads version 1; install the smi_hf"):
+    with pytest.raises(
+        UsageError, match="schema version 99, but this smi_hf reads versions 1 to 2; install the smi_hf"
+    ):
         load_sparse_dataset("me/set")
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from family_cases import CASES
 from transformers import BitImageProcessor, ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
 from smi_hf import UsageError
@@ -86,3 +87,26 @@ def test_a_size_that_depends_on_the_picture_is_none():
     config = ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", num_labels=5)
     processor = BitImageProcessor(size={"shortest_edge": 32}, do_center_crop=False)
     assert size_made_for(ResNetForImageClassification(config), processor) is None
+
+
+def test_a_classifier_does_not_learn_directions_that_have_no_names(backbone_teacher, make_vit):
+    with pytest.raises(UsageError, match="which are no labels; give a student without a classification head"):
+        check_student(make_vit(num_labels=backbone_teacher.model.num_labels), backbone_teacher)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("siglip_vision_model", r"numbers, read off its pooler_output \(given\), and the teacher's"),
+        ("clip_vision_model", r"has 16 numbers, read off its image_embeds"),
+        ("beit-bare", r"read off its last_hidden_state \(patches\)"),
+    ],
+)
+def test_embeddings_that_are_read_otherwise_are_not_compared(backbone_teacher, name, message):
+    with pytest.raises(UsageError, match=message):
+        check_student(CASES[name].make(), backbone_teacher)
+
+
+@pytest.mark.parametrize("name", ["vit-bare", "dinov2-bare", "dinov3_vit"])
+def test_backbones_that_read_their_first_token_learn_from_each_other(backbone_teacher, name):
+    check_student(CASES[name].make(), backbone_teacher)

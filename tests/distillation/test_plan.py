@@ -36,7 +36,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_taught(options, message
 
 
 def test_two_datasets_without_images_to_judge_on_are_refused(run, dataset):
-    with pytest.raises(UsageError, match="more than one dataset makes further runs of a table"):
+    with pytest.raises(UsageError, match="more than one dataset makes further runs of a result table"):
         run(datasets=[dataset, dataset])
 
 
@@ -55,8 +55,8 @@ FITTING = {"num_datasets": 1, "has_images": True}
     ("request_changes", "settings", "message"),
     [
         ({"num_datasets": 0}, {}, "there is no dataset to teach on"),
-        ({"num_datasets": 2, "has_images": False}, {}, "more than one dataset makes further runs of a table"),
-        ({"controls": ["gaussian"], "has_images": False}, {}, "controls are rows of a table of accuracies"),
+        ({"num_datasets": 2, "has_images": False}, {}, "more than one dataset makes further runs of a result table"),
+        ({"controls": ["gaussian"], "has_images": False}, {}, "controls are rows of a result table"),
         ({"controls": ["gausian"], "has_images": False}, {}, "there is no control 'gausian'"),
         ({"has_rounds": True}, {}, "rounds grow one dataset of their own"),
         ({"has_rounds": True, "num_datasets": 0}, {"num_images": 3}, "rounds grow one dataset of their own"),

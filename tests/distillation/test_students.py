@@ -199,6 +199,13 @@ def test_rescaling_is_a_way_through_pixels_between_0_and_1():
     assert torch.equal(Rescale(ours, ours)(plain), plain)
 
 
+def test_rescaling_puts_channels_into_the_other_order():
+    ours, theirs = Normalization((0.5,) * 3, (0.5,) * 3), Normalization((0.0,) * 3, (1.0,) * 3, is_bgr=True)
+    plain = torch.rand(2, 6, 3, 8, 8)
+    assert torch.allclose(Rescale(ours, theirs)(2 * plain - 1), plain.flip(-3), atol=1e-6)
+    assert torch.allclose(Rescale(theirs, ours)(plain.flip(-3)), 2 * plain - 1, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["sparse", "dense"])
 def test_a_student_gets_pixels_in_its_own_normalisation(kind, teacher, images, make_vit):
     model = (make_vit() if kind == "sparse" else make_vit(patch_size=16)).eval()

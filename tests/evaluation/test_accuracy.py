@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from smi_hf import UsageError
-from smi_hf.evaluation.accuracy import rank_labels
+from smi_hf.evaluation.accuracy import check_judges, rank_labels
 
 
 def test_every_model_sees_every_image_once_and_in_order(images, make_predictor):
@@ -63,3 +63,10 @@ def test_a_model_of_other_labels_than_the_images_were_matched_with_is_refused(im
     other = replace(make_predictor(), label_names=names)
     with pytest.raises(UsageError, match=r"were matched with 12 labels \('label 0', \.\.\.\) that are not the"):
         rank_labels(images, {"right": make_predictor(), "other": other}, disable_tqdm=True)
+
+
+def test_a_model_without_labels_needs_three_images_to_be_judged_by_neighbors(images, backbone_teacher):
+    check_judges(images.select([0, 1, 2]), backbone_teacher)
+    check_judges(None, backbone_teacher)
+    with pytest.raises(UsageError, match="takes at least 3 images, and there are 2; give more"):
+        check_judges(images.select([0, 1]), backbone_teacher)

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from family_cases import CASES
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Dinov2Config, Dinov2ForImageClassification, ViTConfig, ViTForImageClassification
 
@@ -53,3 +54,12 @@ def test_images_of_a_trajectory_share_its_cost(teacher, tmp_path):
     dataset = invert(teacher, SparseInversionConfig(policy="pri", **settings))
     expected = sum(2 * forward_macs(teacher.model, kept) for kept in (16, 12, 8, 4)) // 4
     assert record_macs(teacher.model, dataset.record) == expected
+
+
+def test_a_backbone_with_directions_costs_what_a_classifier_of_as_many_labels_does():
+    torch.manual_seed(0)
+    # Attends by a fused kernel, as it was loaded.
+    backbone = CASES["vit-bare"].wrap(CASES["vit-bare"].make())
+    classifier = CASES["vit"].wrap(CASES["vit"].make())
+    assert backbone.config._attn_implementation == "sdpa"
+    assert forward_macs(backbone, 16) == forward_macs(classifier, 16)

@@ -58,4 +58,4 @@ def test_several_steps_are_told_in_their_order(judged_record):
 def test_a_row_and_an_evaluation_are_shown_alone():
     assert ">80.0 ± 7.1<" in ROWS[1]._repr_html_()
     html = Evaluation(0.851, None, 1000, (0.83, 0.87), 2.25, "onnx")._repr_html_()
-    assert "85.1 % (95 % interval 83.0 to 87.0)" in html and "top-5" not in html and "1000 images" in html
+    assert "85.10 % (95 % interval 83.0 to 87.0 %)" in html and "top-5" not in html and "1000 images" in html

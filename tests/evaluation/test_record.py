@@ -86,7 +86,7 @@ def test_a_file_is_changed_if_its_digest_is(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 99}, "has schema version 99, but this smi_hf reads versions 1 to 2"),
+        ({"schema_version": 99}, "has schema version 99, but this smi_hf reads versions 1 to 3"),
         ({"schema_version": "2"}, "has schema version '2'"),
         ({"kind": "baked"}, "kind: Input should be 'quantized', 'distilled' or 'pruned'"),
         ({"kind": "pruned"}, "settings lacks compensation"),
@@ -142,8 +142,9 @@ def places(value, place=()):
         yield from places(value[key], (*place, key))
 
 
-VALUES = {2: json.loads(RECORD.to_json())}
-VALUES[1] = VALUES[2] | {
+VALUES = {3: json.loads(RECORD.to_json())}
+VALUES[2] = VALUES[3] | {"schema_version": 2}
+VALUES[1] = VALUES[3] | {
     "schema_version": 1,
     "rows": [
         {"name": row.label, "runs": [vars(run) for run in row.runs], "size_mb": 1.0, "top1": 0.5, "curve": [[1, 0.5]]}
@@ -160,7 +161,16 @@ def test_a_record_of_version_1_is_read():
     assert record.rows[0].figures == {"size_mb": 1.0}
     assert record.curves["inverted"] == ((1.0, 0.5),)
     assert record.runtime.library == "optimum"
-    assert record.schema_version == 2
+    assert record.schema_version == 3
+
+
+def test_a_record_of_version_2_which_knew_no_embeddings_is_read():
+    values = json.loads(json.dumps(VALUES[2]))
+    del values["teacher"]["head"]
+    for row in values["rows"]:
+        for run in row["runs"]:
+            del run["cosine"], run["neighbors"]
+    assert ModelRecord.from_json(json.dumps(values), "old") == RECORD
 
 
 @pytest.mark.parametrize("version", VALUES)

@@ -53,7 +53,7 @@ def test_no_path_of_this_machine_is_in_the_folder(folder, sparse_folder, tmp_pat
         ({"files": {"../x": "0"}}, r"it names the file '\.\./x', which is not in its folder"),
         ({"files": {"/x": "0"}}, "it names the file '/x', which is not in its folder"),
         ({"num_images": "2"}, "num_images: Input should be a valid integer"),
-        ({"schema_version": 2}, "has schema version 2, but this smi_hf reads version 1"),
+        ({"schema_version": 3}, "has schema version 3, but this smi_hf reads versions 1 to 2"),
     ],
 )
 def test_a_manifest_that_was_changed_is_refused(folder, change, message):

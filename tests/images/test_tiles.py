@@ -7,7 +7,7 @@ import torch
 
 from smi_hf import UsageError
 from smi_hf.images.kept import KeptImages
-from smi_hf.images.tiles import mixed_tiles, tile_images
+from smi_hf.images.tiles import mixed_tiles, tile_images, whole_images
 from smi_hf.patches import PatchGrid
 from smi_hf.patches.tiling import plan_tiles
 
@@ -92,3 +92,11 @@ def test_the_seed_says_who_share_a_mixed_tile():
 def test_whole_images_are_mixed_with_none():
     whole = numbered(4, 24)
     assert torch.equal(mixed_tiles(whole, WIDE).pixels_BCHW, whole.pixels_BCHW)
+
+
+def test_whole_images_are_given_as_they_are_and_others_share_them(kept_images, teacher):
+    grid = teacher.model.grid
+    tiled = torch.cat(list(whole_images(kept_images, grid)))
+    assert torch.equal(tiled, tile_images(kept_images, grid).pixels_BCHW)
+    complete = KeptImages(kept_images.pixels_BCHW, grid.all_patches(len(kept_images.pixels_BCHW)), "whole", None)
+    assert torch.equal(torch.cat(list(whole_images(complete, grid))), complete.pixels_BCHW)

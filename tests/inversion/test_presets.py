@@ -42,3 +42,14 @@ def test_help_says_what_a_preset_sets(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     for name, preset in PRESETS.items():
         assert f" {name} {preset.purpose}" in shown
+
+
+@pytest.mark.parametrize("policy", ["dense", "pri"])
+def test_a_policy_that_has_no_schedule_takes_none_from_a_preset(policy):
+    from smi_hf.cli.invert import make_parser
+
+    config = SparseInversionConfig.from_preset("calibrate", policy=policy)
+    assert config.prune_steps is None and config.num_steps == preset_options("calibrate")["num_steps"]
+    for words in (["--policy", policy], [f"--policy={policy}"]):
+        _, parsed = make_parser().parse(["--model_name_or_path", "m", "--preset", "calibrate", *words])
+        assert parsed == config

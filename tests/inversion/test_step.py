@@ -108,7 +108,7 @@ def cost(teacher, monkeypatch):
         counts = {"hooks": 0, "attention": 0, "arguments": 0, "passes": 0}
         # The policy's own look at attention is not a term's.
         monkeypatch.setattr(
-            type(teacher.model), "cls_attention", lambda self, patches, kept: torch.rand(kept.shape), raising=True
+            type(teacher.model), "patch_attention", lambda self, patches, kept: torch.rand(kept.shape), raising=True
         )
         before = {
             name: getattr(torch.nn.Module, name) for name in ("register_forward_hook", "register_forward_pre_hook")
@@ -120,19 +120,19 @@ def cost(teacher, monkeypatch):
                 return _method(*arguments, **options)
 
             monkeypatch.setattr(torch.nn.Module, name, counted)
-        attend, look = teacher.model.model.set_attn_implementation, teacher.model.forward_patches
+        attend, look = teacher.model.model.set_attn_implementation, teacher.model.forward_tokens
 
         def set_attention(*arguments):
             counts["attention"] += 1
             return attend(*arguments)
 
-        def forward_patches(*arguments, **options):
+        def forward_tokens(*arguments, **options):
             counts["passes"] += 1
-            counts["arguments"] += len(options)
+            counts["arguments"] += len(options.keys() - {"through"})
             return look(*arguments, **options)
 
         monkeypatch.setattr(teacher.model.model, "set_attn_implementation", set_attention)
-        monkeypatch.setattr(teacher.model, "forward_patches", forward_patches)
+        monkeypatch.setattr(teacher.model, "forward_tokens", forward_tokens)
         run_trajectory(teacher, config, [0, 1], [2, 3])
         return counts
 

@@ -67,6 +67,7 @@ def test_the_record_says_what_the_images_were_made_from(teacher, config):
         "model_type": "vit",
         "weights_sha256": teacher.weights_sha256(),
         "license": None,
+        "head": None,
     }
     assert record["keep_counts"] == [16, 11, 7]
     assert record["settings"]["prune_ratios"] == [0.3, 0.3]

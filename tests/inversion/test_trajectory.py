@@ -164,7 +164,7 @@ def test_the_first_image_of_a_trajectory_is_what_its_patches_were_at_its_step(te
         if state.step == 2:
             patches = teacher.normalization.to_uint8(state.patches_BKCPQ.detach())
             pixels.append(teacher.model.grid.paste(patches, state.kept_BK))
-            scores = teacher.model.cls_attention(state.patches_BKCPQ.detach(), state.kept_BK)
+            scores = teacher.model.patch_attention(state.patches_BKCPQ.detach(), state.kept_BK)
             kept_sets.append(scores.topk(4, dim=1).indices.sort(dim=1).values)
 
     images = run_trajectory(teacher, settings, [0, 1], [2, 0], on_step_end=look)

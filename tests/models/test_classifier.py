@@ -1,7 +1,6 @@
 """Image classifiers of any family."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -115,18 +114,6 @@ def test_a_checkpoint_without_an_image_processor_is_refused(save):
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(UsageError, match=r"has no image processor that loads \(preprocessor_config\.json\)"):
         load_classifier(str(folder))
-
-
-def test_a_configuration_is_looked_at_before_weights_are_fetched(save, tmp_path):
-    folder = save(MODELS["resnet"]())
-    (folder / "model.safetensors").unlink()
-
-    def refuse(config):
-        raise UsageError(f"no {config.model_type} here")
-
-    with pytest.raises(UsageError, match="no resnet here"):
-        load_classifier(str(folder), check_config=refuse)
-    shutil.rmtree(folder)
 
 
 def test_a_reference_names_the_folder_and_the_weights(save):

@@ -13,20 +13,17 @@ import huggingface_hub.constants
 import pytest
 import torch
 from transformers import (
-    BeitConfig,
     BitImageProcessor,
     Dinov2Config,
     Dinov2ForImageClassification,
-    PretrainedConfig,
     ResNetConfig,
-    SiglipConfig,
-    SwinConfig,
     ViTForImageClassification,
     ViTModel,
 )
 
 from smi_hf.errors import UsageError
-from smi_hf.models import SparseClassifier, Teacher, load_teacher
+from smi_hf.models import DenseClassifier, SparseClassifier, Teacher, load_teacher
+from smi_hf.patches import PatchGrid
 
 
 @pytest.fixture
@@ -175,7 +172,7 @@ def test_the_digest_does_not_change_by_freezing_or_by_a_scoring_pass(make_vit, m
     teacher = Teacher.from_model(make_vit(), make_processor())
     digest = teacher.weights_sha256()
     every_1N = teacher.model.grid.all_patches(1)
-    teacher.model.cls_attention(teacher.model.grid.cut(torch.zeros(1, 3, 32, 32)), every_1N)
+    teacher.model.patch_attention(teacher.model.grid.cut(torch.zeros(1, 3, 32, 32)), every_1N)
     teacher.model.freeze()
     assert teacher.weights_sha256() == digest
 
@@ -238,30 +235,42 @@ def test_a_processor_whose_size_depends_on_the_image_leaves_the_models_size(make
 # Families and heads
 
 
-@pytest.mark.parametrize(
-    ("config_class", "reason"),
-    [
-        (SwinConfig, "model type 'swin' cannot be inverted sparsely: it attends within windows"),
-        (BeitConfig, "model type 'beit' cannot be inverted sparsely: it adds a relative position bias"),
-        (SiglipConfig, "model type 'siglip' cannot be inverted sparsely: it classifies without a CLS token"),
-        (ResNetConfig, "model type 'resnet' cannot be inverted sparsely: it is not a plain Vision Transformer"),
-    ],
-)
-def test_a_family_that_cannot_be_served_is_refused_before_its_weights_are_fetched(
-    tmp_path, config_class: type[PretrainedConfig], reason
-):
-    config_class().save_pretrained(tmp_path)
-    with pytest.raises(UsageError, match=f"{re.escape(reason)}.*Supported: deit, dinov2, .*vit, vit_msn"):
-        load_teacher(str(tmp_path))
+def test_a_classifier_of_any_kind_is_a_teacher_that_is_shown_whole_images(save, resnet_checkpoint):
+    teacher = load_teacher(str(resnet_checkpoint))
+    assert isinstance(teacher.model, DenseClassifier) and not teacher.model.is_sparse
+    assert teacher.model.grid == PatchGrid(32, 32, 16, 16)
+    assert teacher.label_names == [f"LABEL_{label}" for label in range(5)]
 
 
-def test_a_checkpoint_without_a_head_is_refused_with_what_is_missing(save, make_vit):
+def test_a_backbone_of_no_family_is_refused_before_its_weights_are_fetched(tmp_path):
+    ResNetConfig(architectures=["ResNetModel"]).save_pretrained(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"is a ResNetModel without a classification head.*a backbone of beit, .*vit_msn"
+    ):
+        load_teacher(str(tmp_path), directions=4)
+
+
+def test_a_checkpoint_without_a_head_is_refused_with_what_to_give(save, make_vit):
     folder = save(model=ViTModel(make_vit().config))
     message = (
-        f"model {str(folder)!r} has no weights for classifier.bias, classifier.weight; without a trained "
-        f"classification head it tells no classes apart, so give an image classifier"
+        f"model {str(folder)!r} has no classification head, so say what is to be told apart: directions, how many "
+        f"targets in its embedding space (64, for instance); it has no text tower, so labels cannot be compared"
     )
     with refused(message):
+        load_teacher(str(folder))
+
+
+def test_labels_and_directions_are_not_for_a_classifier(save):
+    folder = save()
+    for options in ({"labels": ["cat", "dog"]}, {"directions": 4}):
+        with refused("is an image classifier with labels of its own, so labels and directions are not for it"):
+            load_teacher(str(folder), **options)
+
+
+def test_a_classifier_whose_checkpoint_has_no_weights_for_its_head_is_refused(save, make_vit):
+    folder = save(model=ViTModel(make_vit().config))
+    edit_json(folder / "config.json", architectures=["ViTForImageClassification"])
+    with refused("has no weights for classifier.bias, classifier.weight; without a trained classification head"):
         load_teacher(str(folder))
 
 
@@ -301,11 +310,6 @@ def test_a_processor_that_is_no_json_is_refused(save):
     (folder / "preprocessor_config.json").write_text("{")
     with refused(f"model {str(folder)!r} has no image processor that loads (preprocessor_config.json)"):
         load_teacher(str(folder))
-
-
-def test_a_processor_that_rescales_otherwise_is_refused(make_vit, make_processor):
-    with refused(f"the image processor rescales by {1 / 127.5}, but only 1/255 (pixels in [0, 1] before mean and"):
-        Teacher.from_model(make_vit(), make_processor(rescale_factor=1 / 127.5))
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_images_of_another_model_are_refused_unless_that_is_said(dataset, config
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"controls": ["gaussian"]}, "controls are rows of a table of accuracies; give --eval_dataset as well"),
+        ({"controls": ["gaussian"]}, "controls are rows of a result table; give --eval_dataset as well"),
         ({"controls": ["gausian"]}, "gaussian"),
         ({"datasets": []}, "there is no dataset to prune on; give at least one"),
     ],

@@ -137,7 +137,7 @@ def test_every_file_of_the_folder_is_in_the_record(teacher, dataset, config, tmp
     record = quantize(teacher, dataset, config)
     written = {path.name for path in (tmp_path / "int8").iterdir()}
     assert written == set(record.files) | {"README.md", "results.json", "report.html"}
-    assert json.loads((tmp_path / "int8" / "results.json").read_text())["schema_version"] == 2
+    assert json.loads((tmp_path / "int8" / "results.json").read_text())["schema_version"] == 3
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from smi_hf import SparseDataset, Teacher, UsageError, load_image_set, load_sparse_dataset
-from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.predictors import Answer
 from smi_hf.images.controls.base import CONTROLS, ControlSpec
 from smi_hf.images.controls.gaussian import gaussian_noise
 from smi_hf.images.controls.real import real_images
@@ -67,7 +67,7 @@ class Judge:
             self._batches.append((preprocess(pictures, teacher.image_processor), labels_B))
         self.sha256 = _digest(array for batch in self._batches for array in batch)
 
-    def top1(self, model: Logits) -> float:
+    def top1(self, model: Answer) -> float:
         """Share of the photographs whose label is the model's first choice, in [0, 1]."""
         hits = [model(pixels_BCHW).argmax(axis=1) == labels_B for pixels_BCHW, labels_B in self._batches]
         return float(np.concatenate(hits).mean())

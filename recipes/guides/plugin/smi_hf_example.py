@@ -27,7 +27,7 @@ def brightness(inputs: LossInputs) -> torch.Tensor:
 @register_policy("least")
 def least(inputs: SelectionInputs) -> Selection:
     """Keeps the patches that the CLS token attends to least: a control for the policy `smi`."""
-    slots_BM = inputs.cls_attention().topk(inputs.num_kept, dim=1, largest=False).indices
+    slots_BM = inputs.patch_attention().topk(inputs.num_kept, dim=1, largest=False).indices
     return Selection(slots_BM.sort(dim=1).values)
 
 

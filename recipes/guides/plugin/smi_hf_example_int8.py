@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
-from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.predictors import Answer
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
@@ -42,7 +42,7 @@ class Rows8:
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / WEIGHTS_FILE).is_file()
 
-    def load(self, folder: Path) -> Logits:
+    def load(self, folder: Path) -> Answer:
         model = AutoModelForImageClassification.from_config(AutoConfig.from_pretrained(folder))
         weights = load_file(folder / WEIGHTS_FILE)
         scales = {name: weights.pop(name) for name in list(weights) if name.endswith(".scale")}
@@ -60,7 +60,7 @@ class FloatRows:
     folder: Path
     layers: Mapping[str, str]
 
-    def load(self) -> Logits:
+    def load(self) -> Answer:
         return logits_of(AutoModelForImageClassification.from_pretrained(self.folder))
 
     def quantize(
@@ -78,7 +78,7 @@ class FloatRows:
         save_file(weights, folder / WEIGHTS_FILE)
 
 
-def logits_of(model: PreTrainedModel) -> Logits:
+def logits_of(model: PreTrainedModel) -> Answer:
     """A model's forward pass, from float32 images to logits."""
     model.eval()
 

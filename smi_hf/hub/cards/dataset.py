@@ -21,7 +21,8 @@ from smi_hf.hub.cards.markdown import (
     settings_table,
     template_environment,
 )
-from smi_hf.models.references import License
+from smi_hf.models.embeddings import HEAD_FILE
+from smi_hf.models.references import HeadReference, License
 from smi_hf.starts.base import STARTS, start_label
 
 _SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
@@ -32,9 +33,11 @@ _CAPTIONS = {
 _STAGES_CAPTION = (
     "How images come about: a row per trajectory, its start, then its images in the order in which they left"
 )
-_POLICIES = {
-    "smi": "those with the lowest CLS attention in the last block",
-    "random": "chosen at random",
+# After what patches are ranked, by what the teacher reads its answer from.
+_ATTENTION = {
+    "cls": "CLS attention in the last block",
+    "patches": "attention received in the last block",
+    "query": "attention of the query that pools",
 }
 
 # What images depend on that were not optimized.
@@ -62,13 +65,15 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
     is_teacher_on_hub = is_on_hub(record.teacher.name, record.teacher.revision)
     on_hub = [f"base_model:{record.teacher.name}"] if is_teacher_on_hub else []
     license = record.teacher.license
+    attention, head = _ATTENTION[record.results.get("patches_ranked_by") or "cls"], record.teacher.head
+    policies = {"smi": f"those with the lowest {attention}", "random": "chosen at random"}
     num_steps, start = record.settings["num_steps"], describe_start(record.full_settings["start"])
     data = DatasetCardData(
         pretty_name=plain(dataset_title(record)),
         **license_metadata(license, *(borrowed for _, borrowed in _borrowed(record))),
         annotations_creators=["machine-generated"],
         source_datasets=["extended" if start.is_dataset else "original"],
-        task_categories=["image-classification"],
+        task_categories=["image-classification" if head is None else "image-feature-extraction"],
         tags=[*_tags(start, num_steps), "smi_hf", *on_hub],
         size_categories=[next((name for name, bound in _SIZES if num_images < bound), "1M<n<10M")],
         thumbnail=thumbnail,
@@ -85,6 +90,7 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             image_size=record.image_size,
             image_mean=record.image_mean,
             image_std=record.image_std,
+            is_bgr=record.normalization.is_bgr,
             keep_counts=record.keep_counts,
             num_images=num_images,
             num_steps=num_steps,
@@ -99,7 +105,12 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
             results={"device": record.environment.device if record.environment else None},
             prunes=_prunes(record),
             terms=_terms(record),
-            policy_words=_POLICIES.get(record.settings["policy"], f"by the policy {record.settings['policy']}"),
+            attention_words=attention,
+            policy_words=policies.get(record.settings["policy"], f"by the policy {record.settings['policy']}"),
+            head=head,
+            head_file=HEAD_FILE,
+            kind_words=_kind_words(head),
+            saw_words="saw a chosen label in" if head is None or head.has_labels else "gave a chosen direction to",
             settings=settings_table(_shown_settings(record)),
             versions=describe_versions(record.environment),
             repo=repo_id or NO_REPOSITORY,
@@ -111,6 +122,12 @@ def render_card(record: DatasetRecord, *, repo_id: str | None = None) -> Dataset
         )
     )
     return DatasetCard(text)
+
+
+def _kind_words(head: HeadReference | None) -> str:
+    if head is None:
+        return "an image classifier"
+    return "an image tower" if head.has_labels else "a backbone"
 
 
 def dataset_title(record: DatasetRecord) -> str:

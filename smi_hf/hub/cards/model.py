@@ -11,7 +11,7 @@ from smi_hf.data.report_file import REPORT_FILE
 from smi_hf.data.schema import CARD_FILE
 from smi_hf.evaluation.intervals import wilson_interval
 from smi_hf.evaluation.record import RESULTS_FILE, ModelRecord, Runtime
-from smi_hf.evaluation.table import Scores, has_top5, table_cells
+from smi_hf.evaluation.table import Scores, has_top5, main_column, table_cells
 from smi_hf.evaluation.verdict import controls_words, quality_words, ratio_words, sentences
 from smi_hf.files import replaced_atomically
 from smi_hf.hub.cards.chain import base_model, made_from, name_parts, way_notes, way_table
@@ -27,6 +27,8 @@ from smi_hf.hub.cards.markdown import (
     template_environment,
 )
 from smi_hf.hub.loaders import LOADERS, loader_name
+from smi_hf.models.embeddings import HEAD_FILE
+from smi_hf.models.references import HeadReference
 
 _FLOAT_BITS = 32
 # Of the Hub.
@@ -36,7 +38,7 @@ _LONGEST_TAG = 100
 # checkpoints, logs and a pickle of its arguments, too.
 _FILES = {
     "quantized": ("*",),
-    "distilled": ("*config.json", "model*.safetensors", "model.safetensors.index.json"),
+    "distilled": ("*config.json", "model*.safetensors", "model.safetensors.index.json", HEAD_FILE),
     "pruned": ("*",),
 }
 # The Hub's words for what a model is to the one that it was made from. It has none for a pruned one.
@@ -52,18 +54,19 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
     name = repo_id.rpartition("/")[2] if repo_id else _model_name(record)
     base = base_model(record)
     licenses = made_from(record)
+    loader, head, results = LOADERS.get(loader_name(record)), record.head, _eval_results(record)
     used = [dataset for step in record.steps for dataset in step.datasets]
     data = ModelCardData(
         **license_metadata(*(license for _, license in licenses)),
         library_name=_library(record),
-        pipeline_tag="image-classification",
+        pipeline_tag="image-classification" if head is None else "image-feature-extraction",
         base_model=[base] if base else None,
         base_model_relation=_RELATIONS[record.kind] if base else None,
         datasets=_unique(each.name for each in used if is_on_hub(each.name, each.revision)) or None,
         tags=_tags(record),
-        metrics=["accuracy"] if record.rows else None,
-        model_name=plain(name) if record.rows else None,
-        eval_results=_eval_results(record) or None,
+        metrics=["accuracy"] if results else None,
+        model_name=plain(name) if results else None,
+        eval_results=results or None,
     )
     own_row = record.rows[1] if record.rows else None
     reference, of_reference = _reference(record)
@@ -74,7 +77,11 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
             metadata=Markup(data.to_yaml()),
             title=model_title(record),
             sentences=model_sentences(record),
-            loader=LOADERS.get(loader_name(record)),
+            loader=loader and loader.of(head),
+            head=head,
+            embedding=head and _embedding(head),
+            model_class=_model_class(record),
+            head_file=HEAD_FILE,
             repo=repo_id or NO_REPOSITORY,
             is_on_hub=repo_id is not None,
             **{key: getattr(record, key) for key in ("kind", "teacher", "student", "settings", "rows", "measured")},
@@ -84,10 +91,9 @@ def render_model_card(record: ModelRecord, *, repo_id: str | None = None) -> Mod
             table_rows=_table(record),
             num_runs=len(own_row.runs) if own_row else 0,
             own_figures=_own_figures(record) if own_row else None,
-            own_top1=f"{100 * own_row.runs[0].top1:.1f}" if own_row else None,
+            own_main=_main_words(record) if own_row else None,
             reference_words=reference,
             reference_short=of_reference,
-            interval=_interval(own_row.runs[0].top1, record.measured.num_images) if own_row else None,
             has_speed=any("latency_ms_1" in row.figures for row in record.rows),
             device=record.environment.device,
             backend=record.settings.get("backend"),
@@ -210,6 +216,12 @@ def _loading(record: ModelRecord) -> list[str]:
     return [f"loading/{record.settings['backend']}.md.jinja", "loading/any.md.jinja"]
 
 
+def _model_class(record: ModelRecord) -> str:
+    """The class that loads it, where a template names one."""
+    loader = LOADERS.get(loader_name(record))
+    return loader.of(record.head).class_name if loader else ""
+
+
 def _tags(record: ModelRecord) -> list[str]:
     tags = [record.source.model_type]
     kinds = {step.kind for step in record.steps}
@@ -232,10 +244,13 @@ def _eval_results(record: ModelRecord) -> list[EvalResult]:
     if not record.rows:
         return []
     own, measured = record.rows[1].runs[0], record.measured
+    if own.top1 is None:
+        return []
+    task = "Image classification" if record.head is None else "Zero-shot image classification"
     return [
         EvalResult(
-            task_type="image-classification",
-            task_name="Image classification",
+            task_type=task.lower().replace(" ", "-"),
+            task_name=task,
             dataset_type=plain(measured.type),
             dataset_name=plain(measured.dataset),
             dataset_split=measured.split and plain(measured.split),
@@ -262,14 +277,28 @@ def _own_figures(record: ModelRecord) -> str:
         ("top1", "top-1"),
         *([("top5", "top-5")] if has_top5(record.num_labels) else []),
         ("agreement", "agreement"),
+        ("neighbors", "the same nearest neighbors"),
     ]
-    return ", ".join(f"{words} {100 * getattr(own, key):.1f} %" for key, words in named)
+    known = [(words, getattr(own, key)) for key, words in named]
+    return ", ".join(f"{words} {100 * value:.1f} %" for words, value in known if value is not None)
 
 
-def _interval(share: float, count: int) -> tuple[str, str]:
-    """The 95 % interval of a share of `count` images, in percent."""
+def _main_words(record: ModelRecord) -> str:
+    """What this model itself was judged by, with its interval."""
+    main, count = main_column(record.rows), record.measured.num_images
+    share = getattr(record.rows[1].runs[0], main.key)
     low, high = wilson_interval(share, count)
-    return f"{100 * low:.1f}", f"{100 * high:.1f}"
+    what = "top-1 accuracy" if main.key == "top1" else "share of images with the same nearest neighbor"
+    return (
+        f"{what} of this model is {100 * share:.1f} %, with a 95 % interval of {100 * low:.1f} to {100 * high:.1f} % "
+        f"(Wilson, {count} images)"
+    )
+
+
+def _embedding(head: HeadReference) -> str:
+    """Python that reads embeddings (B, D) off a model's answer to `inputs`."""
+    reading = {"given": "", "first": "[:, 0]", "patches": f"[:, {head.num_prefix}:].mean(1)"}[head.pooling]
+    return f"model(**inputs).{head.output}{reading}"
 
 
 def _dataset_table(record: ModelRecord) -> list[Sequence[str]]:

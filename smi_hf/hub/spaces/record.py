@@ -92,6 +92,11 @@ def describe_space(
 
 
 def _of_model(record: ModelRecord, own: Shown, space_dataset: str | None) -> SpaceRecord:
+    if record.head is not None:
+        raise UsageError(
+            "no Space can be made of this model: a Space shows labels, and this is an image tower or a backbone, "
+            "which gives embeddings; publish it without a Space"
+        )
     known = [Shown(each.name, each.revision) for each in record.datasets if is_on_hub(each.name, each.revision)]
     dataset = Shown(space_dataset) if space_dataset else next(iter(known), None)
     loader = loader_name(record)
@@ -114,7 +119,8 @@ def _of_model(record: ModelRecord, own: Shown, space_dataset: str | None) -> Spa
 
 def _of_dataset(record: DatasetRecord, own: Shown) -> SpaceRecord:
     teacher = record.teacher
-    is_there = is_on_hub(teacher.name, teacher.revision)
+    # A tower or a backbone has no labels to show for a picture.
+    is_there = is_on_hub(teacher.name, teacher.revision) and teacher.head is None
     loader = "transformers" if is_there else None
     packages = record.environment.packages if record.environment else {}
     return SpaceRecord(

@@ -180,7 +180,7 @@ def check_controls_judged(controls: Sequence[str], *, has_images: bool) -> None:
         UsageError: there are none.
     """
     if controls and not has_images:
-        raise UsageError("controls are rows of a table of accuracies; give --eval_dataset as well (images in Python)")
+        raise UsageError("controls are rows of a result table; give --eval_dataset as well (images in Python)")
 
 
 def check_control_seeds(seeds: Sequence[int]) -> None:

@@ -6,7 +6,7 @@ from smi_hf.images.controls.base import ControlInputs, register_control
 
 if TYPE_CHECKING:
     from smi_hf.images.kept import KeptImages
-    from smi_hf.models import SparseClassifier
+    from smi_hf.models import VisionClassifier
 
 
 @register_control("filled", "the sparse dataset's images, every patch, pruned ones black")
@@ -14,7 +14,7 @@ def filled(inputs: ControlInputs) -> "list[KeptImages]":
     return [all_patches(images, inputs.teacher.model) for images in inputs.sparse]
 
 
-def all_patches(images: "KeptImages", model: "SparseClassifier") -> "KeptImages":
+def all_patches(images: "KeptImages", model: "VisionClassifier") -> "KeptImages":
     """The same images, every patch kept; what was pruned is black."""
     from smi_hf.images.kept import KeptImages
 

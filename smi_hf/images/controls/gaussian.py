@@ -6,7 +6,7 @@ from smi_hf.images.controls.base import ControlInputs, register_control
 
 if TYPE_CHECKING:
     from smi_hf.images.kept import KeptImages
-    from smi_hf.models import SparseClassifier
+    from smi_hf.models import VisionClassifier
 
 
 @register_control("gaussian", "Gaussian noise")
@@ -14,7 +14,7 @@ def gaussian(inputs: ControlInputs) -> "list[KeptImages]":
     return [gaussian_noise(inputs.teacher.model, inputs.num_images, seed=seed) for seed in inputs.seeds]
 
 
-def gaussian_noise(model: "SparseClassifier", num_images: int, *, seed: int = 0) -> "KeptImages":
+def gaussian_noise(model: "VisionClassifier", num_images: int, *, seed: int = 0) -> "KeptImages":
     """N(0, 1) in normalized units, every patch kept; the same seed gives the same noise."""
     import torch
 

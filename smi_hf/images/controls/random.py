@@ -7,7 +7,7 @@ from smi_hf.images.controls.base import ControlInputs, register_control
 
 if TYPE_CHECKING:
     from smi_hf.images.kept import KeptImages
-    from smi_hf.models import SparseClassifier
+    from smi_hf.models import VisionClassifier
 
 
 @register_control(
@@ -22,7 +22,7 @@ def random(inputs: ControlInputs) -> "list[KeptImages]":
     return [replace(each, source=source) for each in made]
 
 
-def random_patches(images: "KeptImages", model: "SparseClassifier", num_kept: int, *, seed: int = 0) -> "KeptImages":
+def random_patches(images: "KeptImages", model: "VisionClassifier", num_kept: int, *, seed: int = 0) -> "KeptImages":
     """The same images with as many patches chosen at random; for densely inverted images."""
     import torch
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 def real(inputs: ControlInputs) -> "list[KeptImages]":
     from smi_hf.images.real import load_image_set
 
-    images = load_image_set(inputs.argument, inputs.teacher.label_names)
+    images = load_image_set(inputs.argument, inputs.teacher.judged_labels)
     if images.is_synthetic:
         raise UsageError(
             f"dataset {inputs.argument} is a sparse dataset of synthetic images, but this control needs photographs; "

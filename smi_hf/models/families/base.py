@@ -1,45 +1,156 @@
-"""What a model family has to say about itself, and which families are refused and why."""
+"""What a model family has to say about itself, and what cannot be shown single patches and why.
 
+Legend: `B` images, `N` patches of the grid, `K` kept patches, `R` prefix tokens, `T = R + K` tokens, `D` hidden size.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from torch import nn
-from transformers import PretrainedConfig
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
 
 from smi_hf.errors import UsageError
+from smi_hf.models.attention import attention_implementation
+from smi_hf.models.embeddings import Reading
 from smi_hf.patches.grid import PatchGrid
 from smi_hf.registry import Registry, suggest
+
+# Which tokens an answer is read from: the CLS token, the mean of the patches, or a query that attends to them.
+ReadFrom = Literal["cls", "patches", "query"]
+
+
+@dataclass(frozen=True)
+class Positions:
+    """A module whose output depends on where patches are: rotary angles, a relative position bias.
+
+    Args:
+        module: a part of the model.
+        full: what it gives for the whole grid.
+        gathered: from that and places (B, K) to what it would give for those patches, an entry for each image.
+        method: of the module, which the model asks for it.
+    """
+
+    module: nn.Module
+    full: Callable[[], Any]
+    gathered: Callable[[Any, Tensor], Any]
+    method: str = "forward"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the encoder of a model.
+
+    Args:
+        hidden_size: D.
+        num_layers: blocks.
+        num_heads: of each block.
+        mlp_size: hidden units of an MLP.
+    """
+
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    mlp_size: int
 
 
 @dataclass(frozen=True)
 class ViTFamily:
-    """A family whose tokens are prefix tokens followed by one independent token per patch.
+    """A family whose tokens are prefix tokens followed by one token per patch.
 
-    "Independent" means that a patch's position enters through its own embedding alone: then leaving tokens out of the
-    stock forward is all there is to a sparse forward. The first prefix token must be the CLS token.
+    Of a plain one a patch's position enters through its own embedding alone: then leaving tokens out of the stock
+    forward is all there is to a sparse forward. Others list the modules that know positions, too (`positions`).
+
+    A family that departs from this overrides a method; each takes the Hugging Face model, a classifier or a bare one.
 
     Args:
-        backbone: attribute of the classifier that holds the backbone; its `embeddings` make the tokens.
+        backbone: attribute of a classifier that holds the backbone, whose `embeddings` make the tokens; a model
+            without it is its own backbone.
         interpolates_by_itself: whether the stock forward takes other image sizes without being asked to
             (`interpolate_pos_encoding=True`), so that the image processor may choose the size.
+        projection: the convolution that embeds patches, within the embeddings.
+        can_interpolate: whether images of another size than the configuration's can be shown at all.
+        bare_options: keyword arguments with which `AutoModel` loads a checkpoint without a classification head.
+        embeds_in_a_module: whether `find_embeddings` gives the tokens as the blocks take them, so that an exported
+            graph can be cut there.
     """
 
     backbone: str
     interpolates_by_itself: bool = False
+    projection: str = "patch_embeddings.projection"
+    can_interpolate: bool = True
+    bare_options: tuple[tuple[str, Any], ...] = ()
+    embeds_in_a_module: bool = True
 
-    def embeddings_arguments(self, config: PretrainedConfig, image_size: tuple[int, int]) -> dict[str, bool]:
-        """Keyword arguments with which the stock embeddings accept images of that size.
+    # Where things are.
+
+    def why_not(self, model: PreTrainedModel) -> str | None:
+        """Why a model of this family cannot be shown single patches, as the end of a sentence; None if it can."""
+        return None
+
+    def vision_config(self, model: PreTrainedModel) -> PretrainedConfig:
+        """The part of the configuration that is about images."""
+        return getattr(model.config, "vision_config", model.config)
+
+    def find_backbone(self, model: PreTrainedModel) -> nn.Module:
+        """The module that holds embeddings and blocks."""
+        return getattr(model, self.backbone, model)
+
+    def find_embeddings(self, model: PreTrainedModel) -> nn.Module:
+        """The module that makes tokens of pixels."""
+        return self.find_backbone(model).embeddings
+
+    def find_projection(self, model: PreTrainedModel) -> nn.Conv2d:
+        """The convolution that embeds patches."""
+        return self.find_embeddings(model).get_submodule(self.projection)
+
+    def native_grid(self, model: PreTrainedModel) -> PatchGrid:
+        """The patch grid of the images that a model is made for."""
+        vision = self.vision_config(model)
+        return PatchGrid.from_sizes(vision.image_size, vision.patch_size)
+
+    def shape(self, model: PreTrainedModel) -> Shape:
+        """Sizes of the encoder."""
+        vision = self.vision_config(model)
+        hidden_size = vision.hidden_size
+        has_ratio = hasattr(vision, "mlp_ratio")
+        mlp_size = int(hidden_size * vision.mlp_ratio) if has_ratio else vision.intermediate_size
+        return Shape(hidden_size, vision.num_hidden_layers, vision.num_attention_heads, mlp_size)
+
+    def head_mixer(self, block: nn.Module) -> nn.Module:
+        """The linear layer of a block that mixes what its heads have read."""
+        attention = getattr(block, "attention", None) or block.self_attn
+        for name in ("o_proj", "out_proj"):
+            if hasattr(attention, name):
+                return getattr(attention, name)
+        return attention.output.dense
+
+    def mlps_beside(self, model: PreTrainedModel) -> Sequence[nn.Module]:
+        """MLPs outside of the blocks that the configuration gives as many hidden units as those of the blocks."""
+        return ()
+
+    # How tokens enter.
+
+    def embeddings_arguments(self, model: PreTrainedModel, image_size: tuple[int, int]) -> dict[str, bool]:
+        """Keyword arguments with which the stock model and its embeddings accept images of that size.
 
         Raises:
-            UsageError: positions would have to be interpolated, and those of a grid that is not square cannot be.
+            UsageError: positions would have to be interpolated, and those of this family, or of a grid that is not
+                square, cannot be.
         """
-        native = PatchGrid.from_sizes(config.image_size, config.patch_size)
+        native, model_type = self.native_grid(model), model.config.model_type
         if image_size == native.image_size and (native.rows == native.columns or not self.interpolates_by_itself):
             return {}
+        if not self.can_interpolate:
+            raise UsageError(
+                f"a {model_type!r} model takes images of {native.image_height}x{native.image_width} px and no "
+                f"others, but {image_size[0]}x{image_size[1]} was asked for; leave out image_size"
+            )
         # The stock models take the number of positions for a square: a wrong shape, or positions scrambled in silence.
         if native.rows != native.columns:
             raise UsageError(
-                f"the positions of this {config.model_type!r} model's {native.rows}x{native.columns} patches cannot "
+                f"the positions of this {model_type!r} model's {native.rows}x{native.columns} patches cannot "
                 f"be interpolated, which transformers does for square grids alone; use a model of square images"
                 + (
                     ""
@@ -49,10 +160,106 @@ class ViTFamily:
             )
         return {} if self.interpolates_by_itself else {"interpolate_pos_encoding": True}
 
-    def head_mixer(self, block: nn.Module) -> nn.Module:
-        """The linear layer of a block that mixes what its heads have read."""
-        attention = block.attention
-        return attention.o_proj if hasattr(attention, "o_proj") else attention.output.dense
+    def embed(self, model: PreTrainedModel, pixels_BCHW: Tensor, **arguments: Any) -> Tensor:
+        """What the stock embeddings give, (B, R + N, D)."""
+        return self.find_embeddings(model)(pixels_BCHW, **arguments)
+
+    def drop(self, model: PreTrainedModel, tokens_BTD: Tensor) -> Tensor:
+        """Tokens as dropout leaves them behind the embeddings."""
+        dropout = getattr(self.find_embeddings(model), "dropout", None)
+        return tokens_BTD if dropout is None else dropout(tokens_BTD)
+
+    @contextmanager
+    def embeddings_bypassed(self, model: PreTrainedModel) -> Iterator[None]:
+        """While it lasts, a model that is given `packed` tokens for `pixel_values` runs on them.
+
+        No module is replaced.
+        """
+        embeddings = self.find_embeddings(model)
+        embeddings.forward = self.unpacker(model)
+        try:
+            yield
+        finally:
+            del embeddings.forward
+
+    def packed(self, tokens_BTD: Tensor) -> Tensor:
+        """Tokens as they are handed over for `pixel_values` while embeddings are bypassed."""
+        return tokens_BTD
+
+    def unpacker(self, model: PreTrainedModel) -> Callable[..., Any]:
+        """What stands in for the forward of bypassed embeddings, and makes tokens of what `packed` gave.
+
+        The same function at each call: torch.compile guards on its identity.
+        """
+        return return_tokens
+
+    def positions(self, model: PreTrainedModel, grid: PatchGrid) -> Sequence[Positions]:
+        """The modules behind the embeddings that know positions; none of a plain family."""
+        return ()
+
+    # How an answer is read.
+
+    def reads_from(self, model: PreTrainedModel) -> ReadFrom:
+        """Which tokens the answer is read from, after which patches are ranked."""
+        return "cls"
+
+    @contextmanager
+    def attentions_seen(self, model: PreTrainedModel) -> Iterator[tuple[dict[str, Any], list[Tensor]]]:
+        """While it lasts, a forward with these keyword arguments gives attention: in its output, or in the list."""
+        with attention_implementation(model, "eager"):
+            yield {"output_attentions": True}, []
+
+    @contextmanager
+    def attention_of_query(self, model: PreTrainedModel) -> Iterator[list[Tensor]]:
+        """While it lasts, a forward appends how much the pooling query attends to each patch, (B, K).
+
+        For families whose answer is read by a query alone.
+        """
+        raise NotImplementedError(f"{type(model).__name__} has no query that pools patches")
+        yield []
+
+    # What the configuration of a smaller model says.
+
+    def tell_depth(self, model: PreTrainedModel, num_layers: int) -> None:
+        """Writes the number of layers where the configuration of a model has it."""
+        config = self.vision_config(model)
+        config.num_hidden_layers = num_layers
+        if hasattr(config, "stage_names"):
+            # A backbone's names of its stages, of which the last was its output.
+            config.stage_names = config.stage_names[: num_layers + 1]
+            config.out_features = config.stage_names[-1:]
+
+    def tell_width(self, model: PreTrainedModel, num_units: int) -> None:
+        """Writes the number of hidden units of an MLP where the configuration of a model has it, and can say it."""
+        config = self.vision_config(model)
+        if not hasattr(config, "mlp_ratio"):
+            config.intermediate_size = num_units
+        elif num_units % config.hidden_size == 0:
+            # transformers 5 takes a whole number alone.
+            config.mlp_ratio = num_units // config.hidden_size
+
+    def width_step(self, model: PreTrainedModel) -> int:
+        """What the configuration of a model counts hidden units in: 1, or its hidden size if it has a ratio alone."""
+        config = self.vision_config(model)
+        return config.hidden_size if hasattr(config, "mlp_ratio") else 1
+
+    # Checkpoints without a classification head.
+
+    def bare_class(self, config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
+        """The class that loads an image tower or a backbone, and keyword arguments for its `from_pretrained`."""
+        from transformers import AutoModel
+
+        return AutoModel, dict(self.bare_options)
+
+    def reading(self, model: PreTrainedModel, num_prefix: int) -> Reading:
+        """How the embedding of an image is read off the output of a bare model."""
+        pooling = "first" if self.reads_from(model) == "cls" else "patches"
+        return Reading("last_hidden_state", pooling, num_prefix if pooling == "patches" else 0)
+
+
+def return_tokens(tokens_BTD: Tensor, *args: object, **kwargs: object) -> Tensor:
+    """Stands in for the forward of embeddings that are handed finished tokens."""
+    return tokens_BTD
 
 
 FAMILIES: Registry[ViTFamily] = Registry("model family", "smi_hf.models.families")
@@ -60,7 +267,7 @@ FAMILIES: Registry[ViTFamily] = Registry("model family", "smi_hf.models.families
 
 def register_family(model_type: str, family: ViTFamily) -> None:
     """Files a family under the `model_type` of its configuration."""
-    FAMILIES.register(model_type)(family)
+    FAMILIES.register(model_type.replace("-", "_"))(family)
 
 
 def import_family(name_or_path: str, **options: Any) -> None:
@@ -75,49 +282,71 @@ def import_family(name_or_path: str, **options: Any) -> None:
     if not any(map(FAMILIES.not_imported_from, FAMILIES.names())):
         return
     values, _ = PretrainedConfig.get_config_dict(name_or_path, **options)
-    if FAMILIES.not_imported_from(model_type := str(values.get("model_type"))):
-        FAMILIES.get(model_type)
+    if FAMILIES.not_imported_from(name := str(values.get("model_type")).replace("-", "_")):
+        FAMILIES.get(name)
 
 
-_WINDOWS = "attends within windows of neighbouring patches, which pruning would tear apart"
-_RELATIVE = "adds a relative position bias of the full grid to its attention"
-_ROTARY = "rotates queries and keys by positions of the full grid (RoPE)"
-_NO_CLS = "classifies without a CLS token, so patches have no CLS attention to be ranked by"
-UNSUPPORTED: dict[str, str] = {
+_WINDOWS = "attends within windows of neighboring patches, which pruning would tear apart"
+_SHRINKS = "shrinks its grid between stages"
+_CONVOLVES = "convolves, so that a patch is nothing without its neighbors"
+# Why a model cannot be shown single patches. All of them can be shown whole images.
+DENSE_REASONS: dict[str, str] = {
     "swin": _WINDOWS,
     "swinv2": _WINDOWS,
     "donut-swin": _WINDOWS,
     "hiera": _WINDOWS,
-    "beit": _RELATIVE,
-    "data2vec-vision": _RELATIVE,
-    "dinov3_vit": _ROTARY,
-    "siglip": _NO_CLS,
-    "siglip2": _NO_CLS,
-    "clip": _NO_CLS,
+    "dinat": _WINDOWS,
+    "nat": _WINDOWS,
     "mobilevit": "mixes convolutions with attention over unfolded pixels",
-    "levit": "shrinks its grid between stages",
-    "pvt": "shrinks its grid between stages",
-    "pvt_v2": "shrinks its grid between stages",
-    "segformer": "shrinks its grid between stages",
+    "mobilevitv2": "mixes convolutions with attention over unfolded pixels",
+    "levit": _SHRINKS,
+    "pvt": _SHRINKS,
+    "pvt_v2": _SHRINKS,
+    "segformer": _SHRINKS,
     "cvt": "embeds patches that overlap",
+    "bit": _CONVOLVES,
+    "convnext": _CONVOLVES,
+    "convnextv2": _CONVOLVES,
+    "efficientnet": _CONVOLVES,
+    "mobilenet_v1": _CONVOLVES,
+    "mobilenet_v2": _CONVOLVES,
+    "regnet": _CONVOLVES,
+    "resnet": _CONVOLVES,
 }
 
 
-def find_family(config: PretrainedConfig) -> ViTFamily:
-    """The family of a configuration.
+def family_of(config: PretrainedConfig) -> ViTFamily | None:
+    """The family of a configuration, None if none is registered for it."""
+    name = _name_of(config)
+    return FAMILIES.get(name) if name in FAMILIES else None
+
+
+def find_family(model: PreTrainedModel) -> ViTFamily:
+    """The family of a model that can be shown single patches.
 
     Raises:
-        UsageError: none serves it; says why where that is known, and lists those that are served.
+        UsageError: it cannot; says why where that is known, and lists the families that are served.
     """
-    model_type = config.model_type
-    if model_type in FAMILIES:
-        return FAMILIES.get(model_type)
-    if model_type in UNSUPPORTED:
-        reason = f"it {UNSUPPORTED[model_type]}"
-    elif not hasattr(config, "patch_size") or not hasattr(config, "num_attention_heads"):
-        reason = "it is not a plain Vision Transformer (no patch size or attention heads in its configuration)"
-    else:
-        reason = f"no family is registered for it{suggest(model_type, FAMILIES.names())}"
-    raise UsageError(
-        f"model type {model_type!r} cannot be inverted sparsely: {reason}. Supported: {', '.join(FAMILIES.names())}"
-    )
+    if (reason := why_dense(model)) is not None:
+        raise UsageError(
+            f"model type {model.config.model_type!r} cannot be shown single patches: {reason}. Families that can: "
+            f"{', '.join(FAMILIES.names())}"
+        )
+    family = family_of(model.config)
+    assert family is not None
+    return family
+
+
+def why_dense(model: PreTrainedModel) -> str | None:
+    """Why a model can be shown whole images alone, as the end of a sentence; None if not, but single patches, too."""
+    family, model_type = family_of(model.config), model.config.model_type
+    if family is not None:
+        return family.why_not(model)
+    if model_type in DENSE_REASONS:
+        return f"it {DENSE_REASONS[model_type]}"
+    return f"no family is registered for it{suggest(model_type, FAMILIES.names())}"
+
+
+def _name_of(config: PretrainedConfig) -> str:
+    """The name of the file of a family: model types may have hyphens, modules of Python may not."""
+    return config.model_type.replace("-", "_")

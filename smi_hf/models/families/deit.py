@@ -2,4 +2,4 @@
 
 from smi_hf.models.families.base import ViTFamily, register_family
 
-register_family("deit", ViTFamily(backbone="deit"))
+register_family("deit", ViTFamily(backbone="deit", bare_options=(("add_pooling_layer", False),)))

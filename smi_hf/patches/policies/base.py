@@ -21,14 +21,16 @@ class SelectionInputs:
     Args:
         kept_BK: patches kept so far, int64 (B, K).
         num_kept: M, how many the schedule lets stay, 1 <= M <= K.
-        cls_attention: runs the scoring pass and returns CLS attention, float (B, K); call it only if needed.
+        patch_attention: runs the scoring pass and returns how much of the answer is read from each patch, float
+            (B, K): the attention of the CLS token, or what stands for it (`SparseClassifier.patch_attention`). Call
+            it only if needed.
         generators: one CPU generator an image, the only randomness allowed.
         num_leaving: F, how many are to leave as a finished image, 0 <= F <= K - M; 0 for all policies but `pri`.
     """
 
     kept_BK: "Tensor"
     num_kept: int
-    cls_attention: Callable[[], "Tensor"]
+    patch_attention: Callable[[], "Tensor"]
     generators: "list[torch.Generator]"
     num_leaving: int = 0
 

@@ -13,6 +13,6 @@ def select(inputs: SelectionInputs) -> Selection:
     Dropped are only the patches that cannot be shared equally, at the first prune, those of lowest attention. The
     paper's 2, 4 and 7 images divide its 196 patches.
     """
-    order_BK = inputs.cls_attention().argsort(dim=1, descending=True, stable=True)
+    order_BK = inputs.patch_attention().argsort(dim=1, descending=True, stable=True)
     first, last = inputs.num_leaving, inputs.num_leaving + inputs.num_kept
     return Selection(order_BK[:, first:last].sort(dim=1).values, order_BK[:, :first].sort(dim=1).values)

@@ -17,7 +17,7 @@ from smi_hf.quantization.config import ALL_OPERATORS, FLOAT_BITS, WIDE_BITS, Qua
 from smi_hf.registry import suggest
 
 if TYPE_CHECKING:  # not at run time: --help lists the back ends, and must not wait for torch
-    from smi_hf.evaluation.predictors import Logits
+    from smi_hf.evaluation.predictors import Answer
     from smi_hf.evaluation.record import Runtime
     from smi_hf.images.kept import KeptImages
     from smi_hf.models import Teacher
@@ -34,7 +34,7 @@ class FloatModel(Protocol):
     folder: Path
     layers: Mapping[str, str]
 
-    def load(self) -> "Logits":
+    def load(self) -> "Answer":
         """Its forward pass in floating point."""
 
     def quantize(
@@ -62,6 +62,8 @@ class QuantizationBackend(Protocol):
         widths: (weights, activations) in bits that it has, None for weights of any from 2 to 8, activations of any
             from 2 to 16, and 32.
         operators: types of layers that it quantizes unless told otherwise.
+        dense_operators: the same of models that are shown whole images, which convolve; `operators` where a back end
+            has no such attribute.
         targets: presets, the default first; empty if it has none.
         has_quantized_outputs: whether it can quantize what a layer writes.
         has_wide_layers: whether single layers can have activations of 16 bits.
@@ -86,8 +88,11 @@ class QuantizationBackend(Protocol):
     def is_saved_in(self, folder: Path) -> bool:
         """Whether a folder holds a model of this back end."""
 
-    def load(self, folder: Path) -> "Logits":
-        """The model of a folder, as a function from images to logits."""
+    def load(self, folder: Path) -> "Answer":
+        """The model of a folder, as a function from images to what it gives: logits, or what embeddings are read off.
+
+        A folder of an image tower or backbone has an embedding head (`smi_hf.models.embeddings.HEAD_FILE`).
+        """
 
 
 BackendClass = TypeVar("BackendClass", bound=type)
@@ -147,16 +152,24 @@ def check_settings(name: str, settings: QuantizationConfig) -> None:
         )
 
 
-def choose_layers(layers: Mapping[str, str], backend: QuantizationBackend, settings: QuantizationConfig) -> list[str]:
+def choose_layers(
+    layers: Mapping[str, str],
+    backend: QuantizationBackend,
+    settings: QuantizationConfig,
+    *,
+    is_dense: bool = False,
+) -> list[str]:
     """Names of the layers that settings ask to quantize.
 
     Args:
         layers: type by name, as of `FloatModel`.
+        is_dense: whether the model is shown whole images.
 
     Raises:
         UsageError: a type or a name does not exist, or nothing is left to quantize.
     """
-    operators = settings.operators or backend.operators
+    usual = getattr(backend, "dense_operators", backend.operators) if is_dense else backend.operators
+    operators = settings.operators or usual
     types = sorted(set(layers.values()))
     for operator in operators:
         if settings.operators and operator not in (*ALL_OPERATORS, *types):

@@ -18,14 +18,15 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from smi_hf.errors import RunError
-from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.predictors import Answer
 from smi_hf.evaluation.record import Runtime
 from smi_hf.files import one_line
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import QuantizationConfig
-from smi_hf.quantization.exports.manifest import exported_classifier
+from smi_hf.quantization.exports.halves import calibration_inputs
+from smi_hf.quantization.exports.manifest import exported_model
 from smi_hf.quantization.exports.pt2e import (
     LINEAR,
     export_encoder,
@@ -66,8 +67,8 @@ class ExecutorchBackend:
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / MODEL_FILE).is_file()
 
-    def load(self, folder: Path) -> Logits:
-        """Logits by ExecuTorch's runtime on the CPU, one image after the other."""
+    def load(self, folder: Path) -> Answer:
+        """The answer by ExecuTorch's runtime on the CPU, one image after the other."""
         from executorch.runtime import Runtime as Executorch
 
         _check_is_program(folder / MODEL_FILE)
@@ -102,7 +103,7 @@ class ExecutorchFloatModel:
         _save(self.teacher, self.encoder.module(), self._folder)
         return self._folder
 
-    def load(self) -> Logits:
+    def load(self) -> Answer:
         return ExecutorchBackend().load(self.folder)
 
     def quantize(
@@ -113,7 +114,7 @@ class ExecutorchFloatModel:
         folder: Path,
     ) -> None:
         assert calibration is not None, "back end 'executorch' has no dynamic quantization"
-        encoder = quantized(self.encoder, calibration.tokens(self.teacher.model), _quantizer(layers))
+        encoder = quantized(self.encoder, calibration_inputs(calibration, self.teacher.model), _quantizer(layers))
         _save(self.teacher, encoder, folder)
 
 
@@ -149,7 +150,7 @@ def _save(teacher: Teacher, encoder: GraphModule, folder: Path) -> None:
     from transformers.exporters import ExportFormat
 
     program = whole_program(teacher, encoder, batch=None)
-    exported = exported_classifier(teacher, _lowered(program), ExportFormat.EXECUTORCH, ("torch", "executorch"))
+    exported = exported_model(teacher, _lowered(program), ExportFormat.EXECUTORCH, ("torch", "executorch"))
     exported.save_pretrained(folder)
 
 

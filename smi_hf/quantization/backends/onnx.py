@@ -21,9 +21,10 @@ from torch import Tensor
 
 from smi_hf.environment import dependency_lane
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.predictors import Answer
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
+from smi_hf.images.tiles import whole_images
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import WIDE_BITS, QuantizationConfig
@@ -56,6 +57,7 @@ class OnnxBackend:
     extra = "onnx"
     widths = ((8, 8), (8, WIDE_BITS))
     operators = ("MatMul", "Gemm")
+    dense_operators = ("Conv", "MatMul", "Gemm")
     targets = ("avx512_vnni", "avx2", "arm64", "tensorrt")
     has_quantized_outputs = True
     has_wide_layers = True
@@ -71,14 +73,14 @@ class OnnxBackend:
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / MODEL_FILE).is_file()
 
-    def load(self, folder: Path) -> Logits:
-        """Logits of the model of either lane, by ONNX Runtime."""
+    def load(self, folder: Path) -> Answer:
+        """The answer of the model of either lane, by ONNX Runtime."""
         import onnxruntime
 
         session = onnxruntime.InferenceSession(folder / MODEL_FILE, providers=["CPUExecutionProvider"])
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
-            return session.run(["logits"], {"pixel_values": pixels_BCHW})[0]
+            return session.run(None, {"pixel_values": pixels_BCHW})[0]
 
         return predict
 
@@ -103,7 +105,7 @@ class OnnxFloatModel:
         self._calibrated: tuple[KeptImages, Any] | None = None
         self._converted: Path | None = None
 
-    def load(self) -> Logits:
+    def load(self) -> Answer:
         return OnnxBackend().load(self.folder)
 
     def quantize(
@@ -183,7 +185,8 @@ def activation_ranges(exported: Path, teacher: Teacher, calibration: KeptImages)
 
     The exported graph embeds every patch. So it is cut in two at the tokens: PyTorch embeds the kept patches and
     hands their tokens to the second half, whose tensors keep the names that they have in the whole graph, and whose
-    ranges hold for it therefore. The first half, the embedding, sees `KeptImages.filled_images`.
+    ranges hold for it therefore. The first half, the embedding, sees `KeptImages.filled_images`. A graph that cannot
+    be cut there, as what is behind knows positions, sees `smi_hf.images.tiles.whole_images`.
 
     Args:
         exported: path of the float32 graph.
@@ -194,20 +197,25 @@ def activation_ranges(exported: Path, teacher: Teacher, calibration: KeptImages)
     import onnx
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 
-    model = onnx.load(str(exported))
-    boundary = token_tensor(model, teacher.model.family.backbone)
+    vision = teacher.model
     with tempfile.TemporaryDirectory() as work:
+        if not vision.takes_any_tokens:
+            images = whole_images(calibration, vision.grid)
+            ranges = dict(_min_max(exported, "pixel_values", images, Path(work)))
+            return TensorsData(CalibrationMethod.MinMax, ranges)
+        model = onnx.load(str(exported))
+        boundary = token_tensor(model, vision.embeddings_path)
         encoder = _tail(model, boundary, Path(work) / "encoder.onnx")
         embedding = Path(work) / "embedding.onnx"
         onnx.utils.extract_model(str(exported), str(embedding), ["pixel_values"], [boundary])
-        ranges = dict(_min_max(embedding, "pixel_values", calibration.filled_images(teacher.model.grid), Path(work)))
-        ranges |= dict(_min_max(encoder, boundary, calibration.tokens(teacher.model), Path(work)))
+        ranges = dict(_min_max(embedding, "pixel_values", calibration.filled_images(vision.grid), Path(work)))
+        ranges |= dict(_min_max(encoder, boundary, calibration.tokens(vision), Path(work)))
     return TensorsData(CalibrationMethod.MinMax, ranges)
 
 
-def token_tensor(model: Any, backbone: str) -> str:
-    """Name of the tensor that the embeddings hand to the encoder."""
-    prefix = f"/{backbone}/embeddings/"
+def token_tensor(model: Any, embeddings_path: str) -> str:
+    """Name of the tensor that the embeddings, of a path such as "vit.embeddings", hand to the encoder."""
+    prefix = f"/{embeddings_path.replace('.', '/')}/"
     # Constants of the embeddings may be used elsewhere too; they are not tokens.
     made = {
         name
@@ -232,6 +240,8 @@ def _tail(model: Any, boundary: str, path: Path) -> Path:
         dimension.dim_param = name
     # What was inferred for the full number of tokens would be false.
     del tail.graph.value_info[:]
+    for output in tail.graph.output:
+        output.type.tensor_type.ClearField("shape")
     onnx.save(onnx.shape_inference.infer_shapes(tail), str(path))
     return path
 

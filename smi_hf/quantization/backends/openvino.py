@@ -1,7 +1,8 @@
 """OpenVINO through NNCF: static int8, per-channel symmetric weights, min-max activations; or integer weights alone.
 
-A classifier is converted in two halves, the embeddings and all that is behind them. The second half takes any number
-of tokens, so it is calibrated on those of the kept patches; then the first is grafted before it.
+A model is converted in two halves, the embeddings and all that is behind them. The second half takes any number of
+tokens, so it is calibrated on those of the kept patches; then the first is grafted before it. One without such halves
+is converted whole.
 
 OpenVINO's converter is called directly in both lanes: optimum-intel's exporter fails on DINOv2 (1.27), or knows it and
 ViT-MSN no more (2.2, for transformers below 5.6); that of transformers takes many times as long, and gives operators
@@ -23,17 +24,17 @@ from torch import Tensor, nn
 
 from smi_hf.environment import dependency_lane
 from smi_hf.errors import RunError
-from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.predictors import Answer
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
-from smi_hf.models import Teacher
-from smi_hf.models.sparse import SparseClassifier, embeddings_bypassed
+from smi_hf.models import Teacher, VisionClassifier
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
 from smi_hf.quantization.exports.halves import (
     Embeddings,
+    calibration_inputs,
     examples,
-    positions_interpolated_once,
+    ready_to_trace,
     unmasked_attention,
 )
 from smi_hf.quantization.exports.quiet import quiet
@@ -70,8 +71,8 @@ class OpenVINOBackend:
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / MODEL_FILE).is_file()
 
-    def load(self, folder: Path) -> Logits:
-        """Logits of the model of either lane; what is in floating point is computed in float32.
+    def load(self, folder: Path) -> Answer:
+        """The answer of the model of either lane; what is in floating point is computed in float32.
 
         Left to itself, OpenVINO takes bfloat16 on CPUs that have it: then float32 would not be what it is called, and
         its time would say nothing of other CPUs.
@@ -80,7 +81,7 @@ class OpenVINOBackend:
         model = openvino_core().compile_model(folder / MODEL_FILE, "CPU", options)
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
-            return model({"pixel_values": pixels_BCHW})["logits"].copy()
+            return model({"pixel_values": pixels_BCHW})[0].copy()
 
         return predict
 
@@ -100,10 +101,11 @@ class OpenVINOFloatModel:
         self.teacher = teacher
         self.folder = folder
         self._embeddings, self._encoder = convert_halves(teacher.model)
-        self.layers = {name: kind for half in (self._embeddings, self._encoder) for name, kind in _layers(half)}
+        halves = (half for half in (self._embeddings, self._encoder) if half is not None)
+        self.layers = {name: kind for half in halves for name, kind in _layers(half)}
         self._save(_joined(self._embeddings, self._encoder), folder)
 
-    def load(self) -> Logits:
+    def load(self) -> Answer:
         return OpenVINOBackend().load(self.folder)
 
     def quantize(
@@ -127,24 +129,27 @@ class OpenVINOFloatModel:
         else:
             assert calibration is not None, "back end 'openvino' has no dynamic quantization"
             model = self.teacher.model
+            embeddings = self._embeddings
+            if embeddings is not None:
+                embeddings = _quantized(embeddings, calibration.filled_images(model.grid), layers, model)
             whole = _joined(
-                _quantized(self._embeddings, calibration.filled_images(model.grid), layers),
-                _quantized(self._encoder, calibration.tokens(model), layers),
+                embeddings, _quantized(self._encoder, calibration_inputs(calibration, model), layers, model)
             )
         self._save(whole, folder)
 
     def _save(self, whole: Any, folder: Path) -> None:
         if dependency_lane() == "full":
-            from optimum.intel import OVModelForImageClassification
+            from optimum.intel import OVModelForCustomTasks, OVModelForImageClassification
 
-            config = self.teacher.model.config
-            OVModelForImageClassification(whole, config=config, compile=False).save_pretrained(folder)
+            model = self.teacher.model
+            model_class = OVModelForImageClassification if model.head is None else OVModelForCustomTasks
+            model_class(whole, config=model.config, compile=False).save_pretrained(folder)
         else:
             from transformers.exporters import ExportFormat
 
-            from smi_hf.quantization.exports.manifest import exported_classifier
+            from smi_hf.quantization.exports.manifest import exported_model
 
-            exported_classifier(self.teacher, whole, ExportFormat.OPENVINO, ("openvino",)).save_pretrained(folder)
+            exported_model(self.teacher, whole, ExportFormat.OPENVINO, ("openvino",)).save_pretrained(folder)
 
 
 def import_openvino() -> Any:
@@ -167,30 +172,38 @@ def openvino_core() -> Any:
 
 
 @torch.no_grad()
-def convert_halves(model: SparseClassifier) -> tuple[Any, Any]:
-    """A classifier as two float32 OpenVINO models: embeddings (B, C, H, W) -> (B, T, D), encoder (B, T, D) -> logits.
+def convert_halves(model: VisionClassifier) -> tuple[Any | None, Any]:
+    """A model as two float32 OpenVINO models: embeddings (B, C, H, W) -> (B, T, D), encoder (B, T, D) -> answer.
 
-    B and T are dynamic. Operators have the names that they would have in one conversion of the whole.
+    B and T are dynamic. Operators have the names that they would have in one conversion of the whole. Of a model
+    without such halves the second one is the whole, (B, C, H, W) -> answer, and there is no first.
 
     Raises:
         RunError: it cannot be converted.
     """
     openvino = import_openvino()
     pixels_BCHW, tokens_BTD = examples(model)
-    module = Embeddings(model).eval()
     unmasked = nullcontext() if dependency_lane() == "full" else unmasked_attention(model)
-    with unmasked, positions_interpolated_once(model.embeddings):
-        module(pixels_BCHW)
-        embeddings = _convert(module, pixels_BCHW, [-1, *pixels_BCHW.shape[1:]], model)
-        with embeddings_bypassed(model.embeddings):
-            encoder = _convert(model.model, {"pixel_values": tokens_BTD}, [-1, -1, tokens_BTD.shape[-1]], model)
+    of_images = [-1, *pixels_BCHW.shape[1:]]
+    embeddings = None
+    with unmasked, ready_to_trace(model):
+        if tokens_BTD is None:
+            model.dense_answer(pixels_BCHW)
+            encoder = _convert(model.model, {"pixel_values": pixels_BCHW}, of_images, model)
+        else:
+            module = Embeddings(model).eval()
+            module(pixels_BCHW)
+            embeddings = _convert(module, pixels_BCHW, of_images, model)
+            packed = model.family.packed(tokens_BTD)
+            with model.embeddings_bypassed():
+                encoder = _convert(model.model, {"pixel_values": packed}, [-1, -1, *packed.shape[2:]], model)
     # A tensor has several names after conversion, and optimum takes any one of them.
-    embeddings.input(0).get_tensor().set_names({"pixel_values"})
-    # DeiT with a distillation head gives the logits of each head as well.
-    return embeddings, openvino.Model([encoder.output("logits").get_node()], encoder.get_parameters())
+    (encoder if embeddings is None else embeddings).input(0).get_tensor().set_names({"pixel_values"})
+    # DeiT with a distillation head gives the logits of each head as well, and a backbone all tokens.
+    return embeddings, openvino.Model([encoder.output(model.answer_name).get_node()], encoder.get_parameters())
 
 
-def _convert(module: nn.Module, example: Any, shape: list[int], model: SparseClassifier) -> Any:
+def _convert(module: nn.Module, example: Any, shape: list[int], model: VisionClassifier) -> Any:
     openvino = import_openvino()
     from openvino.frontend import GeneralFailure, NotImplementedFailure, OpConversionFailure, OpValidationFailure
 
@@ -211,9 +224,11 @@ def _layers(half: Any) -> Iterator[tuple[str, str]]:
             yield operator.get_friendly_name(), operator.get_type_name()
 
 
-def _joined(embeddings: Any, encoder: Any) -> Any:
-    """One model of two halves, which stay as they are."""
+def _joined(embeddings: Any | None, encoder: Any) -> Any:
+    """One model of two halves, which stay as they are; a copy of the second where there is no first."""
     openvino = import_openvino()
+    if embeddings is None:
+        return encoder.clone()
     embeddings, encoder = embeddings.clone(), encoder.clone()
     tokens = embeddings.output(0).get_node().input_value(0)
     for reader in encoder.input(0).get_target_inputs():
@@ -221,7 +236,7 @@ def _joined(embeddings: Any, encoder: Any) -> Any:
     return openvino.Model(encoder.get_results(), embeddings.get_parameters())
 
 
-def _quantized(half: Any, batches: Iterable[Tensor], layers: Sequence[str]) -> Any:
+def _quantized(half: Any, batches: Iterable[Tensor], layers: Sequence[str], model: VisionClassifier) -> Any:
     """A half in int8 where it holds some of the layers; else itself, and nothing is calibrated.
 
     Activations range from minimum to maximum over all batches; NNCF then moves one end outwards, for zero to have an
@@ -243,7 +258,8 @@ def _quantized(half: Any, batches: Iterable[Tensor], layers: Sequence[str]) -> A
             nncf.Dataset(data),
             subset_size=len(data),
             preset=nncf.QuantizationPreset.MIXED,
-            model_type=nncf.ModelType.TRANSFORMER,
+            # NNCF knows transformers, and everything else.
+            model_type=nncf.ModelType.TRANSFORMER if model.is_sparse else None,
             ignored_scope=nncf.IgnoredScope(names=sorted(names - set(layers))),
             advanced_parameters=AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,

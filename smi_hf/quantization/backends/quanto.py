@@ -23,19 +23,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.predictors import Answer
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
-from smi_hf.models import SparseClassifier, Teacher
-from smi_hf.models.families.base import find_family
+from smi_hf.models import Teacher, VisionClassifier
+from smi_hf.models.bare import model_from_config
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
+from smi_hf.quantization.stock import stock_answer
 
 # What quanto's own QuantizedTransformersModel calls them.
 QUANTIZATION_MAP_FILE = "quanto_qmap.json"
@@ -62,19 +62,19 @@ class QuantoBackend:
         folder = work / "float"
         # A copy, as save_pretrained writes to the configuration that it saves.
         copy.deepcopy(model).save_pretrained(folder)
-        sparse = SparseClassifier(model, teacher.model.grid.image_size)
-        return QuantoFloatModel(sparse, folder, linear_layers(sparse))
+        vision = teacher.model.around(model)
+        return QuantoFloatModel(vision, folder, linear_layers(vision))
 
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / QUANTIZATION_MAP_FILE).is_file()
 
-    def load(self, folder: Path) -> Logits:
-        """Logits (B, L) of images (B, C, H, W) of any size that the model takes.
+    def load(self, folder: Path) -> Answer:
+        """The answer to images (B, C, H, W) of any size that the model takes.
 
         Raises:
             UsageError: as `load_model`.
         """
-        return _logits(load_model(folder))
+        return stock_answer(load_model(folder), folder)
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class QuantoFloatModel:
         layers: "Linear" by name of module, in the order of the forward pass.
     """
 
-    model: SparseClassifier
+    model: VisionClassifier
     folder: Path
     layers: Mapping[str, str]
 
-    def load(self) -> Logits:
-        return _logits(self.model.model)
+    def load(self) -> Answer:
+        return stock_answer(self.model.model, self.model.head)
 
     def quantize(
         self,
@@ -109,7 +109,7 @@ class QuantoFloatModel:
         save_model(quantized_copy(self.model, calibration, settings, layers).model, folder)
 
 
-def linear_layers(model: SparseClassifier) -> dict[str, str]:
+def linear_layers(model: VisionClassifier) -> dict[str, str]:
     """Type by name of every Linear layer that a forward calls, in the order of the calls."""
     called: dict[str, str] = {}
     with linear_layers_watched(model, lambda name, inputs, outputs: called.setdefault(name, "Linear")):
@@ -117,7 +117,7 @@ def linear_layers(model: SparseClassifier) -> dict[str, str]:
     return called
 
 
-def activation_maxima(model: SparseClassifier, calibration: KeptImages) -> dict[str, tuple[Tensor, Tensor]]:
+def activation_maxima(model: VisionClassifier, calibration: KeptImages) -> dict[str, tuple[Tensor, Tensor]]:
     """Absolute maximum of what enters and what leaves each Linear layer, by name: scalars, over all images.
 
     Kept patches alone, in floating point, so neither the order of the images nor the size of a batch matters.
@@ -136,8 +136,8 @@ def activation_maxima(model: SparseClassifier, calibration: KeptImages) -> dict[
 
 
 def quantized_copy(
-    model: SparseClassifier, calibration: KeptImages | None, settings: QuantizationConfig, layers: Sequence[str]
-) -> SparseClassifier:
+    model: VisionClassifier, calibration: KeptImages | None, settings: QuantizationConfig, layers: Sequence[str]
+) -> VisionClassifier:
     """A copy of a float32 classifier with the named Linear layers quantized and frozen.
 
     Raises:
@@ -151,8 +151,8 @@ def quantized_copy(
 
 
 def unfrozen_copy(
-    model: SparseClassifier, calibration: KeptImages | None, settings: QuantizationConfig, layers: Sequence[str]
-) -> SparseClassifier:
+    model: VisionClassifier, calibration: KeptImages | None, settings: QuantizationConfig, layers: Sequence[str]
+) -> VisionClassifier:
     """As `quantized_copy`, but weights are kept in floating point and quantized anew at each forward.
 
     Not by quanto's `Calibration`: that averages over batches with a momentum, so scales depend on the order and number
@@ -171,7 +171,7 @@ def unfrozen_copy(
             f"{settings.activations} bits, or leave activations in floating point ({FLOAT_BITS})"
         )
     _unpack_without_compiler()
-    quantized = SparseClassifier(copy.deepcopy(model.model), model.grid.image_size)
+    quantized = model.around(copy.deepcopy(model.model))
     quantize(
         quantized.model,
         weights=f"qint{settings.weights}",
@@ -193,7 +193,7 @@ def _scale(maximum: Tensor, bits: int) -> Tensor:
 
 
 @contextmanager
-def linear_layers_watched(model: SparseClassifier, note: Callable[[str, Tensor, Tensor], object]) -> Iterator[None]:
+def linear_layers_watched(model: VisionClassifier, note: Callable[[str, Tensor, Tensor], object]) -> Iterator[None]:
     """While it lasts, `note` gets name, inputs and outputs of each call of a Linear layer; no gradients are kept."""
     names = {module: name for name, module in model.model.named_modules() if isinstance(module, nn.Linear)}
 
@@ -247,7 +247,7 @@ def load_model(folder: Path) -> PreTrainedModel:
     # Buffers are made for real: those that are no part of a checkpoint would be uninitialized memory.
     with init_empty_weights(include_buffers=False):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+        model = model_from_config(config)
     weights: dict[str, Tensor] = load_file(folder / WEIGHTS_FILE)
     expected = set(weights)
     requantize(model, weights, json.loads((folder / QUANTIZATION_MAP_FILE).read_text()))
@@ -259,17 +259,6 @@ def load_model(folder: Path) -> PreTrainedModel:
         )
     _keep_outputs_in_float(model)
     return model.eval()
-
-
-def _logits(model: PreTrainedModel) -> Logits:
-    family = find_family(model.config)
-
-    def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
-        arguments = family.embeddings_arguments(model.config, pixels_BCHW.shape[2:])
-        with torch.no_grad():
-            return model(pixel_values=torch.from_numpy(pixels_BCHW), **arguments).logits.numpy()
-
-    return predict
 
 
 def quantized_layers(model: PreTrainedModel) -> dict[str, Any]:

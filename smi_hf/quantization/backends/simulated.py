@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from smi_hf.errors import UsageError
-from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.predictors import Answer
 from smi_hf.evaluation.record import Runtime
 from smi_hf.files import replaced_atomically
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier, Teacher, load_teacher
-from smi_hf.models.sparse import attention_implementation
+from smi_hf.models.attention import attention_implementation
+from smi_hf.models.dense import require_sparse
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import ALL_OPERATORS, FLOAT_BITS, WIDE_BITS, QuantizationConfig
 from smi_hf.quantization.psaq import QuantizedTensors, fake_quantize_activations, fake_quantize_weights
@@ -172,8 +173,9 @@ def layer_types(classifier: SparseClassifier) -> dict[str, str]:
     grid = classifier.grid
     black_1CHW = torch.zeros(1, classifier.num_channels, *grid.image_size)
     types = {name: layer.kind for name, layer in observe(classifier, [(black_1CHW, grid.all_patches(1))]).items()}
-    num_blocks, counts = classifier.config.num_hidden_layers, Counter(types.values())
-    if counts["MatMul"] != 2 * num_blocks or counts["Add"] < 2 * num_blocks + 1:
+    num_blocks, counts = classifier.shape.num_layers, Counter(types.values())
+    # More than those of the blocks are those of a query that pools.
+    if counts["MatMul"] < 2 * num_blocks or counts["Add"] < 2 * num_blocks + 1:
         raise UsageError(
             f"back end 'simulated' cannot follow the forward of model type {classifier.config.model_type!r}: in "
             f"{num_blocks} blocks it found {counts['MatMul']} matrix products of attention and {counts['Add']} sums, "
@@ -182,8 +184,8 @@ def layer_types(classifier: SparseClassifier) -> dict[str, str]:
     return types
 
 
-def simulate(classifier: SparseClassifier, simulation: Simulation) -> Logits:
-    """Logits of a float model, shown every patch, with what the simulation names rounded to integer grids.
+def simulate(classifier: SparseClassifier, simulation: Simulation) -> Answer:
+    """The answer of a float model, shown every patch, with what the simulation names rounded to integer grids.
 
     Args:
         classifier: in evaluation mode; used, not changed. Its layers are those of the simulation.
@@ -217,9 +219,9 @@ def simulate(classifier: SparseClassifier, simulation: Simulation) -> Logits:
 def _forward(
     classifier: SparseClassifier, patches_BKCPQ: Tensor, kept_BK: Tensor, tensors: QuantizedTensors
 ) -> Tensor:
-    """Logits (B, L), under the one attention implementation whose scores can be seen."""
+    """The answer, under the one attention implementation whose scores can be seen."""
     with attention_implementation(classifier.model, "eager"), tensors:
-        return classifier.forward_patches(patches_BKCPQ, kept_BK).logits
+        return classifier.patches_answer(patches_BKCPQ, kept_BK)
 
 
 class SimulatedFloatModel:
@@ -232,8 +234,8 @@ class SimulatedFloatModel:
         self._without_ranges = {name: Layer(kind, None) for name, kind in self.layers.items()}
         self._last: tuple[KeptImages, dict[str, Layer]] | None = None
 
-    def load(self) -> Logits:
-        """Its logits in floating point, under eager attention as all simulated models."""
+    def load(self) -> Answer:
+        """Its answer in floating point, under eager attention as all simulated models."""
         return simulate(
             self._classifier,
             Simulation(FLOAT_BITS, FLOAT_BITS, self._classifier.grid.image_size, self._without_ranges, ()),
@@ -283,15 +285,18 @@ class SimulatedBackend:
 
     def prepare(self, teacher: Teacher, work: Path) -> SimulatedFloatModel:
         """Saves the teacher and reads it back: what is measured is what the folder holds."""
+        require_sparse(teacher.model, "back end 'simulated'")
         folder = work / "float32"
         teacher.model.model.save_pretrained(folder)
         teacher.image_processor.save_pretrained(folder)
+        if teacher.head is not None:
+            teacher.head.save(folder)
         return SimulatedFloatModel(_load_classifier(folder, teacher.model.grid.image_size), folder)
 
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / QUANTIZATION_FILE).is_file()
 
-    def load(self, folder: Path) -> Logits:
+    def load(self, folder: Path) -> Answer:
         """The simulated model of a folder.
 
         Raises:

@@ -19,13 +19,14 @@ import torch
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
-from smi_hf.evaluation.predictors import Logits
+from smi_hf.evaluation.predictors import Answer
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import Teacher
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.config import QuantizationConfig
-from smi_hf.quantization.exports.manifest import exported_classifier
+from smi_hf.quantization.exports.halves import calibration_inputs
+from smi_hf.quantization.exports.manifest import exported_model
 from smi_hf.quantization.exports.pt2e import (
     LINEAR,
     export_encoder,
@@ -68,8 +69,8 @@ class TorchBackend:
     def is_saved_in(self, folder: Path) -> bool:
         return (folder / MODEL_FILE).is_file()
 
-    def load(self, folder: Path) -> Logits:
-        """Logits of the program by PyTorch's ordinary operators."""
+    def load(self, folder: Path) -> Answer:
+        """The answer of the program by PyTorch's ordinary operators."""
         import_pt2e()
         # Of some files that are no archive, PyTorch dies instead of raising an error.
         with ZipFile(folder / MODEL_FILE):
@@ -78,7 +79,7 @@ class TorchBackend:
 
         def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
             with torch.no_grad():
-                return module(pixel_values=torch.from_numpy(pixels_BCHW)).logits.numpy()
+                return next(iter(module(pixel_values=torch.from_numpy(pixels_BCHW)).values())).numpy()
 
         return predict
 
@@ -99,7 +100,7 @@ class TorchFloatModel:
     folder: Path
     layers: Mapping[str, str]
 
-    def load(self) -> Logits:
+    def load(self) -> Answer:
         return TorchBackend().load(self.folder)
 
     def quantize(
@@ -110,7 +111,9 @@ class TorchFloatModel:
         folder: Path,
     ) -> None:
         assert calibration is not None, "back end 'torch' has no dynamic quantization"
-        encoder = quantized(self.encoder, calibration.tokens(self.teacher.model), _quantizer(layers, settings.target))
+        encoder = quantized(
+            self.encoder, calibration_inputs(calibration, self.teacher.model), _quantizer(layers, settings.target)
+        )
         _save(self.teacher, encoder, folder)
 
 
@@ -133,4 +136,4 @@ def _save(teacher: Teacher, encoder: GraphModule, folder: Path) -> None:
 
     program = whole_program(teacher, encoder, Dim("batch_size"))
     with quiet("torch"):
-        exported_classifier(teacher, program, ExportFormat.DYNAMO, ("torch", "torchao")).save_pretrained(folder)
+        exported_model(teacher, program, ExportFormat.DYNAMO, ("torch", "torchao")).save_pretrained(folder)

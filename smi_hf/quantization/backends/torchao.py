@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from transformers import AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
-from smi_hf.evaluation.predictors import Logits
+from smi_hf.errors import UsageError
+from smi_hf.evaluation.predictors import Answer
 from smi_hf.evaluation.record import Runtime
 from smi_hf.images.kept import KeptImages
-from smi_hf.models import SparseClassifier, Teacher
-from smi_hf.models.families.base import find_family
+from smi_hf.models import EmbeddingHead, Teacher
+from smi_hf.models.bare import loading_class
 from smi_hf.quantization.backends.base import register_backend
 from smi_hf.quantization.backends.quanto import linear_layers
 from smi_hf.quantization.config import FLOAT_BITS, QuantizationConfig
 from smi_hf.quantization.exports.quiet import quiet
+from smi_hf.quantization.stock import stock_answer
 
 # Inputs that share a scale of 4-bit weights: the first that divides a layer's, or else all of them.
 GROUP_SIZES = (128, 96, 64, 32)
@@ -51,8 +52,8 @@ class TorchaoBackend:
         model = copy.deepcopy(teacher.model.model).to("cpu", torch.float32).eval()
         with _hushed():
             model.save_pretrained(work / "float")
-        layers = linear_layers(SparseClassifier(model, teacher.model.grid.image_size))
-        return TorchaoFloatModel(work / "float", layers)
+        layers = linear_layers(teacher.model.around(model))
+        return TorchaoFloatModel(work / "float", layers, teacher.head)
 
     def is_saved_in(self, folder: Path) -> bool:
         try:
@@ -62,9 +63,9 @@ class TorchaoBackend:
         settings = config.get("quantization_config") if isinstance(config, dict) else None
         return isinstance(settings, dict) and settings.get("quant_method") == "torchao"
 
-    def load(self, folder: Path) -> Logits:
-        """Logits of images of any size that the model takes."""
-        return _logits(_loaded(folder))
+    def load(self, folder: Path) -> Answer:
+        """The answer to images of any size that the model takes."""
+        return stock_answer(_loaded(folder), folder)
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,15 @@ class TorchaoFloatModel:
     Args:
         folder: float checkpoint.
         layers: "Linear" by name of module, in the order of the forward pass.
+        head: of an image tower or a backbone, None of a classifier.
     """
 
     folder: Path
     layers: Mapping[str, str]
+    head: EmbeddingHead | None = None
 
-    def load(self) -> Logits:
-        return _logits(_loaded(self.folder))
+    def load(self) -> Answer:
+        return stock_answer(_loaded(self.folder), self.head)
 
     def quantize(
         self,
@@ -89,10 +92,22 @@ class TorchaoFloatModel:
         layers: Sequence[str],
         folder: Path,
     ) -> None:
-        """Writes a model with integer weights; `calibration` is not looked at."""
+        """Writes a model with integer weights; `calibration` is not looked at.
+
+        Raises:
+            UsageError: transformers cannot apply torchao to it.
+        """
         from transformers import TorchAoConfig
 
-        modules = dict(_loaded(self.folder).named_modules())
+        model = _loaded(self.folder)
+        try:
+            model.get_input_embeddings()
+        except NotImplementedError as error:
+            raise UsageError(
+                f"transformers applies torchao to models whose input embeddings it knows, and those of a "
+                f"{model.config.model_type!r} model it does not; use another back end"
+            ) from error
+        modules = dict(model.named_modules())
         widths = {name: modules[name].in_features for name in layers}
         with _hushed():
             from torchao.quantization import FqnToConfig
@@ -114,8 +129,11 @@ def _weights(bits: int, num_inputs: int) -> Any:
 
 
 def _loaded(folder: Path, **options: Any) -> PreTrainedModel:
+    model_class, how = loading_class(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     with _hushed():
-        return AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32, **options).eval()
+        return model_class.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, **how, **options
+        ).eval()
 
 
 @contextmanager
@@ -131,14 +149,3 @@ def _hushed() -> Iterator[None]:
     finally:
         if is_shown:
             logging.enable_progress_bar()
-
-
-def _logits(model: PreTrainedModel) -> Logits:
-    family = find_family(model.config)
-
-    def predict(pixels_BCHW: np.ndarray) -> np.ndarray:
-        arguments = family.embeddings_arguments(model.config, pixels_BCHW.shape[2:])
-        with torch.no_grad():
-            return model(pixel_values=torch.from_numpy(pixels_BCHW), **arguments).logits.numpy()
-
-    return predict

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from smi_hf.errors import RunError
-from smi_hf.models import Teacher
+from smi_hf.models import Teacher, VisionClassifier
+from smi_hf.quantization.exports.halves import examples, ready_to_trace
 from smi_hf.quantization.qdq import WIDE_TYPE, QdqRequest
 
 MODEL_FILE = "model.onnx"
@@ -18,36 +19,49 @@ MODEL_FILE = "model.onnx"
 def export(teacher: Teacher, folder: Path) -> Path:
     """The teacher as float32 ONNX in a new folder, with its configuration; returns the path of the graph.
 
-    Raises:
-        RunError: the exporter cannot (DINOv2 with registers interpolates its positions by an operator without ONNX
-            equivalent).
-    """
-    from optimum.exporters.onnx import main_export
-    from optimum.exporters.onnx.model_configs import ViTOnnxConfig
+    For batches of any size and images of the size of the teacher's grid.
 
-    # The exporter reads checkpoints, not models in memory.
-    checkpoint = folder.with_name(folder.name + "-checkpoint")
-    teacher.model.model.save_pretrained(checkpoint)
-    teacher.image_processor.save_pretrained(checkpoint)
-    # Every family here takes images and gives logits, as ViT does; the exporter knows some of them alone.
-    description = ViTOnnxConfig(teacher.model.config, task="image-classification")
+    Raises:
+        RunError: the exporter cannot.
+    """
+    from optimum.exporters.onnx import export as export_graph
+
+    model = teacher.model
+    folder.mkdir(parents=True)
     try:
-        with warnings.catch_warnings():
-            # The tracer's remarks on transformers' code, and deprecations that are optimum's to mend.
+        # The tracer's remarks on transformers' code, and deprecations that are optimum's to mend.
+        with warnings.catch_warnings(), ready_to_trace(model):
             warnings.simplefilter("ignore")
-            main_export(
-                str(checkpoint),
-                output=folder,
-                task="image-classification",
-                custom_onnx_configs={"model": description},
-                do_validation=False,
-            )
+            model.dense_answer(examples(model)[0])
+            export_graph(model.model, _description(model), folder / MODEL_FILE)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
         raise RunError(
             f"{teacher.model.config.model_type!r} could not be exported to ONNX: {type(error).__name__}: "
             f"{str(error).strip().splitlines()[0]}"
         ) from error
+    model.config.save_pretrained(folder)
+    teacher.image_processor.save_pretrained(folder)
     return folder / MODEL_FILE
+
+
+def _description(model: VisionClassifier) -> Any:
+    """What the exporter must know: images of the grid's size go in, the answer comes out; as of ViT in any family."""
+    from optimum.exporters.onnx.model_configs import ViTOnnxConfig
+
+    class Description(ViTOnnxConfig):
+        @property
+        def inputs(self) -> dict[str, dict[int, str]]:
+            return {"pixel_values": {0: "batch_size"}}
+
+        @property
+        def outputs(self) -> dict[str, dict[int, str]]:
+            return {model.answer_name: {0: "batch_size"}}
+
+        def generate_dummy_inputs(self, framework: str = "pt", **kwargs: Any) -> dict[str, Any]:
+            images = examples(model)[0]
+            return {"pixel_values": images.numpy() if framework == "np" else images}
+
+    return Description(model.config, task="image-classification")
 
 
 def save_quantized(exported: Path, request: QdqRequest, config: Any, folder: Path) -> None:

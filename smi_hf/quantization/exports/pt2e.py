@@ -1,4 +1,4 @@
-"""A classifier as a program of torch.export, its Linear layers quantized by torchao's PT2E, in the *latest* lane.
+"""A model as a program of torch.export, its Linear layers quantized by torchao's PT2E, in the *latest* lane.
 
 The part behind the embeddings is exported for any number of tokens, so that its observers see those of the kept
 patches; then the embeddings are put before it, and the whole is exported.
@@ -8,6 +8,7 @@ Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixel
 
 import importlib
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
-from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.utils import ModelOutput
 
 from smi_hf.errors import RunError
 from smi_hf.files import one_line
-from smi_hf.models import SparseClassifier, Teacher
-from smi_hf.models.sparse import embeddings_bypassed
-from smi_hf.quantization.exports.halves import examples, positions_interpolated_once, unmasked_attention
+from smi_hf.models import SparseClassifier, Teacher, VisionClassifier
+from smi_hf.quantization.exports.halves import examples, ready_to_trace, unmasked_attention
+from smi_hf.quantization.exports.manifest import answer_of
 from smi_hf.quantization.exports.quiet import quiet
 
 LINEAR = "Linear"
@@ -37,19 +38,28 @@ def import_pt2e(module: str = "quantize_pt2e") -> Any:
 def export_encoder(teacher: Teacher) -> ExportedProgram:
     """What is behind the embeddings, from tokens (B, T, D) of any B and T to the teacher's answer.
 
+    Of a model without such halves the whole, from images (B, C, H, W) of any B.
+
     Raises:
         RunError: it cannot be exported.
     """
     from transformers.exporters import DynamoConfig, DynamoExporter
 
     model = teacher.model
-    _, tokens_BTD = examples(model)
-    # At least two patches: DINOv2 means over them, which is another graph for one.
-    shapes = {"pixel_values": {0: Dim("batch_size"), 1: Dim("num_tokens", min=model.num_prefix_tokens + 2)}}
+    pixels_BCHW, tokens_BTD = examples(model)
+    dimensions: dict[int, Any] = {0: Dim("batch_size")}
+    if tokens_BTD is None:
+        inputs, bypassed = pixels_BCHW, nullcontext()
+    else:
+        inputs, bypassed = model.family.packed(tokens_BTD), model.embeddings_bypassed()
+        # At least two patches: DINOv2 means over them, which is another graph for one.
+        dimensions[1] = Dim("num_tokens", min=model.num_prefix_tokens + 2)
     try:
-        with quiet("transformers", "torch"), unmasked_attention(model), embeddings_bypassed(model.embeddings):
+        with quiet("transformers", "torch"), unmasked_attention(model), ready_to_trace(model), bypassed:
+            if tokens_BTD is None:
+                model.dense_answer(pixels_BCHW)
             exported = DynamoExporter().export(
-                model.model, {"pixel_values": tokens_BTD}, DynamoConfig(dynamic_shapes=shapes)
+                model.model, {"pixel_values": inputs}, DynamoConfig(dynamic_shapes={"pixel_values": dimensions})
             )
     except Exception as error:  # of torch.export or transformers, of no common base
         raise RunError(
@@ -95,7 +105,7 @@ def quantized(encoder: ExportedProgram, batches: Iterable[Tensor], quantizer: An
 
 @torch.no_grad()
 def whole_program(teacher: Teacher, encoder: GraphModule, batch: Any) -> ExportedProgram:
-    """The teacher's embeddings with an encoder behind them, from `pixel_values` (B, C, H, W) to `logits`.
+    """The teacher's embeddings with an encoder behind them, from `pixel_values` (B, C, H, W) to its answer.
 
     Args:
         encoder: `ExportedProgram.module` of one, or of `quantized`; weights that it does not read are removed from it.
@@ -105,7 +115,7 @@ def whole_program(teacher: Teacher, encoder: GraphModule, batch: Any) -> Exporte
     pixels_BCHW, _ = examples(model, 1 if batch is None else 2)
     _drop_unused(encoder)
     whole = _Whole(model, encoder)
-    with quiet("torch"), positions_interpolated_once(model.embeddings):
+    with quiet("torch"), ready_to_trace(model):
         whole(pixels_BCHW)
         program = torch.export.export(
             whole, (), {"pixel_values": pixels_BCHW}, dynamic_shapes={"pixel_values": {0: batch}}
@@ -116,18 +126,19 @@ def whole_program(teacher: Teacher, encoder: GraphModule, batch: Any) -> Exporte
 
 
 class _Whole(nn.Module):
-    """Embeddings, then an encoder."""
+    """Embeddings, then an encoder; or an encoder that has its embeddings inside."""
 
-    def __init__(self, model: SparseClassifier, encoder: nn.Module) -> None:
+    def __init__(self, model: VisionClassifier, encoder: nn.Module) -> None:
         super().__init__()
-        self.embeddings = model.embeddings
-        self.arguments = model.family.embeddings_arguments(model.config, model.grid.image_size)
+        self.answer_name = model.answer_name
+        self.embeddings = model.embeddings if isinstance(model, SparseClassifier) and model.takes_any_tokens else None
+        self.arguments = {} if self.embeddings is None else model.stock_arguments
         self.encoder = encoder
 
-    def forward(self, pixel_values: Tensor) -> ImageClassifierOutput:
-        tokens_BTD = self.embeddings(pixel_values, **self.arguments)
+    def forward(self, pixel_values: Tensor) -> ModelOutput:
+        inputs = pixel_values if self.embeddings is None else self.embeddings(pixel_values, **self.arguments)
         # DeiT with a distillation head gives the logits of each head as well.
-        return ImageClassifierOutput(logits=self.encoder(pixel_values=tokens_BTD).logits)
+        return answer_of(self.answer_name, getattr(self.encoder(pixel_values=inputs), self.answer_name))
 
 
 def _drop_unused(module: GraphModule) -> None:

@@ -1,7 +1,8 @@
 """A teacher as ONNX by the exporter of transformers 5, and quantized by ONNX Runtime, in the *latest* lane.
 
 That exporter writes the number of tokens into the graph. So the two halves of the teacher are exported apart, the
-second one for any number of them, and joined: in the whole the number follows from the image size again.
+second one for any number of them, and joined: in the whole the number follows from the image size again. A teacher
+without such halves is exported whole.
 
 Legend: `B` images, `T` tokens, `D` hidden size, `C` channels, `H W` image pixels.
 """
@@ -19,14 +20,14 @@ from torch.export import Dim
 
 from smi_hf.errors import RunError
 from smi_hf.files import one_line
-from smi_hf.models import SparseClassifier, Teacher
-from smi_hf.models.sparse import embeddings_bypassed
+from smi_hf.models import SparseClassifier, Teacher, VisionClassifier
 from smi_hf.quantization.exports.halves import (
     Embeddings,
     examples,
-    positions_interpolated_once,
+    ready_to_trace,
     unmasked_attention,
 )
+from smi_hf.quantization.exports.manifest import output_structure
 from smi_hf.quantization.exports.quiet import quiet
 from smi_hf.quantization.qdq import QdqRequest, quantized_graph
 
@@ -45,31 +46,55 @@ def export(teacher: Teacher, folder: Path) -> Path:
     Raises:
         RunError: the exporter cannot.
     """
-    import onnx
     import onnx_ir
     from transformers.exporters import ExportedModel
 
     model = teacher.model
+    pixels_BCHW, _ = examples(model)
+    exported, whole = _in_halves(model) if model.takes_any_tokens else _in_one(model)
+    component = exported.components["model"]
+    inputs = {"pixel_values": {"rank": 4, "shape": list(pixels_BCHW.shape), "dtype": "float32"}}
+    component.program = onnx_ir.from_proto(whole)
+    component.metadata = replace(component.metadata, kwargs=inputs, out_spec=output_structure(model.answer_name))
+    ExportedModel({"model": component}, exported.export_format, config=model.config).save_pretrained(folder)
+    return folder / MODEL_FILE
+
+
+def _in_halves(model: SparseClassifier) -> tuple[Any, Any]:
+    """The `ExportedModel` of the second half, and the graph of the whole as a protocol buffer."""
+    import onnx
+    import onnx_ir
+
     pixels_BCHW, tokens_BTD = examples(model)
     embeddings = Embeddings(model).eval()
     # At least two patches: DINOv2 means over them, which is another graph for one.
     batch, tokens = Dim("batch_size"), Dim("num_tokens", min=model.num_prefix_tokens + 2)
-    with unmasked_attention(model), positions_interpolated_once(model.embeddings):
+    with unmasked_attention(model), ready_to_trace(model):
         embeddings(pixels_BCHW)
         first = _exported(model, embeddings, pixels_BCHW, (batch,))
-        with embeddings_bypassed(model.embeddings):
-            second = _exported(model, model.model, tokens_BTD, (batch, tokens))
+        with model.embeddings_bypassed():
+            second = _exported(model, model.model, model.family.packed(tokens_BTD), (batch, tokens))
     front, back = onnx_ir.to_proto(first.program), onnx_ir.to_proto(second.program)
-    _name_after_modules(front, f"/{model.family.backbone}/embeddings", kept=("pixel_values",))
-    _name_after_modules(back, "", kept=("logits",))
+    _name_after_modules(front, f"/{model.embeddings_path.replace('.', '/')}", kept=("pixel_values",))
+    _name_after_modules(back, "", kept=(model.answer_name,))
     joint = [(front.graph.output[0].name, back.graph.input[0].name)]
-    whole = onnx.compose.merge_models(front, back, io_map=joint, outputs=["logits"])
-    component = second.components["model"]
-    inputs = {"pixel_values": {"rank": 4, "shape": list(pixels_BCHW.shape), "dtype": "float32"}}
-    component.program = onnx_ir.from_proto(whole)
-    component.metadata = replace(component.metadata, kwargs=inputs)
-    ExportedModel({"model": component}, second.export_format, config=model.config).save_pretrained(folder)
-    return folder / MODEL_FILE
+    return second, onnx.compose.merge_models(front, back, io_map=joint, outputs=[model.answer_name])
+
+
+def _in_one(model: VisionClassifier) -> tuple[Any, Any]:
+    """The `ExportedModel` of the whole, and its graph as a protocol buffer."""
+    import onnx
+    import onnx_ir
+
+    pixels_BCHW, _ = examples(model)
+    with unmasked_attention(model), ready_to_trace(model):
+        model.dense_answer(pixels_BCHW)
+        exported = _exported(model, model.model, pixels_BCHW, (Dim("batch_size"),))
+    graph = onnx_ir.to_proto(exported.program)
+    _name_after_modules(graph, "", kept=("pixel_values", model.answer_name))
+    if [output.name for output in graph.graph.output] != [model.answer_name]:
+        graph = onnx.utils.Extractor(graph).extract_model(["pixel_values"], [model.answer_name])
+    return exported, graph
 
 
 def save_quantized(exported: Path, request: QdqRequest, config: Any, folder: Path) -> None:
@@ -89,7 +114,7 @@ def save_quantized(exported: Path, request: QdqRequest, config: Any, folder: Pat
     shutil.copy(exported.with_name(MANIFEST_FILE), folder)
 
 
-def _exported(model: SparseClassifier, half: nn.Module, example: Tensor, dynamic: tuple[Any, ...]) -> Any:
+def _exported(model: VisionClassifier, half: nn.Module, example: Tensor, dynamic: tuple[Any, ...]) -> Any:
     """An `ExportedModel` of a half; `dynamic` are its first dimensions, each a `torch.export.Dim`."""
     from transformers.exporters import OnnxConfig, OnnxExporter
 

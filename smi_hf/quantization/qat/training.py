@@ -53,7 +53,7 @@ def quantize_for_training(
         UsageError: the back end cannot do what the settings ask, or there is no calibration set.
     """
     check_settings("quanto", settings)
-    teacher = SparseClassifier(copy.deepcopy(model.model).to("cpu", torch.float32).eval(), model.grid.image_size)
+    teacher = model.around(copy.deepcopy(model.model).to("cpu", torch.float32).eval())
     layers = choose_layers(linear_layers(teacher), BACKENDS.get("quanto"), settings)
     student = unfrozen_copy(teacher, images, settings, layers).model
     if settings.weights < 8:

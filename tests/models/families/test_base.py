@@ -1,37 +1,47 @@
-"""Which families are served, which are refused, and what a wrong name is told."""
+"""Which families can be shown single patches, which cannot, and what a wrong name is told."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
-from transformers import (
-    PretrainedConfig,
-    ViTConfig,
-)
+from family_cases import CASES
 
 from smi_hf.errors import UsageError
-from smi_hf.models.families.base import FAMILIES, UNSUPPORTED, ViTFamily, find_family
+from smi_hf.models.families.base import DENSE_REASONS, FAMILIES, ViTFamily, family_of, find_family, why_dense
 
 
-@pytest.mark.parametrize("model_type", sorted(UNSUPPORTED))
-def test_a_family_that_cannot_be_served_is_refused_with_the_reason_and_those_that_can(model_type):
-    config = PretrainedConfig()
-    config.model_type = model_type
+def model_of(model_type: str) -> SimpleNamespace:
+    return SimpleNamespace(config=SimpleNamespace(model_type=model_type))
+
+
+@pytest.mark.parametrize("model_type", sorted(DENSE_REASONS))
+def test_a_model_that_cannot_be_shown_patches_is_refused_with_the_reason_and_those_that_can(model_type):
     message = (
-        f"model type {model_type!r} cannot be inverted sparsely: it {UNSUPPORTED[model_type]}. "
-        f"Supported: {', '.join(FAMILIES.names())}"
+        f"model type {model_type!r} cannot be shown single patches: it {DENSE_REASONS[model_type]}. "
+        f"Families that can: {', '.join(FAMILIES.names())}"
     )
     with pytest.raises(UsageError, match=re.escape(message)):
-        find_family(config)
+        find_family(model_of(model_type))
 
 
 def test_an_unknown_family_is_answered_with_the_nearest_one():
-    config = ViTConfig()
-    config.model_type = "vit_mns"
-    message = "cannot be inverted sparsely: no family is registered for it (did you mean 'vit_msn'?). Supported: deit"
-    with pytest.raises(UsageError, match=re.escape(message)):
-        find_family(config)
+    assert why_dense(model_of("vit_mns")) == "no family is registered for it (did you mean 'vit_msn'?)"
 
 
 def test_no_family_is_both_served_and_refused():
-    assert not set(UNSUPPORTED) & set(FAMILIES.names())
+    assert not set(DENSE_REASONS) & set(FAMILIES.names())
     assert all(isinstance(FAMILIES.get(name), ViTFamily) for name in FAMILIES.names())
+
+
+def test_a_model_type_with_a_hyphen_has_the_file_of_its_name_with_an_underscore():
+    assert family_of(model_of("data2vec-vision").config) is FAMILIES.get("data2vec_vision")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_a_family_says_of_sizes_is_so(name):
+    model = CASES[name].make()
+    family = find_family(model)
+    shape, projection = family.shape(model), family.find_projection(model)
+    assert (shape.hidden_size, shape.num_layers, shape.num_heads, shape.mlp_size) == (24, 2, 3, 48) or "dinov2" in name
+    assert projection.out_channels == shape.hidden_size
+    assert projection.kernel_size == projection.stride == family.native_grid(model).patch_size

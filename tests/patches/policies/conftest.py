@@ -13,12 +13,12 @@ def inputs_of() -> Callable[..., SelectionInputs]:
     """Inputs whose scoring pass gives these scores; without them, asking for scores fails the test."""
 
     def make(scores_BK: torch.Tensor | None, kept_BK: torch.Tensor, num_kept: int, seeds=(0, 1)) -> SelectionInputs:
-        def cls_attention() -> torch.Tensor:
+        def patch_attention() -> torch.Tensor:
             assert scores_BK is not None, "this policy has no business with the scoring pass"
             return scores_BK
 
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        return SelectionInputs(kept_BK, num_kept, cls_attention, generators)
+        return SelectionInputs(kept_BK, num_kept, patch_attention, generators)
 
     return make
 

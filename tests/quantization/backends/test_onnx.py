@@ -115,7 +115,7 @@ def test_every_tensor_that_is_quantized_has_a_range(teacher, calibration, export
 def test_the_boundary_is_what_the_embeddings_give(teacher, exported):
     import onnx
 
-    assert token_tensor(onnx.load(str(exported)), "vit") == "/vit/embeddings/Add_output_0"
+    assert token_tensor(onnx.load(str(exported)), "vit.embeddings") == "/vit/embeddings/Add_output_0"
 
 
 def stock_model(folder):
@@ -342,6 +342,8 @@ def test_a_target_has_the_types_of_optimums_presets(teacher, calibration, export
 @pytest.mark.skipif(dependency_lane() == "latest", reason="transformers 5 exports it")
 def test_a_failed_export_says_why_and_leaves_nothing(image_processor, calibration, tmp_path):
     teacher = Teacher.from_model(dinov2_with_registers(), image_processor)
+    # ONNX has no such operator in this exporter.
+    teacher.model.backbone.layernorm.register_forward_hook(lambda module, _, output: torch.fft.fft(output).real)
     before = set(tmp_path.iterdir())
     with (
         pytest.raises(RunError, match="'dinov2_with_registers' could not be exported to ONNX: UnsupportedOperator"),

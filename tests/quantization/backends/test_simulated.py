@@ -9,11 +9,13 @@ import math
 import re
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import (
+    AttentionInterface,
     AutoModelForImageClassification,
     DeiTConfig,
     DeiTForImageClassification,
@@ -30,8 +32,7 @@ from transformers import (
 
 from smi_hf import Teacher, UsageError
 from smi_hf.images.kept import KeptImages
-from smi_hf.models.families.base import FAMILIES
-from smi_hf.models.sparse import attention_implementation
+from smi_hf.models.attention import attention_implementation
 from smi_hf.quantization.backends import simulated
 from smi_hf.quantization.backends.base import BACKENDS, choose_layers
 from smi_hf.quantization.backends.simulated import QUANTIZATION_FILE, Simulation, observe, simulate
@@ -432,10 +433,6 @@ def test_the_teacher_is_left_exactly_as_it_was(backend, teacher, calibration, tm
 # Families
 
 
-def test_every_registered_family_is_tested_here():
-    assert {make().config.model_type for make, _ in CASES.values()} == set(FAMILIES.names())
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_every_family_is_quantized_tensor_by_tensor(case, backend, image_processor, tmp_path):
     make, extra_layers = CASES[case]
@@ -510,9 +507,27 @@ def test_layers_that_are_not_the_models_are_refused_even_if_no_weight_is_quantiz
         backend.load(path.parent)
 
 
-def test_a_forward_whose_attention_cannot_be_seen_is_refused(backend, teacher, tmp_path, monkeypatch):
+def test_a_fused_kernel_is_seen_as_the_operations_that_it_stands_for(teacher, monkeypatch):
+    images = [(torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(9).expand(3, 9))]
+    eager = observe(teacher.model, images)
     monkeypatch.setattr(simulated, "attention_implementation", lambda model, name: nullcontext())
     teacher.model.model.set_attn_implementation("sdpa")
+    fused = observe(teacher.model, images)
+    assert {name: layer.kind for name, layer in fused.items()} == {name: layer.kind for name, layer in eager.items()}
+    for name, layer in fused.items():
+        np.testing.assert_allclose(layer.range or (), eager[name].range or (), rtol=1e-4, atol=1e-4)
+
+
+def test_a_forward_whose_attention_cannot_be_seen_is_refused(backend, teacher, tmp_path, monkeypatch):
+    def attend(module, query, key, value, attention_mask=None, *, scaling, **kwargs):
+        weights = torch.exp(torch.einsum("bate,base->bats", query, key) * scaling)
+        weights = weights / weights.sum(-1, keepdim=True)
+        return torch.einsum("bats,base->btae", weights, value), None
+
+    AttentionInterface.register("einsum", attend)
+    monkeypatch.setattr(simulated, "attention_implementation", lambda model, name: nullcontext())
+    monkeypatch.setattr(simulated, "_load_classifier", lambda folder, image_size: teacher.model)
+    teacher.model.model.set_attn_implementation("einsum")
     message = (
         "cannot follow the forward of model type 'vit': in 2 blocks it found 0 matrix products of attention and 5"
     )

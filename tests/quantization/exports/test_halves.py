@@ -3,15 +3,15 @@
 import torch
 from transformers import Dinov2Config, Dinov2ForImageClassification
 
-from smi_hf.models.sparse import SparseClassifier, embeddings_bypassed
-from smi_hf.quantization.exports.halves import Embeddings, examples, positions_interpolated_once
+from smi_hf.models import SparseClassifier
+from smi_hf.quantization.exports.halves import Embeddings, examples, ready_to_trace
 
 
 @torch.no_grad()
 def test_the_halves_in_turn_give_the_logits_of_the_whole(teacher, calibration):
     model = teacher.model
     tokens_BTD = Embeddings(model).eval()(calibration.pixels_BCHW)
-    with embeddings_bypassed(model.embeddings):
+    with model.embeddings_bypassed():
         logits = model.model(pixel_values=tokens_BTD).logits
     assert torch.equal(logits, model.model(pixel_values=calibration.pixels_BCHW).logits)
 
@@ -30,7 +30,7 @@ def test_positions_are_interpolated_at_the_first_forward_alone():
     model = SparseClassifier(Dinov2ForImageClassification(config).eval(), image_size=48)
     embeddings, (pixels_BCHW, _) = Embeddings(model).eval(), examples(model)
     expected = embeddings(pixels_BCHW)
-    with positions_interpolated_once(model.embeddings):
+    with ready_to_trace(model):
         first = embeddings(pixels_BCHW)
         model.embeddings.position_embeddings.data += 1
         assert torch.equal(embeddings(pixels_BCHW), first)

@@ -12,14 +12,14 @@ if dependency_lane() != "latest":
 
 from transformers.exporters import DynamoConfig, DynamoExporter, ExportedModel, ExportFormat
 
-from smi_hf.quantization.exports.manifest import exported_classifier
+from smi_hf.quantization.exports.manifest import exported_model
 
 
 @torch.no_grad()
 def test_what_it_says_is_what_the_exporter_says_of_the_same_graph(teacher, tmp_path):
     pixels = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     theirs = DynamoExporter().export(teacher.model.model, {"pixel_values": pixels}, DynamoConfig())
-    ours = exported_classifier(teacher, theirs.program, ExportFormat.DYNAMO, ("torch",))
+    ours = exported_model(teacher, theirs.program, ExportFormat.DYNAMO, ("torch",))
     for model, name in ((theirs, "theirs"), (ours, "ours")):
         model.save_pretrained(tmp_path / name)
     said, expected = (

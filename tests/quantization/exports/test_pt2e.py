@@ -6,7 +6,6 @@ from torch import nn
 
 from smi_hf import RunError, load_teacher
 from smi_hf.environment import missing_packages
-from smi_hf.models.sparse import embeddings_bypassed
 
 if missing_packages("torch"):
     pytest.skip("needs the latest lane with the extra torch", allow_module_level=True)
@@ -32,7 +31,7 @@ def test_the_encoder_takes_any_number_of_tokens_of_any_number_of_images(tiny, en
     program = encoder.module()
     for shape in ((1, 3, 24), (2, 17, 24), (5, 8, 24)):
         tokens_BTD = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        with embeddings_bypassed(tiny.model.embeddings):
+        with tiny.model.embeddings_bypassed():
             expected = tiny.model.model(pixel_values=tokens_BTD).logits
         assert torch.allclose(program(pixel_values=tokens_BTD).logits, expected, atol=1e-5)
 
