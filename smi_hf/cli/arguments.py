@@ -73,6 +73,16 @@ def _words_of(options: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def last_value(words: Sequence[str], option: str) -> str | None:
+    """What was given to an option of one value, in words of a command line; None if it was not."""
+    found = None
+    for word, following in zip(words, [*words[1:], ""]):
+        name, _, value = word.partition("=")
+        if name == f"--{option}":
+            found = value or following
+    return found
+
+
 class ArgumentParser(HfArgumentParser):
     """An `HfArgumentParser` that reads `--config FILE`, answers a wrong option or choice with the nearest one, and has
     help in two lengths (`smi_hf.cli.help_text`).

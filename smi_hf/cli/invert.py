@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from smi_hf.cli.arguments import ArgumentParser
+from smi_hf.cli.arguments import ArgumentParser, last_value
 from smi_hf.cli.closing import Closing
 from smi_hf.cli.display import duration
 from smi_hf.cli.models import ModelArguments
@@ -63,17 +62,8 @@ def make_parser() -> ArgumentParser:
         "the patches that it looks at, and write them as a dataset.",
         epilog=_EPILOG.format(starts=StartSpec.help(), presets=preset_help()),
         options=OPTIONS,
-        presets={name: partial(_options_of, name) for name in PRESETS},
+        presets={key: lambda argv, key=key: preset_options(key, policy=last_value(argv, "policy")) for key in PRESETS},
     )
-
-
-def _options_of(preset: str, words: Sequence[str]) -> dict[str, Any]:
-    """What a preset sets, given what else is asked for."""
-    policy = None
-    for word, following in zip(words, [*words[1:], ""]):
-        if word.partition("=")[0] == "--policy":
-            policy = word.partition("=")[2] or following
-    return preset_options(preset, policy=policy)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

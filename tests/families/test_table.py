@@ -16,7 +16,7 @@ EXTRAS = {"onnx": "onnx", "openvino": "openvino", "torch": "torch", "torchao": "
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory) -> dict[str, Trial]:
     """Shared by the columns of a row, as most need images."""
-    return {name: Trial(kind, tmp_path_factory.mktemp(name)) for name, kind in KINDS.items()}
+    return {name: Trial(kind, tmp_path_factory.mktemp("trial")) for name, kind in KINDS.items()}
 
 
 @pytest.mark.parametrize(

@@ -463,7 +463,9 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path):
 
 @pytest.mark.parametrize("path", ["./nowhere", "/nowhere/tiny-vit", "~/nowhere", "out/runs/tiny-vit", "../tiny-vit"])
 def test_a_path_to_nothing_is_refused_as_a_path(tmp_path, monkeypatch, path):
-    monkeypatch.chdir(tmp_path)
+    # Beside it lies nothing that could have been meant.
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(UsageError, match=f"^there is no folder {path!r}$"):
         load_teacher(path)
 
