@@ -148,16 +148,7 @@ def load_student(
         has_new_head = True
     if has_new_head and not from_scratch:
         draw_head(model, seed)
-    history = () if from_scratch else find_history(model_name_or_path, revision=commit)
-    origin = StudentOrigin(
-        name=recorded_name(model_name_or_path),
-        revision=commit,
-        license=read_license(model_name_or_path, revision=commit),
-        from_scratch=from_scratch,
-        has_new_head=has_new_head,
-        history=history,
-        layers=recorded_layers(history, teacher),
-    )
+    origin = _origin(model_name_or_path, commit, teacher, from_scratch=from_scratch, has_new_head=has_new_head)
     return StudentModel(model, image_processor, origin, seed)
 
 
@@ -184,16 +175,24 @@ def _load_bare_student(
         model = load_bare(find_checkpoint(model_name_or_path, revision=revision), config)
     model.requires_grad_(True)
     commit = getattr(config, "_commit_hash", None)
+    origin = _origin(model_name_or_path, commit, teacher, from_scratch=from_scratch)
+    return StudentModel(model, image_processor, origin, seed)
+
+
+def _origin(
+    model_name_or_path: str, commit: str | None, teacher: Teacher, *, from_scratch: bool, **changes: bool
+) -> StudentOrigin:
+    """Where a student comes from, as its record will say."""
     history = () if from_scratch else find_history(model_name_or_path, revision=commit)
-    origin = StudentOrigin(
+    return StudentOrigin(
         name=recorded_name(model_name_or_path),
         revision=commit,
         license=read_license(model_name_or_path, revision=commit),
         from_scratch=from_scratch,
         history=history,
         layers=recorded_layers(history, teacher),
+        **changes,
     )
-    return StudentModel(model, image_processor, origin, seed)
 
 
 def head_modules(model: PreTrainedModel) -> list[nn.Module]:
