@@ -28,6 +28,8 @@ _BATCH_SIZE = 64
 # The first of each paper's own. CLIP, arXiv 2103.00020, section 3.1.4; SigLIP, arXiv 2303.15343, as its model card.
 _TEMPLATES = {"siglip": "This is a photo of {}."}
 _USUAL_TEMPLATE = "a photo of a {}."
+# Largest difference between two embeddings of length 1 that is rounding.
+_SAME = 1e-6
 
 
 def zero_shot_head(
@@ -111,4 +113,19 @@ def _directions(model: Any, tokenizer: Any, texts: Mapping[str, Sequence[str]], 
         ) from error
     unit = F.normalize(torch.cat(found).float(), dim=1)
     parts = unit.split([len(each) for each in texts.values()])
-    return torch.stack([part.mean(dim=0) for part in parts])
+    directions_LD = torch.stack([part.mean(dim=0) for part in parts])
+    _check_different(directions_LD, list(texts), source)
+    return directions_LD
+
+
+def _check_different(directions_LD: Tensor, names: Sequence[str], source: CheckpointSource) -> None:
+    """Checks that the text tower tells labels apart; where files are missing transformers makes an empty tokenizer."""
+    for number, direction_D in enumerate(directions_LD[1:], start=1):
+        same = (directions_LD[:number] - direction_D).abs().amax(dim=1) < _SAME
+        if same.any():
+            first = names[int(same.nonzero()[0])]
+            raise UsageError(
+                f"the text tower of {source.named} gives the labels {first!r} and {names[number]!r} the same "
+                f"embedding, as its tokenizer does not tell them apart; give other words, or if the tokenizer is "
+                f"missing, save it beside the weights with tokenizer.save_pretrained(...)"
+            )

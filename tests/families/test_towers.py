@@ -194,7 +194,7 @@ def test_a_head_that_was_changed_or_lost_is_refused(way, tmp_path):
 
     shutil.copytree(way.images, tmp_path / "set")
     other = load_teacher(str(way.model), directions=3) if way.name == BACKBONE else None
-    other = other or load_teacher(str(way.model), labels=["one", "two"])
+    other = other or load_teacher(str(way.model), labels=["cat", "dog"])
     other.model.head.save(tmp_path / "set")
     with pytest.raises(UsageError, match="not the embedding head that the images were made with"):
         dataset_head(tmp_path / "set")

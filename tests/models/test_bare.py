@@ -131,7 +131,8 @@ def test_a_tower_without_its_tokenizer_says_how_to_save_one(tmp_path):
     save(TOWER, tmp_path)
     for file in tmp_path.glob("*token*"):
         file.unlink()
-    with pytest.raises(UsageError, match=r"has no tokenizer that loads.*tokenizer.save_pretrained"):
+    # transformers 5 makes one that knows no word.
+    with pytest.raises(UsageError, match=r"tokenizer.*save.*beside the weights with tokenizer\.save_pretrained"):
         load_teacher(str(tmp_path), labels=LABELS)
 
 

@@ -62,3 +62,8 @@ def test_a_tokenizer_of_another_model_is_one_sentence(tmp_path):
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="a", unk_token="<unknown>").save_pretrained(tmp_path)
     with pytest.raises(UsageError, match=r"fails on what its tokenizer makes.*the two are of different models"):
         head_of(tmp_path)
+
+
+def test_labels_that_the_tokenizer_does_not_tell_apart_are_refused(tower):
+    with pytest.raises(UsageError, match="gives the labels 'zebra' and 'gnu' the same embedding"):
+        head_of(tower, ["cat", "zebra", "gnu"])
