@@ -43,14 +43,15 @@ logger = logging.getLogger(__name__)
 Export = Callable[[Teacher, Tensor, Sequence[dict[str, Tensor]] | None, Path], Answer]
 
 
-def _with_onnx(quantizer: str, **options: Any) -> Export:
+def _with_onnx(quantizer: str, *, keeps_logits: bool = False, **options: Any) -> Export:
     def export(
         teacher: Teacher, sample_1CHW: Tensor, images: Sequence[dict[str, Tensor]] | None, folder: Path
     ) -> Answer:
         import onnxruntime
         from transformers import exporters
 
-        settings = exporters.OnnxRuntimeStaticConfig(**options) if options else None
+        spared = [_last_linear(teacher, sample_1CHW, folder.with_name("float"))] if keeps_logits else None
+        settings = exporters.OnnxRuntimeStaticConfig(nodes_to_exclude=spared, **options) if options else None
         made = getattr(exporters, quantizer)(settings, calibration_dataset=images)
         config = exporters.OnnxConfig(quantizer=made)
         model = teacher.model.model
@@ -59,6 +60,18 @@ def _with_onnx(quantizer: str, **options: Any) -> Export:
         return lambda pixels_1CHW: session.run(None, {"pixel_values": pixels_1CHW})[0]
 
     return export
+
+
+def _last_linear(teacher: Teacher, sample_1CHW: Tensor, folder: Path) -> str:
+    """Name of the last Gemm of the exported graph, whose result is the logits."""
+    import onnx
+    from transformers import exporters
+
+    exporters.OnnxExporter().export(
+        teacher.model.model, {"pixel_values": sample_1CHW}, exporters.OnnxConfig()
+    ).save_pretrained(folder)
+    graph = onnx.load(str(folder / "model.onnx"), load_external_data=False).graph
+    return [node.name for node in graph.node if node.op_type == "Gemm"][-1]
 
 
 def _with_openvino(
@@ -80,6 +93,10 @@ QUANTIZERS: dict[str, tuple[str, Export]] = {
     "onnxruntime": (
         "OnnxRuntimeQuantizer(OnnxRuntimeStaticConfig(per_channel=True))",
         _with_onnx("OnnxRuntimeQuantizer", per_channel=True),
+    ),
+    "onnxruntime_float_logits": (
+        "the same with nodes_to_exclude=[the last layer], whose result stays in floating point",
+        _with_onnx("OnnxRuntimeQuantizer", keeps_logits=True, per_channel=True),
     ),
     "nncf_onnx": ("NNCFOnnxQuantizer(), which smooths activations first", _with_onnx("NNCFOnnxQuantizer")),
     "nncf_openvino": ("NNCFOpenVINOQuantizer(), which smooths activations first", _with_openvino),

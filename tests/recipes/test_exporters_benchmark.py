@@ -63,3 +63,11 @@ def test_what_cannot_be_measured_is_refused_first(run):
         run("--quantizers", "onnxruntme")
     with pytest.raises(UsageError, match="num_images must be at least 1, but 0 was given"):
         importlib.import_module("exporters").Arguments("x", "y", ["z"], num_images=0)
+
+
+@pytest.mark.skipif(
+    dependency_lane() != "latest" or bool(missing_packages("onnx")), reason="transformers 4 has no exporters"
+)
+def test_logits_may_stay_in_floating_point(run):
+    lines = run("--quantizers", "onnxruntime_float_logits")
+    assert {line["quantizer"] for line in lines[1:]} == {"onnxruntime_float_logits"}
