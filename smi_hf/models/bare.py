@@ -14,6 +14,7 @@ from smi_hf.models.beside import find_beside
 from smi_hf.models.directions import ORTHOGONAL, RANDOM, direction_head
 from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead, Reading
 from smi_hf.models.families.base import FAMILIES, ViTFamily, family_of
+from smi_hf.models.for_a_while import evaluating
 from smi_hf.models.loading import CheckpointSource, is_classifier, read_weights
 from smi_hf.models.preprocessing import image_size_for, normalization_of
 from smi_hf.models.sparse import SparseClassifier
@@ -184,11 +185,8 @@ def embedding_of(sparse: SparseClassifier) -> tuple[Reading, int]:
     model = sparse.model
     reading = sparse.family.reading(model, sparse.num_prefix_tokens)
     black_BCHW = torch.zeros(1, sparse.num_channels, *sparse.grid.image_size, device=model.device, dtype=model.dtype)
-    was_training = model.training
-    model.eval()
-    size = _embed(sparse, reading, black_BCHW).shape[1]
-    model.train(was_training)
-    return reading, size
+    with evaluating(model):
+        return reading, _embed(sparse, reading, black_BCHW).shape[1]
 
 
 def check_head_asked(request: HeadRequest, source: CheckpointSource, config: PretrainedConfig) -> None:

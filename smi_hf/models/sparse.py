@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from smi_hf.errors import UsageError
 from smi_hf.models.embeddings import EmbeddingHead
 from smi_hf.models.families.base import Positions, Shape, find_family
+from smi_hf.models.for_a_while import evaluating, method_replaced
 from smi_hf.models.vision import VisionClassifier
 from smi_hf.patches.grid import PatchGrid, take_slots
 
@@ -195,15 +196,8 @@ class SparseClassifier(VisionClassifier):
         # Two: expanded to a batch of one, the CLS token would get a gradient with strides of its own, which
         # DistributedDataParallel copies and warns of.
         black_2CHW = torch.zeros(2, self.num_channels, *self.grid.image_size).to(projection.weight)
-        modules = list(self.embeddings.modules())
-        training = [module.training for module in modules]
-        self.embeddings.eval()
-        try:
-            with _silenced(projection):
-                return self.family.embed(self.model, black_2CHW, **self.stock_arguments)[:1]
-        finally:
-            for module, was_training in zip(modules, training):
-                module.training = was_training
+        with evaluating(self.embeddings), _silenced(projection):
+            return self.family.embed(self.model, black_2CHW, **self.stock_arguments)[:1]
 
     @property
     def reads_from(self) -> str:
@@ -266,11 +260,8 @@ def _silenced(projection: nn.Conv2d) -> Iterator[None]:
         size = (len(pixels_BCHW), projection.out_channels, height // patch_height, width // patch_width)
         return torch.zeros(size).to(projection.weight)
 
-    projection.forward = nothing
-    try:
+    with method_replaced(projection, "forward", nothing):
         yield
-    finally:
-        del projection.forward
 
 
 @contextmanager
@@ -280,15 +271,12 @@ def _gathering(place: Positions, known: Any, kept_BK: Tensor) -> Iterator[None]:
     Args:
         known: what it gives for the whole grid; None to compute it, with gradients.
     """
-    setattr(
-        place.module,
-        place.method,
-        lambda *args, **kwargs: place.gathered(place.full() if known is None else known, kept_BK),
-    )
-    try:
+
+    def gather(*args: object, **kwargs: object) -> Any:
+        return place.gathered(place.full() if known is None else known, kept_BK)
+
+    with method_replaced(place.module, place.method, gather):
         yield
-    finally:
-        delattr(place.module, place.method)
 
 
 def _is_like(value: Any, weight: Tensor) -> bool:

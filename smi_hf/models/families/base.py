@@ -14,6 +14,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from smi_hf.errors import UsageError
 from smi_hf.models.attention import attention_implementation
 from smi_hf.models.embeddings import Reading
+from smi_hf.models.for_a_while import method_replaced
 from smi_hf.patches.grid import PatchGrid
 from smi_hf.registry import Registry, suggest
 
@@ -175,12 +176,8 @@ class ViTFamily:
 
         No module is replaced.
         """
-        embeddings = self.find_embeddings(model)
-        embeddings.forward = self.unpacker(model)
-        try:
+        with method_replaced(self.find_embeddings(model), "forward", self.unpacker(model)):
             yield
-        finally:
-            del embeddings.forward
 
     def packed(self, tokens_BTD: Tensor) -> Tensor:
         """Tokens as they are handed over for `pixel_values` while embeddings are bypassed."""

@@ -4,7 +4,7 @@ Legend: `B` images, `N` patches of the grid, `K` kept patches, `T = 1 + K` token
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from smi_hf.models.families.base import Positions, ReadFrom, ViTFamily, register_family
+from smi_hf.models.for_a_while import method_replaced
 from smi_hf.patches.grid import PatchGrid
 
 # Classes of embeddings that return how many patches there are as well, which nobody reads: those of transformers 4.
@@ -45,14 +46,11 @@ class BeitFamily(ViTFamily):
     def attentions_seen(self, model: PreTrainedModel) -> Iterator[tuple[dict[str, Any], list[Tensor]]]:
         # Where the implementation is a class of its own, that without a fused kernel is the one it derives from.
         fused = [module for module in model.modules() if type(module).__name__.endswith("SdpaSelfAttention")]
-        for module in fused:
-            module.forward = partial(type(module).__bases__[0].forward, module)
-        try:
-            with super().attentions_seen(model) as found:
-                yield found
-        finally:
+        with ExitStack() as stack:
             for module in fused:
-                del module.forward
+                plain = partial(type(module).__bases__[0].forward, module)
+                stack.enter_context(method_replaced(module, "forward", plain))
+            yield stack.enter_context(super().attentions_seen(model))
 
     def positions(self, model: PreTrainedModel, grid: PatchGrid) -> Sequence[Positions]:
         backbone, window = self.find_backbone(model), (grid.rows, grid.columns)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from smi_hf.models.attention import attention_implementation
 from smi_hf.models.embeddings import Reading
 from smi_hf.models.families.base import Positions, ReadFrom, Shape, ViTFamily, register_family, return_tokens
+from smi_hf.models.for_a_while import evaluating, method_replaced
 from smi_hf.patches.grid import PatchGrid
 
 _SERVED = ("VisionTransformer", "VisionTransformerDistilled", "Eva")
@@ -69,12 +70,8 @@ class TimmFamily(ViTFamily):
     def embed(self, model: PreTrainedModel, pixels_BCHW: Tensor, **arguments: Any) -> Tensor:
         inner = model.timm_model
         # timm drops out where it adds positions; that is for `drop`, once.
-        was_training = inner.pos_drop.training
-        inner.pos_drop.eval()
-        try:
+        with evaluating(inner.pos_drop):
             tokens = inner._pos_embed(inner.patch_embed(pixels_BCHW))
-        finally:
-            inner.pos_drop.train(was_training)
         return tokens[0] if isinstance(tokens, tuple) else tokens
 
     def drop(self, model: PreTrainedModel, tokens_BTD: Tensor) -> Tensor:
@@ -83,12 +80,8 @@ class TimmFamily(ViTFamily):
     @contextmanager
     def embeddings_bypassed(self, model: PreTrainedModel) -> Iterator[None]:
         inner = model.timm_model
-        inner.patch_embed.forward = return_tokens
-        inner._pos_embed = self._rotated(inner)
-        try:
+        with super().embeddings_bypassed(model), method_replaced(inner, "_pos_embed", self._rotated(inner)):
             yield
-        finally:
-            del inner.patch_embed.forward, inner._pos_embed
 
     def _rotated(self, inner: nn.Module) -> Callable[[Tensor], Any]:
         """What stands for the method that adds positions: tokens have them, and rotary ones go beside them."""

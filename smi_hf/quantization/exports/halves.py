@@ -19,6 +19,7 @@ from smi_hf.images.kept import KeptImages
 from smi_hf.images.tiles import whole_images
 from smi_hf.models import SparseClassifier, VisionClassifier
 from smi_hf.models.attention import attention_implementation
+from smi_hf.models.for_a_while import method_replaced
 
 _ATTENTION = "smi_hf_unmasked"
 _PROJECTIONS = ("query", "key", "value")
@@ -87,21 +88,12 @@ def _positions_known(model: VisionClassifier) -> Iterator[None]:
         for each in model.family.positions(model.model, model.grid):
             with torch.no_grad():
                 value = each.full()
-            stack.enter_context(_method_replaced(each.module, each.method, partial(_given, value)))
+            stack.enter_context(method_replaced(each.module, each.method, partial(_given, value)))
         interpolate = getattr(model.embeddings, "interpolate_pos_encoding", None)
         if interpolate is not None:
             once = _Once(interpolate)
-            stack.enter_context(_method_replaced(model.embeddings, "interpolate_pos_encoding", once))
+            stack.enter_context(method_replaced(model.embeddings, "interpolate_pos_encoding", once))
         yield
-
-
-@contextmanager
-def _method_replaced(module: nn.Module, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    setattr(module, name, function)
-    try:
-        yield
-    finally:
-        delattr(module, name)
 
 
 def _given(value: Any, *args: object, **kwargs: object) -> Any:
