@@ -16,6 +16,7 @@ from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.bare import embedding_of
 from smi_hf.models.dense import require_sparse
 from smi_hf.models.families.base import why_dense
+from smi_hf.models.for_a_while import evaluating
 from smi_hf.models.loading import is_headless
 from smi_hf.models.preprocessing import preprocess
 
@@ -112,10 +113,9 @@ def size_made_for(model: PreTrainedModel, image_processor: Any) -> tuple[int, in
     wide, tall = Image.new("RGB", (96, 64)), Image.new("RGB", (64, 96))
     batches = [torch.from_numpy(preprocess([picture], image_processor)) for picture in (wide, tall)]
     sizes = {tuple(pixels_BCHW.shape[2:]) for pixels_BCHW in batches}
-    was_training = model.training
-    model.eval()
     try:
-        model(pixel_values=batches[0].to(model.device))
+        with evaluating(model):
+            model(pixel_values=batches[0].to(model.device))
     # What models raise for sizes that they do not take.
     except (ValueError, RuntimeError) as error:
         height, width = batches[0].shape[2:]
@@ -123,6 +123,4 @@ def size_made_for(model: PreTrainedModel, image_processor: Any) -> tuple[int, in
             f"the student's image processor makes images of {height}x{width} px, which the student does not take "
             f"({one_line(error)}); mend its preprocessor_config.json"
         ) from error
-    finally:
-        model.train(was_training)
     return sizes.pop() if len(sizes) == 1 else None

@@ -25,6 +25,7 @@ from smi_hf.distillation.students import DenseStudent, SparseStudent
 from smi_hf.distillation.views import make_views
 from smi_hf.evaluation.record import HeldOut
 from smi_hf.models import Teacher
+from smi_hf.models.for_a_while import evaluating
 
 # Names of the two sets that may judge.
 HELD_OUT, REAL = "held_out", "real"
@@ -157,17 +158,14 @@ class EvaluatingTrainer(Trainer):
     @torch.no_grad()
     def _answer_all(self, views: Views, augmentations: Sequence[str]) -> Answers:
         """Runs the teacher, and a frozen backbone, once for each view; processes share the work."""
-        was_training = self.model.training
-        self.model.eval()
-        answers = answer_views(
-            views,
-            partial(self._answer, augmentations=augmentations),
-            process=self.args.process_index,
-            num_processes=self.args.world_size,
-            disable_tqdm=self.args.disable_tqdm or not self.is_world_process_zero(),
-        )
-        self.model.train(was_training)
-        return answers
+        with evaluating(self.model):
+            return answer_views(
+                views,
+                partial(self._answer, augmentations=augmentations),
+                process=self.args.process_index,
+                num_processes=self.args.world_size,
+                disable_tqdm=self.args.disable_tqdm or not self.is_world_process_zero(),
+            )
 
     def _answer(self, batch: dict[str, Tensor], augmentations: Sequence[str]) -> tuple[Tensor, Tensor, Tensor | None]:
         inputs = self._prepare_inputs(batch)

@@ -21,7 +21,7 @@ from smi_hf.distillation.loading import StudentModel
 from smi_hf.distillation.quantization import StudentQuantization
 from smi_hf.distillation.rounds import Rounds
 from smi_hf.distillation.shown import TILED, label_as_shown
-from smi_hf.distillation.students import Rescale, SparseStudent, make_student
+from smi_hf.distillation.students import SparseStudent, make_student
 from smi_hf.distillation.trainer import SparseDistillationTrainer
 from smi_hf.environment import check_extra
 from smi_hf.errors import UsageError
@@ -186,8 +186,8 @@ class Plan:
         images, student = sparse_images(self.datasets[0]), self.student
         if self.config.shown == TILED:
             images = tile_images(images, self.teacher.model.grid)
-        rescale = Rescale(self.teacher.normalization, normalization_of(student.image_processor, student.model.config))
-        return replace(images, pixels_BCHW=rescale(images.pixels_BCHW))
+        wanted = normalization_of(student.image_processor, student.model.config)
+        return replace(images, pixels_BCHW=self.teacher.normalization.converted(images.pixels_BCHW, wanted))
 
     def plain_student(self) -> Any:
         """Control: what the quantizer makes of the student by itself."""

@@ -7,6 +7,7 @@ Legend: `B` images, `K` kept patches, `T` tokens, `S` summary tokens, `D` hidden
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +20,7 @@ from smi_hf.errors import UsageError
 from smi_hf.evaluation.cost import size_figures
 from smi_hf.models import EmbeddingHead, SparseClassifier, Teacher
 from smi_hf.models.families.base import find_family, why_dense
+from smi_hf.models.for_a_while import evaluating, method_replaced
 from smi_hf.models.loading import is_headless
 from smi_hf.patches import Normalization, PatchGrid
 
@@ -65,7 +67,7 @@ class SparseStudent:
         self,
         model: PreTrainedModel,
         grid: PatchGrid,
-        rescale: "Rescale",
+        rescale: Callable[[Tensor], Tensor],
         layers: Sequence[int] | None = None,
         head: EmbeddingHead | None = None,
     ) -> None:
@@ -128,7 +130,7 @@ class DenseStudent:
     sees = "filled images"
 
     def __init__(
-        self, model: PreTrainedModel, grid: PatchGrid, rescale: "Rescale", image_size: tuple[int, int]
+        self, model: PreTrainedModel, grid: PatchGrid, rescale: Callable[[Tensor], Tensor], image_size: tuple[int, int]
     ) -> None:
         self.model = model
         self._grid = grid
@@ -166,7 +168,7 @@ def make_student(
         layers: numbers from 0 of the teacher's layers that its own began as, None if that is not known.
     """
     grid = teacher.model.grid
-    rescale = Rescale(teacher.normalization, normalization or teacher.normalization)
+    rescale = partial(teacher.normalization.converted, wanted=normalization or teacher.normalization)
     config = model.config
     head = teacher.head if is_headless(model) else None
     if sees_patches(model, grid):
@@ -210,34 +212,17 @@ def has_unused_weights(student: Student, grid: PatchGrid) -> bool:
     model = student.model
     learning = [weight for weight in model.parameters() if weight.requires_grad]
     black = torch.zeros(1, grid.num_patches, 3, *grid.patch_size, device=model.device)
-    was_training = model.training
-    model.eval()
-    with torch.enable_grad():
+    with evaluating(model), torch.enable_grad():
         logits_BL = student.forward(model, black, grid.all_patches(1, device=model.device)).logits
-    model.train(was_training)
     gradients = torch.autograd.grad(logits_BL.sum(), learning, allow_unused=True)
     return any(gradient is None for gradient in gradients)
-
-
-class Rescale:
-    """Pixels normalized for one model, normalized for another: (..., C, P, Q) to the same."""
-
-    def __init__(self, given: Normalization, wanted: Normalization) -> None:
-        self.is_identity = given == wanted
-        self._given, self._wanted = given, wanted
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        return self._given.converted(pixels, self._wanted)
 
 
 @contextmanager
 def _backbone_bypassed(backbone: nn.Module) -> Iterator[None]:
     """While it lasts, the backbone returns as its last layer what it is given."""
-    backbone.forward = _return_last_layer
-    try:
+    with method_replaced(backbone, "forward", _return_last_layer):
         yield
-    finally:
-        del backbone.forward
 
 
 def _return_last_layer(pixel_values: Tensor, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:

@@ -23,7 +23,6 @@ from smi_hf import Teacher
 from smi_hf.distillation.loading import head_modules
 from smi_hf.distillation.students import (
     DenseStudent,
-    Rescale,
     SparseStudent,
     has_unused_weights,
     make_student,
@@ -194,23 +193,23 @@ def test_rescaling_is_a_way_through_pixels_between_0_and_1():
         return (plain - torch.tensor(by.mean)[:, None, None]) / torch.tensor(by.std)[:, None, None]
 
     # Two roundings of float32 more.
-    assert torch.allclose(Rescale(ours, OTHER)(normalized(ours)), normalized(OTHER), atol=1e-5)
-    assert torch.allclose(Rescale(OTHER, ours)(normalized(OTHER)), normalized(ours), atol=1e-5)
-    assert torch.equal(Rescale(ours, ours)(plain), plain)
+    assert torch.allclose(ours.converted(normalized(ours), OTHER), normalized(OTHER), atol=1e-5)
+    assert torch.allclose(OTHER.converted(normalized(OTHER), ours), normalized(ours), atol=1e-5)
+    assert torch.equal(ours.converted(plain, ours), plain)
 
 
 def test_rescaling_puts_channels_into_the_other_order():
     ours, theirs = Normalization((0.5,) * 3, (0.5,) * 3), Normalization((0.0,) * 3, (1.0,) * 3, is_bgr=True)
     plain = torch.rand(2, 6, 3, 8, 8)
-    assert torch.allclose(Rescale(ours, theirs)(2 * plain - 1), plain.flip(-3), atol=1e-6)
-    assert torch.allclose(Rescale(theirs, ours)(plain.flip(-3)), 2 * plain - 1, atol=1e-6)
+    assert torch.allclose(ours.converted(2 * plain - 1, theirs), plain.flip(-3), atol=1e-6)
+    assert torch.allclose(theirs.converted(plain.flip(-3), ours), 2 * plain - 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["sparse", "dense"])
 def test_a_student_gets_pixels_in_its_own_normalisation(kind, teacher, images, make_vit):
     model = (make_vit() if kind == "sparse" else make_vit(patch_size=16)).eval()
     patches, kept = cut(teacher, images)
-    rescaled = Rescale(teacher.normalization, OTHER)(patches)
+    rescaled = teacher.normalization.converted(patches, OTHER)
     with torch.no_grad():
         expected = make_student(model, teacher).forward(model, rescaled, kept).logits
         student = make_student(model, teacher, OTHER)

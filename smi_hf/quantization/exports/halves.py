@@ -120,21 +120,18 @@ def _attention_spelled_out(model: VisionClassifier) -> Iterator[None]:
     Traced as it is, it would know the number of images of the example, and its three layers would be one weight, of
     which no quantizer knows the parts.
     """
-    modules = [module for module in model.model.modules() if isinstance(module, nn.MultiheadAttention)]
-    for module in modules:
-        assert module.batch_first and module.in_proj_weight is not None, "as of SigLIP"
-        for name, weight, bias in zip(_PROJECTIONS, module.in_proj_weight.chunk(3), module.in_proj_bias.chunk(3)):
-            layer = nn.Linear(*weight.shape[::-1], device="meta")
-            layer.weight, layer.bias = (nn.Parameter(each.detach(), requires_grad=False) for each in (weight, bias))
-            module.add_module(name, layer)
-        module.forward = partial(_attend_spelled_out, module)
-    try:
+    with ExitStack() as stack:
+        for module in [each for each in model.model.modules() if isinstance(each, nn.MultiheadAttention)]:
+            assert module.batch_first and module.in_proj_weight is not None, "as of SigLIP"
+            for name, weight, bias in zip(_PROJECTIONS, module.in_proj_weight.chunk(3), module.in_proj_bias.chunk(3)):
+                layer = nn.Linear(*weight.shape[::-1], device="meta")
+                layer.weight, layer.bias = (
+                    nn.Parameter(each.detach(), requires_grad=False) for each in (weight, bias)
+                )
+                module.add_module(name, layer)
+                stack.callback(delattr, module, name)
+            stack.enter_context(method_replaced(module, "forward", partial(_attend_spelled_out, module)))
         yield
-    finally:
-        for module in modules:
-            del module.forward
-            for name in _PROJECTIONS:
-                delattr(module, name)
 
 
 def _attend_spelled_out(
