@@ -152,7 +152,8 @@ class ModelArguments(HeadArguments):
     @property
     def _is_classifier(self) -> bool:
         """Whether it has labels of its own."""
-        from smi_hf.models.loading import find_checkpoint, is_classifier, read_config
+        from smi_hf.models.classification import is_classifier
+        from smi_hf.models.loading import find_checkpoint, read_config
 
         return is_classifier(read_config(find_checkpoint(self.model_name_or_path, revision=self.revision)))
 

@@ -14,10 +14,10 @@ from smi_hf.files import one_line
 from smi_hf.images.kept import KeptImages
 from smi_hf.models import SparseClassifier, Teacher
 from smi_hf.models.bare import embedding_of
+from smi_hf.models.classification import is_headless
 from smi_hf.models.dense import require_sparse
-from smi_hf.models.families.base import why_dense
 from smi_hf.models.for_a_while import evaluating
-from smi_hf.models.loading import is_headless
+from smi_hf.models.lookup import why_dense
 from smi_hf.models.preprocessing import preprocess
 
 

@@ -9,7 +9,7 @@ from smi_hf.distillation.loading import StudentOrigin
 from smi_hf.distillation.presets import AUTO, DEFAULTS, FINETUNE, HEAD, RECOVER, SCRATCH
 from smi_hf.distillation.students import sees_patches
 from smi_hf.models import SparseClassifier, Teacher
-from smi_hf.models.families.base import find_family
+from smi_hf.models.lookup import find_family
 
 logger = logging.getLogger(__name__)
 

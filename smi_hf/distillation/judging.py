@@ -14,7 +14,7 @@ from smi_hf.evaluation.record import ModelRecord
 from smi_hf.evaluation.table import Row, main_column
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
-from smi_hf.models.loading import is_headless
+from smi_hf.models.classification import is_headless
 
 TEACHER_KEY = "teacher"
 SPARSE_KEY = "sparse"

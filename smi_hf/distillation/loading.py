@@ -20,8 +20,9 @@ from smi_hf.evaluation.record import Step
 from smi_hf.files import one_line
 from smi_hf.models import License, Teacher
 from smi_hf.models.bare import load_bare, model_from_config
+from smi_hf.models.classification import is_classifier, label_names_of
 from smi_hf.models.licenses import read_license
-from smi_hf.models.loading import find_checkpoint, is_classifier, label_names_of, load_config
+from smi_hf.models.loading import find_checkpoint, load_config
 from smi_hf.models.preprocessing import load_image_processor
 from smi_hf.models.references import recorded_name
 

@@ -33,8 +33,8 @@ from smi_hf.images.kept import KeptImages, sparse_images
 from smi_hf.images.real import ImageSet
 from smi_hf.images.tiles import tile_images
 from smi_hf.models import SparseClassifier, Teacher
+from smi_hf.models.classification import is_headless
 from smi_hf.models.classifier import weights_sha256
-from smi_hf.models.loading import is_headless
 from smi_hf.models.preprocessing import normalization_of
 
 UNTRAINED_KEY, PLAIN_KEY = "untrained", "quantizer alone"

@@ -13,7 +13,7 @@ from smi_hf.evaluation.record import DatasetReference, ModelRecord, StudentRefer
 from smi_hf.files import folder_made_whole
 from smi_hf.hub.cards.model import save_model_record
 from smi_hf.models import EmbeddingHead
-from smi_hf.models.loading import is_headless
+from smi_hf.models.classification import is_headless
 
 if TYPE_CHECKING:
     from smi_hf.distillation.trainer import SparseDistillationTrainer

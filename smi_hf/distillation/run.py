@@ -31,7 +31,7 @@ from smi_hf.hub.cards.model import save_model_record
 from smi_hf.hub.publish import MODEL, push_to
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
-from smi_hf.models.loading import is_headless
+from smi_hf.models.classification import is_headless
 from smi_hf.reports.page import add_report
 
 logger = logging.getLogger(__name__)

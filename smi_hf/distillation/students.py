@@ -19,9 +19,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, ImageClass
 from smi_hf.errors import UsageError
 from smi_hf.evaluation.cost import size_figures
 from smi_hf.models import EmbeddingHead, SparseClassifier, Teacher
-from smi_hf.models.families.base import find_family, why_dense
+from smi_hf.models.classification import is_headless
 from smi_hf.models.for_a_while import evaluating, method_replaced
-from smi_hf.models.loading import is_headless
+from smi_hf.models.lookup import find_family, why_dense
 from smi_hf.patches import Normalization, PatchGrid
 
 logger = logging.getLogger(__name__)

@@ -36,7 +36,7 @@ from smi_hf.errors import RunError, UsageError
 from smi_hf.images.kept import KeptImages
 from smi_hf.images.real import ImageSet
 from smi_hf.models import Teacher
-from smi_hf.models.loading import is_headless
+from smi_hf.models.classification import is_headless
 from smi_hf.models.preprocessing import normalization_of
 
 logger = logging.getLogger(__name__)

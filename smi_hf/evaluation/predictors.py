@@ -15,7 +15,7 @@ from torch import nn
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
 from smi_hf.models import Classifier, EmbeddingHead, Teacher, VisionClassifier
-from smi_hf.models.loading import answer_by_name, label_names_of
+from smi_hf.models.classification import answer_by_name, label_names_of
 from smi_hf.models.preprocessing import preprocess
 
 # From preprocessed images (B, C, H, W) to what a model gives, all float32: logits (B, L) of a classifier; of an image

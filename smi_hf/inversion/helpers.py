@@ -18,7 +18,7 @@ from smi_hf.errors import UsageError
 from smi_hf.inversion.config import SparseInversionConfig
 from smi_hf.losses import ChannelStatistics, needs_of
 from smi_hf.models import Classifier, SparseClassifier, Teacher, load_classifier
-from smi_hf.models.families.base import find_family, why_dense
+from smi_hf.models.lookup import find_family, why_dense
 from smi_hf.models.preprocessing import normalization_of
 from smi_hf.models.watching import forward_watched
 from smi_hf.patches import Normalization, PatchGrid

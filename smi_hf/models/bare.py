@@ -11,11 +11,13 @@ from transformers import AutoModelForImageClassification, PretrainedConfig, PreT
 
 from smi_hf.errors import UsageError
 from smi_hf.models.beside import find_beside
+from smi_hf.models.classification import is_classifier
 from smi_hf.models.directions import ORTHOGONAL, RANDOM, direction_head
 from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead, Reading
-from smi_hf.models.families.base import FAMILIES, ViTFamily, family_of
+from smi_hf.models.families.base import FAMILIES, ViTFamily
 from smi_hf.models.for_a_while import evaluating
-from smi_hf.models.loading import CheckpointSource, is_classifier, read_weights
+from smi_hf.models.loading import CheckpointSource, read_weights
+from smi_hf.models.lookup import family_of
 from smi_hf.models.preprocessing import image_size_for, normalization_of
 from smi_hf.models.sparse import SparseClassifier
 from smi_hf.models.zero_shot import zero_shot_head

@@ -8,15 +8,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from smi_hf.models.classification import check_head, label_names_of
 from smi_hf.models.licenses import read_license
-from smi_hf.models.loading import (
-    check_head,
-    check_in_floating_point,
-    find_checkpoint,
-    label_names_of,
-    read_config,
-    read_weights,
-)
+from smi_hf.models.loading import check_in_floating_point, find_checkpoint, read_config, read_weights
 from smi_hf.models.preprocessing import read_image_processor
 from smi_hf.models.references import CheckpointReference, License, recorded_name
 

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from smi_hf.errors import UsageError
-from smi_hf.models.families.base import FAMILIES, why_dense
+from smi_hf.models.families.base import FAMILIES
+from smi_hf.models.lookup import why_dense
 from smi_hf.models.vision import VisionClassifier
 from smi_hf.patches.grid import PatchGrid
 

@@ -30,6 +30,7 @@ from transformers import (
 from smi_hf.environment import how_to_install
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
+from smi_hf.models.classification import answer_by_name
 from smi_hf.models.families.base import import_family
 from smi_hf.models.references import is_local
 from smi_hf.nearby import nearest_path
@@ -37,8 +38,6 @@ from smi_hf.nearby import nearest_path
 # One request that says whether a checkpoint is there: transformers asks for each file, and asks again for minutes.
 _SECONDS = 10
 _LONGEST_QUOTE = 300
-# How classes end that tell classes apart.
-_CLASSIFIERS = ("ForImageClassification", "ForImageClassificationWithTeacher")
 
 
 @dataclass(frozen=True)
@@ -147,22 +146,6 @@ def _cached_commit(source: CheckpointSource) -> str | None:
     return Path(path).parent.name if isinstance(path, str) else None
 
 
-def label_names_of(config: PretrainedConfig) -> list[str]:
-    """Name of each label of a classifier, by number.
-
-    Raises:
-        UsageError: the numbers are not 0 to their count - 1.
-    """
-    numbers = sorted(config.id2label)
-    if numbers != list(range(config.num_labels)):
-        raise UsageError(
-            f"id2label in the model's config.json names labels {', '.join(map(str, numbers[:8]))}"
-            f"{', ...' if len(numbers) > 8 else ''}, but a model of {config.num_labels} labels has 0 to "
-            f"{config.num_labels - 1}; mend config.json"
-        )
-    return [str(config.id2label[number]) for number in numbers]
-
-
 def check_in_floating_point(source: CheckpointSource, config: PretrainedConfig) -> None:
     """Checks that a checkpoint was not quantized.
 
@@ -175,51 +158,6 @@ def check_in_floating_point(source: CheckpointSource, config: PretrainedConfig) 
             f"{source.named} is quantized already (quantization_config, method {method}); give the checkpoint in "
             f"floating point that it was made from"
         )
-
-
-def is_headless(model: PreTrainedModel) -> bool:
-    """Whether a model has no classification head."""
-    return not type(model).__name__.endswith(_CLASSIFIERS)
-
-
-def check_head(model: PreTrainedModel) -> None:
-    """Checks that a model tells classes apart.
-
-    Raises:
-        UsageError: it has no classification head, or one that does not choose one of several labels.
-    """
-    if is_headless(model):
-        raise UsageError(
-            f"{type(model).__name__} has no classification head, so it tells no classes apart; load the checkpoint "
-            f"with AutoModelForImageClassification"
-        )
-    if model.config.num_labels < 2:
-        raise UsageError(
-            f"the model has {model.config.num_labels} label, but a classifier chooses among at least 2; a regression "
-            f"head cannot be used"
-        )
-    problem = getattr(model.config, "problem_type", None)
-    if problem not in (None, "single_label_classification"):
-        raise UsageError(
-            f"the model's config.json says problem_type {problem!r}, but only a classifier that chooses one label "
-            f"(single_label_classification) can be used"
-        )
-
-
-def answer_by_name(model: PreTrainedModel) -> None:
-    """Lets a model return an output with `logits` and not a tuple, whatever its configuration asked for."""
-    for name, value in (("return_dict", True), ("torchscript", False)):
-        if getattr(model.config, name, value) != value:
-            setattr(model.config, name, value)
-
-
-def is_classifier(config: PretrainedConfig) -> bool:
-    """Whether a checkpoint says that it is an image classifier, or does not say what it is."""
-    # A model of timm is named after its architecture; without labels it has no head.
-    if config.model_type == "timm_wrapper":
-        return config.num_labels > 0
-    architectures = config.architectures or ()
-    return not architectures or any(name.endswith(_CLASSIFIERS) for name in architectures)
 
 
 def read_weights(

@@ -13,7 +13,6 @@ from transformers import AutoImageProcessor, BaseImageProcessor, PretrainedConfi
 from smi_hf.environment import image_processor_options
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line
-from smi_hf.models.families.base import find_family, why_dense
 from smi_hf.models.loading import (
     CheckpointSource,
     connection_errors,
@@ -23,6 +22,7 @@ from smi_hf.models.loading import (
     read_config,
     remote_code_refusal,
 )
+from smi_hf.models.lookup import find_family, why_dense
 from smi_hf.models.timm_processor import timm_processor
 from smi_hf.patches import Normalization
 

@@ -15,8 +15,9 @@ from transformers import PreTrainedModel
 
 from smi_hf.errors import UsageError
 from smi_hf.models.embeddings import EmbeddingHead
-from smi_hf.models.families.base import Positions, Shape, find_family
+from smi_hf.models.families.base import Positions, Shape
 from smi_hf.models.for_a_while import evaluating, method_replaced
+from smi_hf.models.lookup import find_family
 from smi_hf.models.vision import VisionClassifier
 from smi_hf.patches.grid import PatchGrid, take_slots
 

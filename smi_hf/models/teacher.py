@@ -9,21 +9,13 @@ from transformers import PreTrainedModel
 
 from smi_hf.errors import UsageError
 from smi_hf.models.bare import HeadRequest, check_bare_served, check_head_asked, load_bare, make_head, refuse_head
+from smi_hf.models.classification import check_head, is_classifier, is_headless, label_names_of
 from smi_hf.models.classifier import weights_sha256
 from smi_hf.models.dense import DenseClassifier
 from smi_hf.models.embeddings import EmbeddingHead
-from smi_hf.models.families.base import why_dense
 from smi_hf.models.licenses import read_license
-from smi_hf.models.loading import (
-    check_head,
-    check_in_floating_point,
-    find_checkpoint,
-    is_classifier,
-    is_headless,
-    label_names_of,
-    read_config,
-    read_weights,
-)
+from smi_hf.models.loading import check_in_floating_point, find_checkpoint, read_config, read_weights
+from smi_hf.models.lookup import why_dense
 from smi_hf.models.preprocessing import image_size_for, normalization_of, read_image_processor, with_image_size
 from smi_hf.models.references import CheckpointReference, License, recorded_name
 from smi_hf.models.sparse import SparseClassifier

@@ -14,8 +14,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from smi_hf.errors import UsageError
+from smi_hf.models.classification import answer_by_name, label_names_of
 from smi_hf.models.embeddings import EmbeddingHead
-from smi_hf.models.loading import answer_by_name, label_names_of
 from smi_hf.patches.grid import PatchGrid
 
 

@@ -10,9 +10,10 @@ from smi_hf.evaluation.predictors import Predictor, predictor_of, pytorch_predic
 from smi_hf.evaluation.record import ModelRecord
 from smi_hf.files import one_line
 from smi_hf.models.bare import HeadRequest, refuse_head
+from smi_hf.models.classification import is_classifier, label_names_of
 from smi_hf.models.classifier import load_classifier
 from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead
-from smi_hf.models.loading import find_checkpoint, is_classifier, label_names_of, load_config, read_config
+from smi_hf.models.loading import find_checkpoint, load_config, read_config
 from smi_hf.models.preprocessing import load_image_processor
 from smi_hf.models.teacher import load_teacher
 from smi_hf.quantization.backends import BACKENDS

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from smi_hf.evaluation.predictors import Answer
 from smi_hf.models import EmbeddingHead
 from smi_hf.models.embeddings import HEAD_FILE
-from smi_hf.models.families.base import find_family, why_dense
+from smi_hf.models.lookup import find_family, why_dense
 
 
 def stock_answer(model: PreTrainedModel, head: EmbeddingHead | Path | None) -> Answer:

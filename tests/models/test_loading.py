@@ -11,7 +11,8 @@ from huggingface_hub import HfApi
 
 from smi_hf import UsageError, load_teacher
 from smi_hf.models import load_classifier
-from smi_hf.models.loading import find_checkpoint, label_names_of, load_config
+from smi_hf.models.classification import label_names_of
+from smi_hf.models.loading import find_checkpoint, load_config
 from smi_hf.models.preprocessing import load_image_processor
 
 

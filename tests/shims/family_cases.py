@@ -10,7 +10,8 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
 
 from smi_hf.environment import package_version
 from smi_hf.models import EmbeddingHead, SparseClassifier
-from smi_hf.models.families.base import FAMILIES, find_family
+from smi_hf.models.families.base import FAMILIES
+from smi_hf.models.lookup import find_family
 
 NUM_LABELS = 5
 ENCODER = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 48}

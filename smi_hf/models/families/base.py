@@ -1,4 +1,4 @@
-"""What a model family has to say about itself, and what cannot be shown single patches and why.
+"""What a model family has to say about itself, and the families that there are.
 
 Legend: `B` images, `N` patches of the grid, `K` kept patches, `R` prefix tokens, `T = R + K` tokens, `D` hidden size.
 """
@@ -16,7 +16,7 @@ from smi_hf.models.attention import attention_implementation
 from smi_hf.models.embeddings import Reading
 from smi_hf.models.for_a_while import method_replaced
 from smi_hf.patches.grid import PatchGrid
-from smi_hf.registry import Registry, suggest
+from smi_hf.registry import Registry
 
 # Which tokens an answer is read from: the CLS token, the mean of the patches, or a query that attends to them.
 ReadFrom = Literal["cls", "patches", "query"]
@@ -262,9 +262,14 @@ def return_tokens(tokens_BTD: Tensor, *args: object, **kwargs: object) -> Tensor
 FAMILIES: Registry[ViTFamily] = Registry("model family", "smi_hf.models.families")
 
 
+def family_name(model_type: str) -> str:
+    """The name of the file of a family: model types may have hyphens, modules of Python may not."""
+    return model_type.replace("-", "_")
+
+
 def register_family(model_type: str, family: ViTFamily) -> None:
     """Files a family under the `model_type` of its configuration."""
-    FAMILIES.register(model_type.replace("-", "_"))(family)
+    FAMILIES.register(family_name(model_type))(family)
 
 
 def import_family(name_or_path: str, **options: Any) -> None:
@@ -279,71 +284,5 @@ def import_family(name_or_path: str, **options: Any) -> None:
     if not any(map(FAMILIES.not_imported_from, FAMILIES.names())):
         return
     values, _ = PretrainedConfig.get_config_dict(name_or_path, **options)
-    if FAMILIES.not_imported_from(name := str(values.get("model_type")).replace("-", "_")):
+    if FAMILIES.not_imported_from(name := family_name(str(values.get("model_type")))):
         FAMILIES.get(name)
-
-
-_WINDOWS = "attends within windows of neighboring patches, which pruning would tear apart"
-_SHRINKS = "shrinks its grid between stages"
-_CONVOLVES = "convolves, so that a patch is nothing without its neighbors"
-# Why a model cannot be shown single patches. All of them can be shown whole images.
-DENSE_REASONS: dict[str, str] = {
-    "swin": _WINDOWS,
-    "swinv2": _WINDOWS,
-    "donut-swin": _WINDOWS,
-    "hiera": _WINDOWS,
-    "dinat": _WINDOWS,
-    "nat": _WINDOWS,
-    "mobilevit": "mixes convolutions with attention over unfolded pixels",
-    "mobilevitv2": "mixes convolutions with attention over unfolded pixels",
-    "levit": _SHRINKS,
-    "pvt": _SHRINKS,
-    "pvt_v2": _SHRINKS,
-    "segformer": _SHRINKS,
-    "cvt": "embeds patches that overlap",
-    "bit": _CONVOLVES,
-    "convnext": _CONVOLVES,
-    "convnextv2": _CONVOLVES,
-    "efficientnet": _CONVOLVES,
-    "mobilenet_v1": _CONVOLVES,
-    "mobilenet_v2": _CONVOLVES,
-    "regnet": _CONVOLVES,
-    "resnet": _CONVOLVES,
-}
-
-
-def family_of(config: PretrainedConfig) -> ViTFamily | None:
-    """The family of a configuration, None if none is registered for it."""
-    name = _name_of(config)
-    return FAMILIES.get(name) if name in FAMILIES else None
-
-
-def find_family(model: PreTrainedModel) -> ViTFamily:
-    """The family of a model that can be shown single patches.
-
-    Raises:
-        UsageError: it cannot; says why where that is known, and lists the families that are served.
-    """
-    if (reason := why_dense(model)) is not None:
-        raise UsageError(
-            f"model type {model.config.model_type!r} cannot be shown single patches: {reason}. Families that can: "
-            f"{', '.join(FAMILIES.names())}"
-        )
-    family = family_of(model.config)
-    assert family is not None
-    return family
-
-
-def why_dense(model: PreTrainedModel) -> str | None:
-    """Why a model can be shown whole images alone, as the end of a sentence; None if not, but single patches, too."""
-    family, model_type = family_of(model.config), model.config.model_type
-    if family is not None:
-        return family.why_not(model)
-    if model_type in DENSE_REASONS:
-        return f"it {DENSE_REASONS[model_type]}"
-    return f"no family is registered for it{suggest(model_type, FAMILIES.names())}"
-
-
-def _name_of(config: PretrainedConfig) -> str:
-    """The name of the file of a family: model types may have hyphens, modules of Python may not."""
-    return config.model_type.replace("-", "_")

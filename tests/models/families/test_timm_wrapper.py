@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from smi_hf.environment import missing_packages
 from smi_hf.models import DenseClassifier, SparseClassifier
-from smi_hf.models.families.base import why_dense
+from smi_hf.models.lookup import why_dense
 from smi_hf.models.teacher import wrap
 
 pytestmark = pytest.mark.skipif(bool(missing_packages("timm")), reason="timm is absent: make test-timm has it")
