@@ -23,6 +23,7 @@ from smi_hf.models.classification import is_headless
 from smi_hf.models.for_a_while import evaluating, method_replaced
 from smi_hf.models.lookup import find_family, why_dense
 from smi_hf.patches import Normalization, PatchGrid
+from smi_hf.patches.grid import both_sides
 
 logger = logging.getLogger(__name__)
 
@@ -199,12 +200,7 @@ def _native_size(model: PreTrainedModel, grid: PatchGrid) -> tuple[int, ...]:
         family = find_family(model)
         # What such a configuration names is what it was trained on last (DINOv2: 518), not what it is used with.
         return grid.image_size if family.interpolates_by_itself else family.native_grid(model).image_size
-    return _pair(getattr(model.config, "image_size", None)) or grid.image_size
-
-
-def _pair(size: int | Sequence[int] | None) -> tuple[int, ...] | None:
-    """(height, width) of a size as Hugging Face configurations write them."""
-    return (size, size) if isinstance(size, int) else size and tuple(size)
+    return both_sides(getattr(model.config, "image_size", None) or grid.image_size)
 
 
 def has_unused_weights(student: Student, grid: PatchGrid) -> bool:

@@ -22,6 +22,7 @@ from smi_hf.models.lookup import find_family, why_dense
 from smi_hf.models.preprocessing import normalization_of
 from smi_hf.models.watching import forward_watched
 from smi_hf.patches import Normalization, PatchGrid
+from smi_hf.patches.grid import both_sides
 
 # From augmented patches in the teacher's units and their places to what a helper says of them.
 BatchStatistics = Callable[[Tensor, Tensor], tuple[ChannelStatistics, ...]]
@@ -161,8 +162,7 @@ def _filled_view(classifier: Classifier, grid: PatchGrid, given: Normalization, 
     """
     model = classifier.model.to(device).eval().requires_grad_(False)
     wanted = normalization_of(classifier.image_processor, model.config)
-    side = getattr(model.config, "image_size", None) or grid.image_size
-    size = (side, side) if isinstance(side, int) else tuple(side)
+    size = both_sides(getattr(model.config, "image_size", None) or grid.image_size)
 
     def answer(patches_BKCPQ: Tensor, places_BK: Tensor) -> Tensor:
         images_BCHW = grid.paste(given.converted(patches_BKCPQ, wanted), places_BK, fill=0)

@@ -53,11 +53,9 @@ class HeadRequest:
     def __post_init__(self) -> None:
         if isinstance(self.prompts, str):
             object.__setattr__(self, "prompts", (self.prompts,))
-        given = {"labels": bool(self.labels), "directions": self.directions is not None, "head": self.head is not None}
-        if sum(given.values()) > 1:
+        if len(self._ways) > 1:
             raise UsageError(
-                f"{' and '.join(name for name, is_given in given.items() if is_given)} are different ways to say what "
-                f"is told apart; give one of them"
+                f"{' and '.join(self._ways)} are different ways to say what is told apart; give one of them"
             )
         if self.prompts and not self.labels:
             raise UsageError("prompts say how labels are written out, but there are no labels; give both")
@@ -71,7 +69,13 @@ class HeadRequest:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was asked for."""
-        return self.head is None and not self.labels and self.directions is None
+        return not self._ways
+
+    @property
+    def _ways(self) -> list[str]:
+        """Names of those that were given, of the three that say what is told apart."""
+        given = {"labels": bool(self.labels), "directions": self.directions is not None, "head": self.head is not None}
+        return [name for name, is_given in given.items() if is_given]
 
 
 def direction_kinds() -> list[str]:

@@ -11,10 +11,11 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from smi_hf.errors import UsageError
+from smi_hf.files import one_line
 from smi_hf.models.families.base import FAMILIES
 from smi_hf.models.lookup import why_dense
 from smi_hf.models.vision import VisionClassifier
-from smi_hf.patches.grid import PatchGrid
+from smi_hf.patches.grid import PatchGrid, both_sides
 
 # Side of a cell, in pixels: as that of most Vision Transformers where it tiles the image.
 _USUAL_SIDE = 16
@@ -35,7 +36,7 @@ class DenseClassifier(VisionClassifier):
     is_sparse = False
 
     def __init__(self, model: PreTrainedModel, image_size: int | tuple[int, int]) -> None:
-        size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        size = both_sides(image_size)
         super().__init__(model, PatchGrid.from_sizes(size, cell_side(size)))
 
     def around(self, model: PreTrainedModel) -> Self:
@@ -71,7 +72,7 @@ class DenseClassifier(VisionClassifier):
             height, width = self.grid.image_size
             raise UsageError(
                 f"the {self.config.model_type!r} model does not take images of {height}x{width} px, which its image "
-                f"processor makes: {' '.join(str(error).split())[:200]}; mend preprocessor_config.json"
+                f"processor makes: {one_line(error, max_length=200)}; mend preprocessor_config.json"
             ) from error
 
 

@@ -50,7 +50,7 @@ def direction_head(
                 f"{count} directions cannot be orthogonal in the {size} dimensions of this model's embeddings; give "
                 f"at most {size}, or directions_from random"
             )
-        drawn = torch.randn(max(count, 1), size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        drawn = torch.randn(count, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         directions_MD = torch.linalg.qr(drawn.T).Q.T if kind == ORTHOGONAL else drawn
     else:
         assert embed is not None, "directions of pictures need a function that embeds them"

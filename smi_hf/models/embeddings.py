@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -17,13 +17,11 @@ from torch.nn import functional as F
 
 from smi_hf.errors import UsageError
 from smi_hf.files import one_line, replaced_atomically
-from smi_hf.models.references import ZERO_SHOT, HeadReference
+from smi_hf.models.references import ZERO_SHOT, EmbeddingOutput, HeadReference, Pooling
 
 HEAD_FILE = "embedding_head.safetensors"
 _MAX_BYTES = 1 << 30
 _METADATA_KEY = "smi_hf"
-_Output = Literal["image_embeds", "pooler_output", "last_hidden_state"]
-_Pooling = Literal["given", "first", "patches"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,16 @@ class Reading:
         UsageError: it is none of these.
     """
 
-    output: _Output
-    pooling: _Pooling
+    output: EmbeddingOutput
+    pooling: Pooling
     num_prefix: int = 0
 
     def __post_init__(self) -> None:
-        known = (self.output in get_args(_Output), self.pooling in get_args(_Pooling), type(self.num_prefix) is int)
+        known = (
+            self.output in get_args(EmbeddingOutput),
+            self.pooling in get_args(Pooling),
+            type(self.num_prefix) is int,
+        )
         if not all(known):
             raise UsageError(f"an embedding is not read off like this: {self}; make the head again")
 

@@ -25,6 +25,7 @@ from smi_hf.models.loading import (
 from smi_hf.models.lookup import find_family, why_dense
 from smi_hf.models.timm_processor import timm_processor
 from smi_hf.patches import Normalization
+from smi_hf.patches.grid import both_sides
 
 _BLACK, _WHITE, _COLOR = (0, 0, 0), (255, 255, 255), (64, 128, 192)
 # Of the range of a channel; processors compute in float32.
@@ -240,7 +241,7 @@ def _configured_size(config: PretrainedConfig) -> tuple[int, int]:
             "the image processor makes images whose size depends on the picture, and the model's config.json names "
             "no size; pass --image_size"
         )
-    return (side, side) if isinstance(side, int) else tuple(side)
+    return both_sides(side)
 
 
 def with_image_size(image_processor: Any, image_size: tuple[int, int]) -> Any:

@@ -9,6 +9,9 @@ from smi_hf.json_record import checked
 
 # The kind of an embedding head whose directions are texts about labels.
 ZERO_SHOT = "zero-shot"
+# What embeddings are read off, and how.
+EmbeddingOutput = Literal["image_embeds", "pooler_output", "last_hidden_state"]
+Pooling = Literal["given", "first", "patches"]
 
 
 @checked
@@ -41,8 +44,8 @@ class HeadReference:
     sha256: str
     kind: str
     model_class: str
-    output: Literal["image_embeds", "pooler_output", "last_hidden_state"]
-    pooling: Literal["given", "first", "patches"]
+    output: EmbeddingOutput
+    pooling: Pooling
     num_prefix: int = 0
 
     def __post_init__(self) -> None:

@@ -12,6 +12,11 @@ from torch import Tensor
 from smi_hf.errors import UsageError
 
 
+def both_sides(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a size as Hugging Face configurations write them: one side, or both."""
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
 @dataclass(frozen=True)
 class PatchGrid:
     """How an image is divided into patches, numbered row by row from 0 (prefix tokens are not counted).
@@ -41,8 +46,7 @@ class PatchGrid:
     @classmethod
     def from_sizes(cls, image_size: int | Sequence[int], patch_size: int | Sequence[int]) -> "PatchGrid":
         """A grid from sizes as Hugging Face configurations write them: one side, or (height, width), in pixels."""
-        pairs = [(size, size) if isinstance(size, int) else tuple(size) for size in (image_size, patch_size)]
-        return cls(*pairs[0], *pairs[1])
+        return cls(*both_sides(image_size), *both_sides(patch_size))
 
     @property
     def rows(self) -> int:
