@@ -13,7 +13,7 @@ from smi_hf.errors import UsageError
 from smi_hf.models.beside import find_beside
 from smi_hf.models.classification import is_classifier
 from smi_hf.models.directions import ORTHOGONAL, RANDOM, direction_head
-from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead, Reading
+from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead, Reading, as_head
 from smi_hf.models.families.base import FAMILIES, ViTFamily
 from smi_hf.models.for_a_while import evaluating
 from smi_hf.models.loading import CheckpointSource, read_weights
@@ -225,11 +225,9 @@ def refuse_head(request: HeadRequest, source: CheckpointSource) -> None:
 
 
 def _given_head(request: HeadRequest, source: CheckpointSource, config: PretrainedConfig) -> EmbeddingHead:
-    if isinstance(request.head, EmbeddingHead):
-        return request.head
-    path = Path(request.head) if request.head is not None else _beside(source, config)
-    assert path is not None, "check_head_asked comes first"
-    return EmbeddingHead.load(path / HEAD_FILE if path.is_dir() else path)
+    head = request.head if request.head is not None else _beside(source, config)
+    assert head is not None, "check_head_asked comes first"
+    return as_head(head)
 
 
 def _beside(source: CheckpointSource, config: PretrainedConfig) -> Path | None:

@@ -42,12 +42,8 @@ class Reading:
     num_prefix: int = 0
 
     def __post_init__(self) -> None:
-        known = (
-            self.output in get_args(EmbeddingOutput),
-            self.pooling in get_args(Pooling),
-            type(self.num_prefix) is int,
-        )
-        if not all(known):
+        is_known = self.output in get_args(EmbeddingOutput) and self.pooling in get_args(Pooling)
+        if not is_known or type(self.num_prefix) is not int:
             raise UsageError(f"an embedding is not read off like this: {self}; make the head again")
 
     def __call__(self, value: Any) -> Any:
@@ -205,3 +201,20 @@ class EmbeddingHead(nn.Module):
             "bias": self.bias,
             "prompts": [list(texts) for texts in self.prompts],
         }
+
+
+def as_head(head: EmbeddingHead | str | Path) -> EmbeddingHead:
+    """A head that is ready, or that of its file, or of a folder that has one.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if isinstance(head, EmbeddingHead):
+        return head
+    path = Path(head)
+    return EmbeddingHead.load(path / HEAD_FILE if path.is_dir() else path)
+
+
+def head_in(folder: Path) -> EmbeddingHead | None:
+    """The head that lies in a folder; None if there is none."""
+    return as_head(folder) if (folder / HEAD_FILE).is_file() else None

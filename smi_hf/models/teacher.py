@@ -179,6 +179,18 @@ def load_teacher(
             image processor that does not fit, or nothing that could be told apart.
     """
     request = HeadRequest(head, labels, prompts, directions, directions_from)
+    return load_asked(model_name_or_path, request, revision=revision, image_size=image_size, allow_pickle=allow_pickle)
+
+
+def load_asked(
+    model_name_or_path: str,
+    request: HeadRequest,
+    *,
+    revision: str | None = None,
+    image_size: int | Sequence[int] | None = None,
+    allow_pickle: bool = False,
+) -> Teacher:
+    """As `load_teacher`, of which the request is what makes a classifier of a tower or a backbone."""
     source = find_checkpoint(model_name_or_path, revision=revision)
     config = read_config(source)
     check_in_floating_point(source, config)

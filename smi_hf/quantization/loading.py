@@ -12,10 +12,10 @@ from smi_hf.files import one_line
 from smi_hf.models.bare import HeadRequest, refuse_head
 from smi_hf.models.classification import is_classifier, label_names_of
 from smi_hf.models.classifier import load_classifier
-from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead
+from smi_hf.models.embeddings import EmbeddingHead, as_head, head_in
 from smi_hf.models.loading import find_checkpoint, load_config, read_config
 from smi_hf.models.preprocessing import load_image_processor
-from smi_hf.models.teacher import load_teacher
+from smi_hf.models.teacher import load_asked
 from smi_hf.quantization.backends import BACKENDS
 
 
@@ -75,17 +75,7 @@ def _load_checkpoint(name: str, request: HeadRequest, *, revision: str | None, a
         refuse_head(request, source)
         classifier = load_classifier(name, revision=revision, allow_pickle=allow_pickle)
         return pytorch_predictor(classifier.model, classifier.image_processor)
-    teacher = load_teacher(
-        name,
-        revision=revision,
-        allow_pickle=allow_pickle,
-        head=request.head,
-        labels=request.labels,
-        prompts=request.prompts,
-        directions=request.directions,
-        directions_from=request.directions_from,
-    )
-    return predictor_of(teacher)
+    return predictor_of(load_asked(name, request, revision=revision, allow_pickle=allow_pickle))
 
 
 def _saved_head(folder: Path, request: HeadRequest) -> EmbeddingHead | None:
@@ -95,9 +85,7 @@ def _saved_head(folder: Path, request: HeadRequest) -> EmbeddingHead | None:
             f"{str(folder)!r} is a quantized model, whose labels or directions lie beside it; to compare others, name "
             f"the model that it was made from (--reference), which has what they are made with"
         )
-    if request.head is None:
-        return EmbeddingHead.load(folder / HEAD_FILE) if (folder / HEAD_FILE).is_file() else None
-    return request.head if isinstance(request.head, EmbeddingHead) else EmbeddingHead.load(Path(request.head))
+    return head_in(folder) if request.head is None else as_head(request.head)
 
 
 def saved_backend(folder: Path) -> str | None:

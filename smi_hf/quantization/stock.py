@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from smi_hf.evaluation.predictors import Answer
 from smi_hf.models import EmbeddingHead
-from smi_hf.models.embeddings import HEAD_FILE
+from smi_hf.models.embeddings import head_in
 from smi_hf.models.lookup import find_family, why_dense
 
 
@@ -19,8 +19,7 @@ def stock_answer(model: PreTrainedModel, head: EmbeddingHead | Path | None) -> A
         head: of an image tower or a backbone, or the folder that it lies in; None of a classifier.
     """
     if isinstance(head, Path):
-        path = head / HEAD_FILE
-        head = EmbeddingHead.load(path) if path.is_file() else None
+        head = head_in(head)
     name = "logits" if head is None else head.reading.output
     family = find_family(model) if why_dense(model) is None else None
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from smi_hf.errors import UsageError
-from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead, Reading
+from smi_hf.models.embeddings import HEAD_FILE, EmbeddingHead, Reading, as_head, head_in
 
 GIVEN = Reading("image_embeds", "given")
 
@@ -101,3 +101,14 @@ def test_a_file_that_is_no_head_is_one_sentence(tmp_path, content):
         save_file({"directions": torch.ones(2, 2), "center": torch.zeros(2)}, path)
     with pytest.raises(UsageError, match="is no embedding head of smi_hf"):
         EmbeddingHead.load(path)
+
+
+def test_a_head_is_ready_or_a_file_or_in_a_folder(tmp_path):
+    head = EmbeddingHead(torch.randn(2, 4), ["a", "b"], Reading("pooler_output", "given"), kind="random")
+    assert head_in(tmp_path) is None and as_head(head) is head
+    path = head.save(tmp_path)
+    for named in (path, str(path), tmp_path, str(tmp_path)):
+        assert as_head(named).sha256() == head.sha256()
+    assert head_in(tmp_path).sha256() == head.sha256()
+    with pytest.raises(UsageError, match="is no embedding head"):
+        as_head(tmp_path / "elsewhere")

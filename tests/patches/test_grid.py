@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from smi_hf.errors import UsageError
 from smi_hf.patches import PatchGrid, take_slots
+from smi_hf.patches.grid import both_sides
 
 # Derandomised: each run tries the same examples. No deadline: the machine may be busy.
 examples = settings(max_examples=100, deadline=None, derandomize=True)
@@ -185,3 +186,7 @@ def test_patches_that_do_not_tile_the_image_are_refused_with_both_sizes(sizes, s
 def test_images_of_another_size_are_refused_with_both_sizes():
     with pytest.raises(UsageError, match="images of 32x64 px were given, but this grid has 64x32 px"):
         PatchGrid(64, 32, 8, 8).cut(torch.zeros(1, 3, 32, 64))
+
+
+def test_a_size_is_one_side_or_both():
+    assert both_sides(3) == (3, 3) and both_sides([2, 3]) == (2, 3)
